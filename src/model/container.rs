@@ -1,0 +1,326 @@
+//! Containers: the options that make one, its durable record, and the live facts about it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::{Digest, Id, Timestamp};
+use crate::model::limits::{Limits, Ulimit};
+use crate::model::log::LogOptions;
+use crate::model::mount::{Mount, VolumesFrom};
+
+/// How long `stop` waits before it kills, unless told otherwise; Docker's number.
+pub const DEFAULT_STOP_GRACE: Duration = Duration::from_secs(10);
+/// The size of `/dev/shm` unless told otherwise; Docker's number.
+pub const DEFAULT_SHM_SIZE_BYTES: u64 = 64 * 1024 * 1024;
+
+/// What a new container shall be. `Default` is Docker's default, but for the network (see [`NetworkMode`]).
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ContainerOptions {
+    /// The name; none picks a free one.
+    pub name: Option<String>,
+    /// Arguments after the image: they replace the image's command.
+    pub command: Option<Vec<String>>,
+    /// Replaces the image's entrypoint and drops its command; an empty list means no entrypoint at all.
+    pub entrypoint: Option<Vec<String>>,
+    /// Environment in order; later entries win over earlier ones and over the image's.
+    pub env: Vec<(String, String)>,
+    /// Labels over the image's.
+    pub labels: BTreeMap<String, String>,
+    /// The working directory, absolute, made when it is missing.
+    pub working_dir: Option<String>,
+    /// `user[:group]`, names or numbers.
+    pub user: Option<String>,
+    /// Further groups, names or numbers.
+    pub group_add: Vec<String>,
+    /// The host name; none is the short id.
+    pub hostname: Option<String>,
+    /// The NIS domain name.
+    pub domainname: Option<String>,
+    /// Lines for `/etc/hosts`: name and address (`host-gateway` is refused until networks exist).
+    pub extra_hosts: Vec<(String, String)>,
+    /// Name servers for `/etc/resolv.conf`; none copies the host's.
+    pub dns: Vec<String>,
+    /// Search domains for `/etc/resolv.conf`.
+    pub dns_search: Vec<String>,
+    /// Resolver options for `/etc/resolv.conf`.
+    pub dns_options: Vec<String>,
+    /// Allocate a terminal.
+    pub tty: bool,
+    /// Keep standard input open.
+    pub stdin_open: bool,
+    /// Run a small init as process 1 that forwards signals and reaps orphans.
+    pub init: bool,
+    /// Mount the root file system read-only.
+    pub read_only: bool,
+    /// All capabilities that the engine holds, all devices, nothing masked.
+    pub privileged: bool,
+    /// Bind, volume and tmpfs mounts.
+    pub mounts: Vec<Mount>,
+    /// Take over the mounts of other containers.
+    pub volumes_from: Vec<VolumesFrom>,
+    /// The network namespace.
+    pub network_mode: NetworkMode,
+    /// The pid namespace.
+    pub pid_mode: NamespaceMode,
+    /// The ipc namespace.
+    pub ipc_mode: NamespaceMode,
+    /// The uts namespace (`Private` or `Host`).
+    pub uts_mode: NamespaceMode,
+    /// The cgroup namespace (`Private` or `Host`).
+    pub cgroupns_mode: NamespaceMode,
+    /// A user namespace of its own; see [`UsernsMode`].
+    pub userns_mode: UsernsMode,
+    /// Memory, cpu and process limits.
+    pub limits: Limits,
+    /// Resource limits of its processes.
+    pub ulimits: Vec<Ulimit>,
+    /// The size of `/dev/shm`, in bytes; none is [`DEFAULT_SHM_SIZE_BYTES`].
+    pub shm_size_bytes: Option<u64>,
+    /// Kernel parameters of its namespaces.
+    pub sysctls: BTreeMap<String, String>,
+    /// Capabilities over the default set, as `NET_ADMIN` or `CAP_NET_ADMIN` or `ALL`.
+    pub cap_add: Vec<String>,
+    /// Capabilities taken from the default set.
+    pub cap_drop: Vec<String>,
+    /// `no-new-privileges` and other security options, as Docker writes them.
+    pub security_opt: Vec<String>,
+    /// Host devices to make: `host[:container[:rwm]]`.
+    pub devices: Vec<String>,
+    /// Adjusts the out-of-memory killer's choice, -1000 to 1000.
+    pub oom_score_adj: Option<i32>,
+    /// The signal of `stop`; none is the image's or `SIGTERM`.
+    pub stop_signal: Option<String>,
+    /// How long `stop` waits before it kills; none is [`DEFAULT_STOP_GRACE`].
+    pub stop_grace_period: Option<Duration>,
+    /// Remove the container and its anonymous volumes when it ends (`--rm`).
+    pub auto_remove: bool,
+    /// Where its output goes.
+    pub log: LogOptions,
+}
+
+/// The network namespace of a container.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NetworkMode {
+    /// A namespace with the loopback interface alone. The default until bridge networks exist.
+    #[default]
+    None,
+    /// The host's.
+    Host,
+    /// Another container's, by name or id (by id in records).
+    Container(String),
+}
+
+/// One of the namespaces that can be private, the host's or another container's.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NamespaceMode {
+    /// A new namespace.
+    #[default]
+    Private,
+    /// The host's.
+    Host,
+    /// Another container's, by name or id (by id in records).
+    Container(String),
+}
+
+/// The user namespace of a container.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UsernsMode {
+    /// The engine's own.
+    #[default]
+    Host,
+    /// A new one in which ids 0 to `size - 1` are the host's `base` to `base + size - 1`.
+    Mapped {
+        /// The host id of the container's root.
+        base: u32,
+        /// How many ids are mapped.
+        size: u32,
+    },
+}
+
+/// The durable record of a container: what was asked for and what was decided at creation. It does not change while the
+/// container runs; the live part is [`State`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ContainerRecord {
+    /// Its identity.
+    pub id: Id,
+    /// When it was made.
+    pub created: Timestamp,
+    /// The image as the user wrote it, in familiar form.
+    pub image: String,
+    /// The image's id (the digest of its config).
+    pub image_id: Digest,
+    /// Chain ids of the layers, lowest first.
+    pub layers: Vec<Digest>,
+    /// The options, with names of other containers and volumes resolved to ids.
+    pub options: ContainerOptions,
+    /// Entrypoint and command joined by Docker's rules; never empty.
+    pub args: Vec<String>,
+    /// The effective entrypoint (for inspect).
+    pub entrypoint: Vec<String>,
+    /// The effective command (for inspect).
+    pub command: Vec<String>,
+    /// The effective environment, `NAME=value`, in order.
+    pub env: Vec<String>,
+    /// The effective labels.
+    pub labels: BTreeMap<String, String>,
+    /// The effective working directory.
+    pub working_dir: String,
+    /// The effective `user[:group]`, empty for root.
+    pub user: String,
+    /// The effective host name.
+    pub hostname: String,
+    /// The effective stop signal's name, `SIGTERM`.
+    pub stop_signal: String,
+    /// Ports that image or options expose, `80/tcp`.
+    pub exposed_ports: Vec<String>,
+    /// Every mount besides the standard ones.
+    pub mounts: Vec<MountPoint>,
+}
+
+/// A mount of a container as decided at creation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MountPoint {
+    /// What it is.
+    pub kind: MountPointKind,
+    /// Where in the container, absolute.
+    pub target: String,
+    /// Not writable.
+    pub read_only: bool,
+    /// Further options, as `mount -o` takes them, already checked: propagation for binds, size and mode for tmpfs.
+    pub options: Vec<String>,
+}
+
+/// The three kinds of mounts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "type")]
+pub enum MountPointKind {
+    /// A folder or file of the host.
+    Bind {
+        /// Absolute path on the host.
+        source: String,
+    },
+    /// A volume.
+    Volume {
+        /// Its identity.
+        id: Id,
+        /// Its name when the container was made.
+        name: String,
+        /// Made for this container without a name: removed with `rm -v` and by `--rm`.
+        anonymous: bool,
+        /// A path inside the volume, relative; empty for its root.
+        subpath: String,
+    },
+    /// Memory.
+    Tmpfs,
+}
+
+/// What a container is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// Made, never started.
+    Created,
+    /// Its first process lives.
+    Running,
+    /// Frozen.
+    Paused,
+    /// Its first process ended and the exit status is known.
+    Exited,
+    /// It ended and nobody knows how: its monitor was killed or the machine was restarted.
+    Dead,
+    /// A remove is under way or was interrupted.
+    Removing,
+}
+
+impl Status {
+    /// Docker's word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Status::Created => "created",
+            Status::Running => "running",
+            Status::Paused => "paused",
+            Status::Exited => "exited",
+            Status::Dead => "dead",
+            Status::Removing => "removing",
+        }
+    }
+
+    /// Running or paused.
+    pub fn is_alive(self) -> bool {
+        matches!(self, Status::Running | Status::Paused)
+    }
+}
+
+impl std::fmt::Display for Status {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The live state of a container, read anew each time.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct State {
+    /// What it is doing.
+    pub status: Status,
+    /// The host's process id of its first process, while alive.
+    pub pid: Option<i32>,
+    /// Known after it ended.
+    pub exit_code: Option<i32>,
+    /// The kernel's out-of-memory killer ended one of its processes.
+    pub oom_killed: bool,
+    /// Why it could not start, or why its end is unknown.
+    pub error: Option<String>,
+    /// When it was last started.
+    pub started: Option<Timestamp>,
+    /// When it ended.
+    pub finished: Option<Timestamp>,
+}
+
+/// A container in a listing or an inspect: record, name and live state.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Container {
+    /// Its name.
+    pub name: String,
+    /// What was decided at creation.
+    pub record: ContainerRecord,
+    /// What it is doing now.
+    pub state: State,
+}
+
+/// Which containers a listing shows.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ContainerFilter {
+    /// Also those that do not run.
+    pub all: bool,
+    /// Only those in one of these states.
+    pub status: Vec<Status>,
+    /// Only those whose name contains one of these.
+    pub name: Vec<String>,
+    /// Only those whose id starts with one of these.
+    pub id: Vec<String>,
+    /// Only those with all of these labels: `key` or `key=value`.
+    pub label: Vec<String>,
+    /// Only those of this image (reference or id), or made from one that shares all its layers.
+    pub ancestor: Vec<String>,
+    /// Only those that mount one of these volumes (name, id) or targets.
+    pub volume: Vec<String>,
+    /// Only those that ended with one of these codes.
+    pub exited: Vec<i32>,
+    /// The newest N, running or not.
+    pub last: Option<usize>,
+}
+
+/// How a container is removed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ContainerRemove {
+    /// Kill it first when it runs.
+    pub force: bool,
+    /// Remove its anonymous volumes too.
+    pub volumes: bool,
+}

@@ -1,0 +1,136 @@
+//! Images: the facts that the engine keeps and shows, over the OCI image configuration.
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::{Digest, Timestamp};
+
+/// An image in the store.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Image {
+    /// The digest of its config: its identity.
+    pub id: Digest,
+    /// The digest of its manifest.
+    pub manifest: Digest,
+    /// Familiar references, sorted.
+    pub tags: Vec<String>,
+    /// Layers, lowest first.
+    pub layers: Vec<Layer>,
+    /// When it was made, by its own word.
+    pub created: Option<Timestamp>,
+    /// What `run` does with it.
+    pub config: ImageConfig,
+    /// `linux`.
+    pub os: String,
+    /// `amd64`, `arm64`.
+    pub architecture: String,
+    /// `v8`, when there is one.
+    pub variant: Option<String>,
+    /// By its own word.
+    pub author: Option<String>,
+    /// How it was made, oldest first.
+    pub history: Vec<History>,
+}
+
+impl Image {
+    /// Bytes on disk of all unpacked layers, shared or not.
+    pub fn size_bytes(&self) -> u64 {
+        self.layers.iter().map(|layer| layer.size_bytes).sum()
+    }
+
+    /// `os/architecture[/variant]`.
+    pub fn platform(&self) -> String {
+        let variant = self.variant.as_ref().map(|variant| format!("/{variant}")).unwrap_or_default();
+        format!("{}/{}{variant}", self.os, self.architecture)
+    }
+}
+
+/// An unpacked layer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Layer {
+    /// Its place in a stack: the digest over its own and all lower diff ids (OCI image specification, "Layer ChainID").
+    pub chain_id: Digest,
+    /// The digest of its uncompressed tar.
+    pub diff_id: Digest,
+    /// The digest of its blob as stored.
+    pub blob: Digest,
+    /// The blob's media type.
+    pub media_type: String,
+    /// Bytes of the blob.
+    pub blob_size_bytes: u64,
+    /// Bytes of the files unpacked.
+    pub size_bytes: u64,
+}
+
+/// What an image says about running it (OCI image specification, "config").
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ImageConfig {
+    /// `user[:group]`.
+    pub user: String,
+    /// `NAME=value`.
+    pub env: Vec<String>,
+    /// The fixed front of the command.
+    pub entrypoint: Vec<String>,
+    /// The default arguments.
+    pub cmd: Vec<String>,
+    /// The working directory.
+    pub working_dir: String,
+    /// Labels.
+    pub labels: std::collections::BTreeMap<String, String>,
+    /// `80/tcp`.
+    pub exposed_ports: Vec<String>,
+    /// Targets of anonymous volumes.
+    pub volumes: Vec<String>,
+    /// The signal of `stop`.
+    pub stop_signal: Option<String>,
+    /// The shell of string commands.
+    pub shell: Vec<String>,
+}
+
+/// A line of an image's history.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct History {
+    /// When.
+    pub created: Option<Timestamp>,
+    /// What was done.
+    pub created_by: String,
+    /// By whom.
+    pub author: Option<String>,
+    /// Remarks.
+    pub comment: Option<String>,
+    /// Made no layer.
+    pub empty_layer: bool,
+}
+
+/// Which images a listing shows.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ImageFilter {
+    /// Only those whose repository or reference matches (`*` is a wildcard).
+    pub reference: Vec<String>,
+    /// Only those with all of these labels: `key` or `key=value`.
+    pub label: Vec<String>,
+    /// Only those with (`true`) or without a name.
+    pub dangling: Option<bool>,
+}
+
+/// What a remove did, in order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ImageRemoved {
+    /// A reference was taken away.
+    Untagged(String),
+    /// An image or a layer is gone.
+    Deleted(String),
+}
+
+/// The kinds of archives that `save` writes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ArchiveFormat {
+    /// `docker save`'s tar, which `docker load`, podman and skopeo read.
+    #[default]
+    DockerArchive,
+    /// An OCI image layout in a tar.
+    OciArchive,
+    /// An OCI image layout in a folder.
+    OciDir,
+}

@@ -1,0 +1,11 @@
+//! Floor 1: what we talk about. Options go in, facts come out; plain serde data without behaviour beyond parsing and
+//! printing, and without system calls.
+
+pub mod container;
+pub mod exec;
+pub mod image;
+pub mod limits;
+pub mod log;
+pub mod mount;
+pub mod system;
+pub mod volume;

@@ -1,0 +1,96 @@
+//! The whole engine: reports of prunes, disk usage and checks.
+
+use serde::{Deserialize, Serialize};
+
+/// What a prune took away.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PruneReport {
+    /// What was removed: ids or names.
+    pub items: Vec<String>,
+    /// Bytes that are free again.
+    pub freed_bytes: u64,
+}
+
+/// One thing that `system check` found wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// The kind of thing: `container`, `cgroup`, `layer`, `blob`, `folder`, `process`, `record`, `mount`.
+    pub noun: String,
+    /// Which one.
+    pub name: String,
+    /// What is wrong with it, in one sentence without a full stop.
+    pub problem: String,
+    /// It was mended in this run.
+    pub repaired: bool,
+}
+
+/// The outcome of `system check`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckReport {
+    /// How many things were looked at.
+    pub checked: u64,
+    /// What is wrong.
+    pub problems: Vec<Problem>,
+}
+
+/// How a check is done.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CheckOptions {
+    /// Mend what can be mended.
+    pub repair: bool,
+    /// Read every blob and compare it with its digest.
+    pub rehash: bool,
+}
+
+/// Space by noun.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiskUsage {
+    /// A row for images, containers and volumes.
+    pub rows: Vec<DiskUsageRow>,
+}
+
+/// One row of [`DiskUsage`].
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiskUsageRow {
+    /// `Images`, `Containers`, `Local Volumes`.
+    pub noun: String,
+    /// How many there are.
+    pub total: u64,
+    /// How many are in use.
+    pub active: u64,
+    /// Bytes on disk.
+    pub size_bytes: u64,
+    /// Bytes that a prune would free.
+    pub reclaimable_bytes: u64,
+}
+
+/// Facts about this machine and engine.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Info {
+    /// This program's version.
+    pub version: String,
+    /// The state root.
+    pub root: String,
+    /// Containers by state: running, paused, stopped.
+    pub containers_running: u64,
+    /// Frozen ones.
+    pub containers_paused: u64,
+    /// All others.
+    pub containers_stopped: u64,
+    /// Images.
+    pub images: u64,
+    /// Volumes.
+    pub volumes: u64,
+    /// `v1`, `hybrid` or `v2`.
+    pub cgroup: String,
+    /// uname -r.
+    pub kernel: String,
+    /// The distribution's pretty name.
+    pub operating_system: String,
+    /// `x86_64`.
+    pub architecture: String,
+    /// Processors.
+    pub cpus: u64,
+    /// Bytes of memory.
+    pub memory_bytes: u64,
+}

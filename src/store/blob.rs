@@ -1,0 +1,1 @@
+//! Content-addressed blobs: `blobs/sha256/<hex>`, written beside and renamed into place, never changed.

@@ -1,0 +1,1 @@
+//! Images: manifests, configs, tags, and which layers and blobs they hold on to.

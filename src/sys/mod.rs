@@ -1,0 +1,1 @@
+//! Floor 2: the only system calls and the only `unsafe`. The one door to `nix`, `rustix` and `libc`.
