@@ -16,6 +16,11 @@ pub struct Plan {
     pub spec: Spec,
     /// The root file system.
     pub rootfs: Rootfs,
+    /// `user[:group]`, names or numbers, looked up in the container's own `/etc/passwd` and `/etc/group` by the init once
+    /// it stands in the new root; it overrides `spec.process.user`. Empty for root. `HOME` is set from it when unset.
+    pub user: String,
+    /// Further groups, names or numbers, looked up likewise.
+    pub group_add: Vec<String>,
     /// Durable state: the exit record and the log go here.
     pub state_dir: PathBuf,
     /// Run state: lock, socket and state file go here. Made by the engine, 0700.

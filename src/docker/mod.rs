@@ -1,0 +1,3 @@
+//! Floor 5: Docker's dialect. Compose-style option maps and docker's short strings in, Docker's JSON out.
+
+pub mod options;
