@@ -11,6 +11,8 @@ use crate::base::{Digest, Id, Timestamp};
 /// What a new volume shall be.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct VolumeOptions {
+    /// The identity, when it was decided (and put on record) before; none is a random one.
+    pub id: Option<Id>,
     /// The name; none is the id (an anonymous volume).
     pub name: Option<String>,
     /// Only `local` exists.

@@ -1,1 +1,4 @@
 //! Floor 2: the only system calls and the only `unsafe`. The one door to `nix`, `rustix` and `libc`.
+
+pub mod overlay;
+pub mod user;
