@@ -1,0 +1,4 @@
+//! End to end tests of the command line: flags, columns, exit codes, golden help. What a verb does is tested elsewhere.
+
+#[path = "../support/mod.rs"]
+mod support;

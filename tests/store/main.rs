@@ -1,0 +1,4 @@
+//! End to end tests of the store: records, blobs, layers, recovery, what a second engine sees. Nothing of containers.
+
+#[path = "../support/mod.rs"]
+mod support;
