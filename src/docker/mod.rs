@@ -1,3 +1,10 @@
 //! Floor 5: Docker's dialect. Compose-style option maps and docker's short strings in, Docker's JSON out.
+//!
+//! Pure translation: nothing here opens an engine, and nothing is decided about containers. Option maps and command-line
+//! flags share the same small readers, so that `-v` and `volumes:` can never differ.
 
+pub mod env;
+pub mod mounts;
 pub mod options;
+mod value;
+pub mod words;

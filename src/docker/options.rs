@@ -1,19 +1,574 @@
 //! Option maps with the Compose specification's keys, and docker's command-line spellings as aliases, to typed options.
+//!
+//! Keys that this version cannot honour are refused by name, never ignored. What belongs to a front end's own call (`image`,
+//! `timeout`, `check`, `stdin`) is taken out of the map before it comes here.
+
+use std::collections::BTreeMap;
+use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use crate::base::Result;
+use crate::base::{Error, Result, suggest};
+use crate::docker::value::Field;
+use crate::docker::{env, mounts, words};
 use crate::model::container::ContainerOptions;
+use crate::model::exec::ExecOptions;
+use crate::model::limits::Ulimit;
+
+/// Canonical keys, each with its aliases.
+type Known<'k> = &'k [(&'k str, &'k [&'k str])];
+/// Keys that are refused, each with the hint.
+type Refused = &'static [(&'static str, &'static str)];
+
+/// Every key that is honoured, and its aliases. A dash in a key is the same as an underscore.
+const KEYS: &[(&str, &[&str])] = &[
+    ("name", &["container_name"]),
+    ("command", &["cmd"]),
+    ("entrypoint", &[]),
+    ("environment", &["env"]),
+    ("env_file", &[]),
+    ("labels", &["label"]),
+    ("label_file", &[]),
+    ("working_dir", &["workdir"]),
+    ("user", &[]),
+    ("group_add", &[]),
+    ("hostname", &[]),
+    ("domainname", &[]),
+    ("extra_hosts", &["add_host"]),
+    ("dns", &[]),
+    ("dns_search", &[]),
+    ("dns_opt", &["dns_option", "dns_options"]),
+    ("tty", &[]),
+    ("stdin_open", &["interactive"]),
+    ("init", &[]),
+    ("read_only", &[]),
+    ("privileged", &[]),
+    ("volumes", &["volume", "mounts", "mount"]),
+    ("tmpfs", &[]),
+    ("volumes_from", &[]),
+    ("network_mode", &["network", "net"]),
+    ("pid", &["pid_mode"]),
+    ("ipc", &["ipc_mode"]),
+    ("uts", &["uts_mode"]),
+    ("cgroup", &["cgroupns"]),
+    ("userns_mode", &["userns"]),
+    ("mem_limit", &["memory"]),
+    ("memswap_limit", &["memory_swap"]),
+    ("mem_reservation", &["memory_reservation"]),
+    ("cpus", &[]),
+    ("cpu_quota", &[]),
+    ("cpu_period", &[]),
+    ("cpu_shares", &[]),
+    ("cpuset", &["cpuset_cpus"]),
+    ("cpuset_mems", &[]),
+    ("pids_limit", &[]),
+    ("ulimits", &["ulimit"]),
+    ("shm_size", &[]),
+    ("sysctls", &["sysctl"]),
+    ("cap_add", &[]),
+    ("cap_drop", &[]),
+    ("security_opt", &[]),
+    ("devices", &["device"]),
+    ("oom_score_adj", &[]),
+    ("stop_signal", &[]),
+    ("stop_grace_period", &["stop_timeout"]),
+    ("rm", &["auto_remove", "remove"]),
+    ("logging", &[]),
+    ("log_driver", &[]),
+    ("log_opt", &["log_opts"]),
+    ("expose", &[]),
+    ("restart", &[]),
+    ("healthcheck", &[]),
+    ("pull_policy", &["pull"]),
+];
+
+/// Keys of Compose and docker that this version knows but cannot honour, each with what to do or why.
+const REFUSED: &[(&str, &str)] = &[
+    ("ports", words::NO_NETWORKS),
+    ("publish", words::NO_NETWORKS),
+    ("publish_all", words::NO_NETWORKS),
+    ("networks", words::NO_NETWORKS),
+    ("links", words::NO_NETWORKS),
+    ("link", words::NO_NETWORKS),
+    ("external_links", words::NO_NETWORKS),
+    ("mac_address", words::NO_NETWORKS),
+    ("ip", words::NO_NETWORKS),
+    ("network_alias", words::NO_NETWORKS),
+    ("depends_on", "stacks of services are not built yet; start the containers in order"),
+    ("build", "builds are not built yet"),
+    ("configs", "configs are not built yet; mount a file with volumes"),
+    ("secrets", "secrets are not built yet; mount a file with volumes"),
+    ("deploy", "stacks of services are not built yet"),
+    ("develop", "stacks of services are not built yet"),
+    ("extends", "stacks of services are not built yet"),
+    ("profiles", "stacks of services are not built yet"),
+    ("scale", "stacks of services are not built yet"),
+    ("platform", "only images of this machine's platform run"),
+    ("runtime", "only the built-in runtime is there"),
+    ("gpus", "name the devices with devices"),
+    ("device_cgroup_rules", "name the devices with devices"),
+    ("blkio_config", "limits of disk input and output are not built yet"),
+    ("cpu_rt_period", "real-time scheduling limits are not built yet"),
+    ("cpu_rt_runtime", "real-time scheduling limits are not built yet"),
+    ("cgroup_parent", "the engine places cgroups itself"),
+    ("mem_swappiness", "cgroup v2 has no swappiness"),
+    ("oom_kill_disable", "cgroup v2 cannot switch the out-of-memory killer off"),
+    ("storage_opt", "quotas are not built yet"),
+    ("annotations", "annotations are not built yet; use labels"),
+    ("isolation", "this is for Windows"),
+    ("credential_spec", "this is for Windows"),
+    ("volume_driver", "only the local driver is there"),
+    ("post_start", "hooks are not built yet"),
+    ("pre_stop", "hooks are not built yet"),
+    ("attach", "this belongs to compose up"),
+    ("models", "this belongs to compose up"),
+    ("provider", "this belongs to compose up"),
+];
+
+/// The keys of an exec's map, and their aliases.
+const EXEC_KEYS: &[(&str, &[&str])] = &[
+    ("environment", &["env"]),
+    ("env_file", &[]),
+    ("user", &[]),
+    ("working_dir", &["workdir"]),
+    ("tty", &[]),
+    ("privileged", &[]),
+];
 
 /// Reads a map such as `{"name": "web", "volumes": ["data:/data:ro"], "mem_limit": "64m"}`.
 ///
 /// Values take Docker's short strings and the long map form. `command` and `entrypoint`: a string is `sh -c`, an array is
-/// argv.
+/// argv. A null value is the same as no key. Durations are strings (`"10s"`) or seconds, sizes strings (`"64m"`) or bytes.
 ///
 /// # Errors
 /// `invalid_argument` with a did-you-mean for an unknown key or a malformed value; `unsupported` naming a key that this
 /// version cannot honour.
 pub fn container_options(map: &Map<String, Value>) -> Result<ContainerOptions> {
-    let _ = map;
-    todo!()
+    let fields = fields(map, KEYS, REFUSED)?;
+    let mut options = ContainerOptions::default();
+    let mut log = (None, Vec::new());
+    // Files come first: what is written in the map itself wins over them.
+    for (canonical, field) in &fields {
+        match *canonical {
+            "env_file" => options.env.extend(env_files(field)?),
+            "label_file" => {
+                for path in field.strings()? {
+                    options.labels.extend(env::label_file(Path::new(&path)).map_err(|error| field.wrap(error))?);
+                }
+            }
+            _ => {}
+        }
+    }
+    for (canonical, field) in &fields {
+        let done = identity(canonical, field, &mut options)?
+            || isolation(canonical, field, &mut options)?
+            || resources(canonical, field, &mut options)?
+            || surroundings(canonical, field, &mut options, &mut log)?;
+        debug_assert!(
+            done || matches!(*canonical, "env_file" | "label_file"),
+            "{canonical} is in KEYS and has no reader"
+        );
+    }
+    if log.0.is_some() || !log.1.is_empty() {
+        options.log = words::logging(log.0.as_deref(), &log.1)?;
+    }
+    mounts::check_targets(&options)?;
+    Ok(options)
+}
+
+/// Reads an exec's map: `environment`, `env_file`, `user`, `working_dir`, `tty`, `privileged` and their aliases. The command
+/// stays empty: it is an argument of its own, see [`command_line`].
+///
+/// # Errors
+/// As [`container_options`].
+pub fn exec_options(map: &Map<String, Value>) -> Result<ExecOptions> {
+    let fields = fields(map, EXEC_KEYS, &[])?;
+    let mut options = ExecOptions::default();
+    for (_, field) in fields.iter().filter(|(canonical, _)| *canonical == "env_file") {
+        options.env.extend(env_files(field)?);
+    }
+    for (canonical, field) in &fields {
+        match *canonical {
+            "environment" => options.env.extend(environment(field)?),
+            "user" => options.user = Some(field.word()?),
+            "working_dir" => options.working_dir = Some(working_dir(field)?),
+            "tty" => options.tty = field.bool()?,
+            "privileged" => options.privileged = field.bool()?,
+            _ => {}
+        }
+    }
+    Ok(options)
+}
+
+/// Reads a command: a string is `sh -c`, an array is argv.
+///
+/// # Errors
+/// `invalid_argument` names `key` when it is neither.
+pub fn command_line(key: &str, value: &Value) -> Result<Vec<String>> {
+    let field = Field { key, value };
+    match value {
+        Value::String(text) => Ok(vec!["sh".into(), "-c".into(), no_nul(&field, text.clone())?]),
+        Value::Array(_) => field
+            .strings()
+            .map_err(|_| field.expected("a string for sh -c, or a list of strings"))?
+            .into_iter()
+            .map(|word| no_nul(&field, word))
+            .collect(),
+        _ => Err(field.expected("a string for sh -c, or a list of strings")),
+    }
+}
+
+/// Name, command, environment, labels, users.
+fn identity(canonical: &str, field: &Field<'_>, options: &mut ContainerOptions) -> Result<bool> {
+    match canonical {
+        "name" => options.name = Some(field.word()?),
+        "command" => options.command = Some(command_line(field.key, field.value)?),
+        "entrypoint" => options.entrypoint = Some(command_line(field.key, field.value)?),
+        "environment" => options.env.extend(environment(field)?),
+        "labels" => options.labels.extend(labels(field)?),
+        "working_dir" => options.working_dir = Some(working_dir(field)?),
+        "user" => options.user = Some(field.word()?),
+        "group_add" => options.group_add = field.strings()?,
+        "tty" => options.tty = field.bool()?,
+        "stdin_open" => options.stdin_open = field.bool()?,
+        "init" => options.init = field.bool()?,
+        "stop_signal" => options.stop_signal = Some(field.word()?),
+        "stop_grace_period" => options.stop_grace_period = Some(field.duration()?),
+        "rm" => options.auto_remove = field.bool()?,
+        _ => return Ok(false),
+    }
+    Ok(true)
+}
+
+/// Namespaces, rights, mounts.
+fn isolation(canonical: &str, field: &Field<'_>, options: &mut ContainerOptions) -> Result<bool> {
+    let word = || field.string();
+    let wrap = |error| field.wrap(error);
+    match canonical {
+        "read_only" => options.read_only = field.bool()?,
+        "privileged" => options.privileged = field.bool()?,
+        "volumes" => {
+            for item in field.items() {
+                options.mounts.push(mounts::item(item).map_err(wrap)?);
+            }
+        }
+        "tmpfs" => {
+            for item in field.items() {
+                options.mounts.push(mounts::tmpfs_item(item).map_err(wrap)?);
+            }
+        }
+        "volumes_from" => {
+            options.volumes_from =
+                field.strings()?.iter().map(|text| mounts::volumes_from(text)).collect::<Result<_>>().map_err(wrap)?;
+        }
+        "network_mode" => {
+            let word = word()?;
+            if word.starts_with("service:") {
+                return Err(Error::unsupported(format!("{:?} {word:?} names a service", field.key))
+                    .with_hint("write container:NAME"));
+            }
+            options.network_mode = words::network_mode(&word).map_err(wrap)?;
+        }
+        "pid" => options.pid_mode = words::namespace_mode("pid", &word()?).map_err(wrap)?,
+        "ipc" => options.ipc_mode = words::namespace_mode("ipc", &word()?).map_err(wrap)?,
+        "uts" => options.uts_mode = words::private_or_host("uts", &word()?).map_err(wrap)?,
+        "cgroup" => options.cgroupns_mode = words::private_or_host("cgroup", &word()?).map_err(wrap)?,
+        "userns_mode" => options.userns_mode = words::userns_mode(&word()?).map_err(wrap)?,
+        "cap_add" => options.cap_add = field.strings()?,
+        "cap_drop" => options.cap_drop = field.strings()?,
+        "security_opt" => options.security_opt = field.strings()?,
+        "devices" => {
+            for item in field.items() {
+                options.devices.push(device(item)?);
+            }
+        }
+        _ => return Ok(false),
+    }
+    Ok(true)
+}
+
+/// Limits and kernel parameters.
+fn resources(canonical: &str, field: &Field<'_>, options: &mut ContainerOptions) -> Result<bool> {
+    let limits = &mut options.limits;
+    let wrap = |error| field.wrap(error);
+    match canonical {
+        "mem_limit" => limits.memory_bytes = Some(field.bytes()?).filter(|bytes| *bytes > 0),
+        "memswap_limit" => limits.memory_swap_bytes = Some(field.bytes_or_unlimited()?).filter(|bytes| *bytes != 0),
+        "mem_reservation" => limits.memory_reservation_bytes = Some(field.bytes()?).filter(|bytes| *bytes > 0),
+        "cpus" => {
+            let cpus = field.number()?;
+            if cpus < 0.0 {
+                return Err(field.expected("a number of zero or more"));
+            }
+            limits.cpus = Some(cpus).filter(|cpus| *cpus > 0.0);
+        }
+        "cpu_quota" => limits.cpu_quota_us = Some(field.integer()?).filter(|quota| *quota != 0),
+        "cpu_period" => limits.cpu_period_us = Some(field.unsigned()?).filter(|period| *period > 0),
+        "cpu_shares" => limits.cpu_shares = Some(field.unsigned()?).filter(|shares| *shares > 0),
+        "cpuset" => limits.cpuset_cpus = Some(words::cpuset(&field.string()?).map_err(wrap)?),
+        "cpuset_mems" => limits.cpuset_mems = Some(words::cpuset(&field.string()?).map_err(wrap)?),
+        "pids_limit" => limits.pids = Some(field.integer()?).filter(|pids| *pids != 0),
+        "ulimits" => options.ulimits = ulimits(field)?,
+        "shm_size" => options.shm_size_bytes = Some(field.bytes()?).filter(|bytes| *bytes > 0),
+        "sysctls" => {
+            for (name, value) in field.pairs()? {
+                let value = value.ok_or_else(|| field.expected("a value for every name"))?;
+                options.sysctls.insert(name, value);
+            }
+        }
+        "oom_score_adj" => {
+            let adjust = i32::try_from(field.integer()?).ok().filter(|n| (-1000..=1000).contains(n));
+            options.oom_score_adj = Some(adjust.ok_or_else(|| field.expected("a number from -1000 to 1000"))?);
+        }
+        _ => return Ok(false),
+    }
+    Ok(true)
+}
+
+/// Host name, resolver, logging, and what is accepted only in its plain form.
+fn surroundings(
+    canonical: &str,
+    field: &Field<'_>,
+    options: &mut ContainerOptions,
+    log: &mut (Option<String>, Vec<(String, String)>),
+) -> Result<bool> {
+    let wrap = |error| field.wrap(error);
+    let words_of = |read: fn(&str) -> Result<String>| -> Result<Vec<String>> {
+        field.strings()?.iter().map(|text| read(text)).collect::<Result<_>>().map_err(wrap)
+    };
+    match canonical {
+        "hostname" => options.hostname = Some(field.word()?),
+        "domainname" => options.domainname = Some(field.word()?),
+        "extra_hosts" => options.extra_hosts.extend(extra_hosts(field)?),
+        "dns" => options.dns = words_of(words::dns_server)?,
+        "dns_search" => options.dns_search = words_of(words::resolver_word)?,
+        "dns_opt" => options.dns_options = words_of(words::resolver_word)?,
+        "expose" => {
+            for text in field.strings()? {
+                options.expose.extend(words::expose(&text).map_err(wrap)?);
+            }
+        }
+        "logging" => {
+            let map = field.map()?;
+            for (canonical, field) in fields(map, &[("driver", &[]), ("options", &[])], &[])? {
+                match canonical {
+                    "driver" => log.0 = Some(field.word()?),
+                    _ => log.1.extend(valued(&field)?),
+                }
+            }
+        }
+        "log_driver" => log.0 = Some(field.word()?),
+        "log_opt" => log.1.extend(valued(field)?),
+        "restart" => match field.value {
+            // YAML's bare `no` is a boolean.
+            Value::Bool(false) => {}
+            _ => words::restart(&field.string()?).map_err(wrap)?,
+        },
+        "healthcheck" => {
+            if !is_disabled_healthcheck(field)? {
+                return Err(Error::unsupported(format!("{:?} is not supported yet", field.key))
+                    .with_hint("health checks are not built yet"));
+            }
+        }
+        "pull_policy" => match field.string()?.as_str() {
+            "never" | "missing" | "if_not_present" => {}
+            "always" | "build" | "daily" | "weekly" => {
+                return Err(Error::unsupported(format!("{:?} {:?} is not supported yet", field.key, field.string()?))
+                    .with_hint("registries are not built yet; load the image first"));
+            }
+            _ => return Err(field.expected("\"never\" or \"missing\"")),
+        },
+        _ => return Ok(false),
+    }
+    Ok(true)
+}
+
+/// The fields of a map under their canonical keys, in the map's order.
+fn fields<'a, 'k>(
+    map: &'a Map<String, Value>,
+    known: Known<'k>,
+    refused: Refused,
+) -> Result<Vec<(&'k str, Field<'a>)>> {
+    let mut fields: Vec<(&str, Field<'_>)> = Vec::with_capacity(map.len());
+    for (key, value) in map {
+        let plain = key.replace('-', "_");
+        let found = known.iter().find(|(canonical, aliases)| *canonical == plain || aliases.contains(&plain.as_str()));
+        if value.is_null() && (found.is_some() || refused.iter().any(|(name, _)| *name == plain)) {
+            continue;
+        }
+        let Some((canonical, _)) = found else {
+            return Err(unknown(key, &plain, value, known, refused));
+        };
+        if let Some((_, other)) = fields.iter().find(|(seen, _)| seen == canonical) {
+            return Err(Error::invalid(format!("{:?} and {key:?} are the same option", other.key))
+                .with_hint("give one of them"));
+        }
+        fields.push((canonical, Field { key, value }));
+    }
+    Ok(fields)
+}
+
+fn unknown(key: &str, plain: &str, value: &Value, known: Known<'_>, refused: Refused) -> Error {
+    if let Some((_, why)) = refused.iter().find(|(name, _)| *name == plain) {
+        return Error::unsupported(format!("option {key:?} is not supported yet")).with_hint(*why);
+    }
+    if plain == "image" && known.len() == KEYS.len() {
+        return Error::invalid(format!("option \"image\" has no place here: {value}"))
+            .with_hint("the image is the first argument");
+    }
+    let names = known
+        .iter()
+        .flat_map(|(canonical, aliases)| std::iter::once(*canonical).chain(aliases.iter().copied()))
+        .chain(refused.iter().map(|(name, _)| *name));
+    let error = Error::invalid(format!("unknown option {key:?}"));
+    match suggest::hint(plain, names) {
+        Some(hint) => error.with_hint(hint),
+        None if known.len() < 10 => {
+            error.with_hint(format!("known are {}", known.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")))
+        }
+        None => error,
+    }
+}
+
+fn environment(field: &Field<'_>) -> Result<Vec<(String, String)>> {
+    let mut entries = Vec::new();
+    for (name, value) in field.pairs()? {
+        entries.extend(env::resolve(name, value).map_err(|error| field.wrap(error))?);
+    }
+    Ok(entries)
+}
+
+/// Paths, or maps with `path` and `required`.
+fn env_files(field: &Field<'_>) -> Result<Vec<(String, String)>> {
+    let mut entries = Vec::new();
+    for item in field.items() {
+        let (path, required) = match item.value {
+            Value::Object(map) => {
+                let (mut path, mut required) = (None, true);
+                for (canonical, inner) in fields(
+                    map,
+                    &[("path", &[]), ("required", &[])],
+                    &[("format", "only docker's plain format is read")],
+                )? {
+                    match canonical {
+                        "path" => path = Some(inner.word()?),
+                        _ => required = inner.bool()?,
+                    }
+                }
+                (path.ok_or_else(|| item.expected("a map with a path"))?, required)
+            }
+            _ => (item.word()?, true),
+        };
+        let path = Path::new(&path);
+        if required || path.exists() {
+            entries.extend(env::file(path).map_err(|error| field.wrap(error))?);
+        }
+    }
+    Ok(entries)
+}
+
+fn labels(field: &Field<'_>) -> Result<BTreeMap<String, String>> {
+    Ok(field.pairs()?.into_iter().map(|(name, value)| (name, value.unwrap_or_default())).collect())
+}
+
+fn working_dir(field: &Field<'_>) -> Result<String> {
+    absolute_dir(&field.string()?).map_err(|error| field.wrap(error))
+}
+
+/// Checks a working directory.
+///
+/// # Errors
+/// `invalid_argument` when it is not absolute.
+pub fn absolute_dir(text: &str) -> Result<String> {
+    if text.starts_with('/') && !text.contains('\0') {
+        return Ok(text.to_owned());
+    }
+    Err(Error::invalid(format!("the working directory {text:?} is not absolute")))
+}
+
+/// Docker's strings, or Compose's map of numbers or `soft` and `hard`.
+fn ulimits(field: &Field<'_>) -> Result<Vec<Ulimit>> {
+    let wrap = |error| field.wrap(error);
+    let Value::Object(map) = field.value else {
+        let strings = field.strings().map_err(|_| field.expected("a map, or strings such as \"nofile=1024:2048\""))?;
+        return strings.iter().map(|text| words::ulimit(text)).collect::<Result<_>>().map_err(wrap);
+    };
+    let mut limits = Vec::new();
+    for (name, value) in map.iter().filter(|(_, value)| !value.is_null()) {
+        let limit = Field { key: name, value };
+        let (soft, hard) = match value {
+            Value::Object(inner) => {
+                let (mut soft, mut hard) = (None, None);
+                for (canonical, field) in fields(inner, &[("soft", &[]), ("hard", &[])], &[])? {
+                    match canonical {
+                        "soft" => soft = Some(field.integer()?),
+                        _ => hard = Some(field.integer()?),
+                    }
+                }
+                match (soft, hard) {
+                    (Some(soft), Some(hard)) => (soft, hard),
+                    _ => return Err(limit.expected("both soft and hard")),
+                }
+            }
+            _ => (limit.integer()?, limit.integer()?),
+        };
+        limits.push(words::ulimit_of(name, soft, hard).map_err(wrap)?);
+    }
+    Ok(limits)
+}
+
+/// `host:container:rwm`, or a map with `source`, `target` and `permissions`.
+fn device(field: Field<'_>) -> Result<String> {
+    let text = match field.value {
+        Value::Object(map) => {
+            let (mut source, mut target, mut permissions) = (None, None, None);
+            for (canonical, inner) in fields(map, &[("source", &[]), ("target", &[]), ("permissions", &[])], &[])? {
+                match canonical {
+                    "source" => source = Some(inner.word()?),
+                    "target" => target = Some(inner.word()?),
+                    _ => permissions = Some(inner.word()?),
+                }
+            }
+            let source = source.ok_or_else(|| field.expected("a map with a source"))?;
+            let target = target.unwrap_or_else(|| source.clone());
+            format!("{source}:{target}:{}", permissions.as_deref().unwrap_or("rwm"))
+        }
+        _ => field.string()?,
+    };
+    words::device(&text).map_err(|error| field.wrap(error))
+}
+
+/// `name:address` strings, or a map of names to one or several addresses.
+fn extra_hosts(field: &Field<'_>) -> Result<Vec<(String, String)>> {
+    let wrap = |error| field.wrap(error);
+    let Value::Object(map) = field.value else {
+        return field.strings()?.iter().map(|text| words::extra_host(text)).collect::<Result<_>>().map_err(wrap);
+    };
+    let mut hosts = Vec::new();
+    for (name, value) in map {
+        for address in (Field { key: name, value }).strings()? {
+            hosts.push(words::host_entry(name, &address).map_err(wrap)?);
+        }
+    }
+    Ok(hosts)
+}
+
+/// Pairs that all have a value.
+fn valued(field: &Field<'_>) -> Result<Vec<(String, String)>> {
+    field
+        .pairs()?
+        .into_iter()
+        .map(|(name, value)| value.map(|value| (name, value)).ok_or_else(|| field.expected("a value for every name")))
+        .collect()
+}
+
+fn is_disabled_healthcheck(field: &Field<'_>) -> Result<bool> {
+    let map = field.map()?;
+    let none =
+        |value: &Value| value == "NONE" || value.as_array().is_some_and(|list| list.first() == Some(&"NONE".into()));
+    Ok(map.get("disable") == Some(&Value::Bool(true)) || map.get("test").is_some_and(none))
+}
+
+fn no_nul(field: &Field<'_>, text: String) -> Result<String> {
+    if text.contains('\0') { Err(field.expected("text without NUL bytes")) } else { Ok(text) }
 }

@@ -63,6 +63,8 @@ pub struct ContainerOptions {
     pub volumes_from: Vec<VolumesFrom>,
     /// The network namespace.
     pub network_mode: NetworkMode,
+    /// Ports to expose beside the image's, `80/tcp`: facts that are shown, without an effect of their own.
+    pub expose: Vec<String>,
     /// The pid namespace.
     pub pid_mode: NamespaceMode,
     /// The ipc namespace.

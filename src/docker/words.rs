@@ -1,0 +1,337 @@
+//! Docker's small notations, one reader each, shared by option maps and command-line flags: namespaces, ulimits, hosts,
+//! devices, logging.
+
+use std::net::IpAddr;
+
+use crate::base::{Error, Result, suggest, units};
+use crate::docker::value::split_pair;
+use crate::model::container::{NamespaceMode, NetworkMode, UsernsMode};
+use crate::model::limits::Ulimit;
+use crate::model::log::{LogDriver, LogOptions};
+
+/// What to do instead of a bridge network.
+pub(crate) const NO_NETWORKS: &str = "bridge networks are not built yet; use none, host or container:NAME";
+/// The names of setrlimit(2)'s resources, without `RLIMIT_`.
+const ULIMITS: [&str; 16] = [
+    "as",
+    "core",
+    "cpu",
+    "data",
+    "fsize",
+    "locks",
+    "memlock",
+    "msgqueue",
+    "nice",
+    "nofile",
+    "nproc",
+    "rss",
+    "rtprio",
+    "rttime",
+    "sigpending",
+    "stack",
+];
+/// The highest processor or memory node that a set may name; a bound, so that a range cannot ask for gigabytes of bits.
+const MAX_CPU: u32 = 8191;
+
+/// Reads `--network`: `none`, `host` or `container:NAME`.
+///
+/// # Errors
+/// `unsupported` for networks.
+pub fn network_mode(text: &str) -> Result<NetworkMode> {
+    match text.split_once(':') {
+        None if text == "none" => Ok(NetworkMode::None),
+        None if text == "host" => Ok(NetworkMode::Host),
+        Some(("container", name)) if !name.is_empty() => Ok(NetworkMode::Container(name.to_owned())),
+        Some(("container", _)) => Err(Error::invalid(format!("{text:?} names no container"))),
+        _ if text.is_empty() => {
+            Err(Error::invalid("the network mode is empty").with_hint("use none, host or container:NAME"))
+        }
+        _ => Err(Error::unsupported(format!("network {text:?} is not supported yet")).with_hint(NO_NETWORKS)),
+    }
+}
+
+/// Reads `--pid` and `--ipc`: `host`, `container:NAME`, or `private` and nothing for an own one.
+///
+/// # Errors
+/// `invalid_argument` names `what`.
+pub fn namespace_mode(what: &str, text: &str) -> Result<NamespaceMode> {
+    match text.split_once(':') {
+        None if matches!(text, "" | "private") => Ok(NamespaceMode::Private),
+        // Every namespace of ours can be joined, so shareable and private are the same.
+        None if what == "ipc" && text == "shareable" => Ok(NamespaceMode::Private),
+        None if what == "ipc" && text == "none" => Err(Error::unsupported("ipc mode \"none\" is not supported yet")),
+        None if text == "host" => Ok(NamespaceMode::Host),
+        Some(("container", name)) if !name.is_empty() => Ok(NamespaceMode::Container(name.to_owned())),
+        _ => {
+            Err(Error::invalid(format!("unknown {what} mode {text:?}"))
+                .with_hint("use private, host or container:NAME"))
+        }
+    }
+}
+
+/// Reads `--uts` and `--cgroupns`: `host`, or `private` and nothing for an own one.
+///
+/// # Errors
+/// `invalid_argument` names `what`.
+pub fn private_or_host(what: &str, text: &str) -> Result<NamespaceMode> {
+    match text {
+        "" | "private" => Ok(NamespaceMode::Private),
+        "host" => Ok(NamespaceMode::Host),
+        _ => Err(Error::invalid(format!("unknown {what} mode {text:?}")).with_hint("use private or host")),
+    }
+}
+
+/// Reads `--userns`: `host`, or `BASE:SIZE` for a new user namespace whose ids begin at the host's BASE.
+///
+/// # Errors
+/// `invalid_argument`.
+pub fn userns_mode(text: &str) -> Result<UsernsMode> {
+    let refuse = || {
+        Error::invalid(format!("unknown userns mode {text:?}")).with_hint("use host, or BASE:SIZE such as 100000:65536")
+    };
+    if matches!(text, "" | "host") {
+        return Ok(UsernsMode::Host);
+    }
+    let (base, size) = text.split_once(':').ok_or_else(refuse)?;
+    let (base, size): (u32, u32) = (base.parse().map_err(|_| refuse())?, size.parse().map_err(|_| refuse())?);
+    if size == 0 || base.checked_add(size).is_none() {
+        return Err(refuse());
+    }
+    Ok(UsernsMode::Mapped { base, size })
+}
+
+/// Reads `--ulimit`: `nofile=1024` or `nofile=1024:2048`.
+///
+/// # Errors
+/// `invalid_argument`.
+pub fn ulimit(text: &str) -> Result<Ulimit> {
+    let refuse = |why: &str| {
+        Error::invalid(format!("{text:?} is not a ulimit: {why}"))
+            .with_hint("write name=soft[:hard], such as nofile=1024:2048")
+    };
+    let (name, values) = text.split_once('=').ok_or_else(|| refuse("it has no value"))?;
+    let (soft, hard) = values.split_once(':').unwrap_or((values, values));
+    let number = |text: &str| text.trim().parse::<i64>().map_err(|_| refuse(&format!("{text:?} is not a number")));
+    ulimit_of(name, number(soft)?, number(hard)?)
+}
+
+/// A ulimit from its parts; -1 is unlimited.
+///
+/// # Errors
+/// `invalid_argument` for an unknown name or a soft limit over the hard one.
+pub(crate) fn ulimit_of(name: &str, soft: i64, hard: i64) -> Result<Ulimit> {
+    if !ULIMITS.contains(&name) {
+        let error = Error::invalid(format!("unknown ulimit {name:?}"));
+        return Err(match suggest::hint(name, ULIMITS) {
+            Some(hint) => error.with_hint(hint),
+            None => error.with_hint(format!("known are {}", ULIMITS.join(", "))),
+        });
+    }
+    let limit = |value: i64| match value {
+        -1 => Ok(None),
+        value => {
+            u64::try_from(value).map(Some).map_err(|_| Error::invalid(format!("ulimit {name:?} cannot be {value}")))
+        }
+    };
+    let (soft, hard) = (limit(soft)?, limit(hard)?);
+    if soft.unwrap_or(u64::MAX) > hard.unwrap_or(u64::MAX) {
+        return Err(Error::invalid(format!("ulimit {name:?}: the soft limit is over the hard limit")));
+    }
+    Ok(Ulimit { name: name.to_owned(), soft, hard })
+}
+
+/// Reads `--add-host`: `name:address` or `name=address`.
+///
+/// # Errors
+/// `invalid_argument`; `unsupported` for `host-gateway`.
+pub fn extra_host(text: &str) -> Result<(String, String)> {
+    let (name, address) = match text.split_once('=') {
+        Some(parts) => parts,
+        None => text
+            .split_once(':')
+            .ok_or_else(|| Error::invalid(format!("{text:?} is not a host entry")).with_hint("write name:address"))?,
+    };
+    host_entry(name, address)
+}
+
+/// A line of /etc/hosts from its parts.
+///
+/// # Errors
+/// As [`extra_host`].
+pub(crate) fn host_entry(name: &str, address: &str) -> Result<(String, String)> {
+    if name.is_empty()
+        || name.len() > 255
+        || !name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'))
+    {
+        return Err(Error::invalid(format!("{name:?} is not a host name")));
+    }
+    if address == "host-gateway" {
+        return Err(
+            Error::unsupported("host-gateway is not supported yet").with_hint("bridge networks are not built yet")
+        );
+    }
+    let bare = address.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(address);
+    let address: IpAddr = bare.parse().map_err(|_| Error::invalid(format!("{address:?} is not an IP address")))?;
+    Ok((name.to_owned(), address.to_string()))
+}
+
+/// Checks a name server's address.
+///
+/// # Errors
+/// `invalid_argument`.
+pub fn dns_server(text: &str) -> Result<String> {
+    let address: IpAddr = text.parse().map_err(|_| Error::invalid(format!("{text:?} is not an IP address")))?;
+    Ok(address.to_string())
+}
+
+/// Checks a word for a line of /etc/resolv.conf.
+///
+/// # Errors
+/// `invalid_argument` for white space and control characters, which could add lines.
+pub fn resolver_word(text: &str) -> Result<String> {
+    if text.is_empty() || text.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        return Err(Error::invalid(format!("{text:?} cannot stand in /etc/resolv.conf")));
+    }
+    Ok(text.to_owned())
+}
+
+/// Checks a set of processors or memory nodes: `0-2,4`.
+///
+/// # Errors
+/// `invalid_argument`.
+pub fn cpuset(text: &str) -> Result<String> {
+    let number = |text: &str| text.parse::<u32>().ok().filter(|n| *n <= MAX_CPU);
+    let range = |part: &str| match part.split_once('-') {
+        Some((low, high)) => matches!((number(low), number(high)), (Some(low), Some(high)) if low <= high),
+        None => number(part).is_some(),
+    };
+    if text.split(',').all(range) {
+        return Ok(text.to_owned());
+    }
+    Err(Error::invalid(format!("{text:?} is not a set of processors"))
+        .with_hint("write numbers and ranges, such as 0-2,4"))
+}
+
+/// Checks a device: `host[:container[:rwm]]`.
+///
+/// # Errors
+/// `invalid_argument`.
+pub fn device(text: &str) -> Result<String> {
+    let parts: Vec<&str> = text.split(':').collect();
+    let modes = |mode: &str| !mode.is_empty() && mode.len() <= 3 && mode.bytes().all(|b| b"rwm".contains(&b));
+    let good = match parts.as_slice() {
+        [host] => host.starts_with('/'),
+        [host, second] => host.starts_with('/') && (second.starts_with('/') || modes(second)),
+        [host, container, mode] => host.starts_with('/') && container.starts_with('/') && modes(mode),
+        _ => false,
+    };
+    match (good, parts.as_slice()) {
+        // `host:rwm` means the same path on both sides.
+        (true, [host, mode]) if !mode.starts_with('/') => Ok(format!("{host}:{host}:{mode}")),
+        (true, _) => Ok(text.to_owned()),
+        (false, _) => Err(Error::invalid(format!("{text:?} is not a device"))
+            .with_hint("write /dev/x, /dev/x:/dev/y or /dev/x:/dev/y:rwm")),
+    }
+}
+
+/// Reads a log driver with its options.
+///
+/// # Errors
+/// `unsupported` for other drivers and options; `invalid_argument` for bad values.
+pub fn logging(driver: Option<&str>, options: &[(String, String)]) -> Result<LogOptions> {
+    let driver = match driver.unwrap_or("json-file") {
+        "json-file" => LogDriver::JsonFile,
+        "none" => LogDriver::None,
+        other => {
+            let error = Error::unsupported(format!("log driver {other:?} is not supported"));
+            return Err(error.with_hint("use json-file or none"));
+        }
+    };
+    let mut log = LogOptions { driver, max_size_bytes: None, max_files: None };
+    for (name, value) in options {
+        let wrong = |what: &str| Error::invalid(format!("log option {name:?} takes {what}, not {value:?}"));
+        match name.as_str() {
+            _ if driver == LogDriver::None => {
+                return Err(Error::invalid(format!("log driver \"none\" has no option {name:?}")));
+            }
+            "max-size" => {
+                log.max_size_bytes = match value.as_str() {
+                    "-1" => None,
+                    text => Some(
+                        units::parse_bytes(text).ok().filter(|n| *n > 0).ok_or_else(|| wrong("a size such as 10m"))?,
+                    ),
+                }
+            }
+            "max-file" => {
+                log.max_files = Some(value.parse().ok().filter(|n| *n > 0).ok_or_else(|| wrong("a number from 1"))?)
+            }
+            "mode" if value == "blocking" => {}
+            "mode" | "max-buffer-size" | "compress" | "labels" | "labels-regex" | "env" | "env-regex" | "tag" => {
+                return Err(Error::unsupported(format!("log option {name:?} is not supported yet")));
+            }
+            other => {
+                let error = Error::invalid(format!("unknown log option {other:?}"));
+                return Err(error.with_hint(
+                    suggest::hint(other, ["max-size", "max-file"])
+                        .unwrap_or_else(|| "known are max-size and max-file".into()),
+                ));
+            }
+        }
+    }
+    if log.max_files.is_some_and(|files| files > 1) && log.max_size_bytes.is_none() {
+        return Err(Error::invalid("log option \"max-file\" over 1 needs \"max-size\""));
+    }
+    Ok(log)
+}
+
+/// Reads a port to expose: `80`, `80/udp`, `8000-8010/tcp`; one entry a port.
+///
+/// # Errors
+/// `invalid_argument`.
+pub fn expose(text: &str) -> Result<Vec<String>> {
+    let refuse = || Error::invalid(format!("{text:?} is not a port")).with_hint("write 80, 80/udp or 8000-8010/tcp");
+    let (ports, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
+    if !matches!(protocol, "tcp" | "udp" | "sctp") {
+        return Err(refuse());
+    }
+    let (first, last) = ports.split_once('-').unwrap_or((ports, ports));
+    let port = |text: &str| text.parse::<u16>().ok().filter(|port| *port > 0).ok_or_else(refuse);
+    let (first, last) = (port(first)?, port(last)?);
+    if first > last {
+        return Err(refuse());
+    }
+    Ok((first..=last).map(|port| format!("{port}/{protocol}")).collect())
+}
+
+/// Reads `--sysctl`: `name=value`.
+///
+/// # Errors
+/// `invalid_argument`.
+pub fn sysctl(text: &str) -> Result<(String, String)> {
+    match split_pair(text) {
+        (name, Some(value)) if !name.is_empty() => Ok((name, value)),
+        _ => Err(Error::invalid(format!("{text:?} is not a sysctl"))
+            .with_hint("write name=value, such as net.core.somaxconn=1024")),
+    }
+}
+
+/// Accepts only the restart policy `no`.
+///
+/// # Errors
+/// `unsupported` for Docker's other policies, `invalid_argument` for the rest.
+pub fn restart(text: &str) -> Result<()> {
+    match text.split(':').next().unwrap_or(text) {
+        "no" | "" => Ok(()),
+        "always" | "unless-stopped" | "on-failure" => {
+            Err(Error::unsupported(format!("restart policy {text:?} is not supported yet"))
+                .with_hint("restart policies are not built yet"))
+        }
+        word => {
+            let error = Error::invalid(format!("unknown restart policy {text:?}"));
+            Err(match suggest::hint(word, ["no", "always", "unless-stopped", "on-failure"]) {
+                Some(hint) => error.with_hint(hint),
+                None => error,
+            })
+        }
+    }
+}
