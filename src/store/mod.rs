@@ -11,7 +11,15 @@ pub mod layer;
 pub mod pack;
 pub mod volume;
 
-use crate::base::{Paths, Result};
+use std::fs::DirBuilder;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::path::Path;
+
+use crate::base::{Context as _, Error, Kind, Paths, Result};
+
+/// What a state root holds. A folder with anything else in it is not taken over, since its mode would be changed.
+const OURS: &[&str] = &["blobs", "layers", "containers", "volumes", "builds", "tmp", "run", "lost+found"];
 
 /// The store of one state root. Cheap to clone, safe to share between threads.
 #[derive(Clone)]
@@ -25,14 +33,55 @@ impl Store {
     ///
     /// # Errors
     /// `permission_denied` when the root cannot be written; `corrupt` when the database is not ours; `unsupported` when
-    /// it was written by a later version.
+    /// it was written by a later version; `invalid_argument` when the root is somebody else's folder; `no_space`.
     pub fn open(paths: &Paths) -> Result<Store> {
-        let _ = paths;
-        todo!()
+        if !paths.database().exists() {
+            make_root(paths)?;
+        }
+        if !paths.locks().exists() {
+            for folder in [paths.run().to_owned(), paths.locks(), paths.container_runs()] {
+                make_folder(&folder)?;
+            }
+        }
+        Ok(Store { paths: paths.clone(), db: std::sync::Arc::new(db::Db::open(paths)?) })
     }
 
     /// The layout this store lives in.
     pub fn paths(&self) -> &Paths {
         &self.paths
     }
+}
+
+fn make_root(paths: &Paths) -> Result<()> {
+    let root = paths.root();
+    if !root.is_absolute() {
+        return Err(Error::invalid(format!("the state root {root:?} is not an absolute path")));
+    }
+    make_folder(root)?;
+    for entry in std::fs::read_dir(root).context(|| format!("reading the state root {root:?}"))? {
+        let name = entry.context(|| format!("reading the state root {root:?}"))?.file_name();
+        let name = name.to_string_lossy();
+        if !OURS.contains(&&*name) && !name.starts_with("rhumb.db") {
+            return Err(Error::invalid(format!("{root:?} is not a state root: it holds {name:?}"))
+                .with_hint("give an empty or a new folder as the root"));
+        }
+    }
+    std::fs::set_permissions(root, std::fs::Permissions::from_mode(0o700))
+        .context(|| format!("changing the mode of the state root {root:?}"))?;
+    for folder in [paths.blobs(), paths.layers(), paths.containers(), paths.volumes(), paths.tmp()] {
+        make_folder(&folder)?;
+    }
+    Ok(())
+}
+
+/// Makes a folder and its parents, mode 0700; one that exists is left as it is.
+fn make_folder(path: &Path) -> Result<()> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(|error| {
+        let denied = matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem);
+        let error = Error::from(error);
+        let kind = if denied { Kind::PermissionDenied } else { error.kind() };
+        let error = Error::new(kind, format!("making the folder {path:?}")).with_source(error);
+        if denied { error.with_hint("run it as root, or give another root") } else { error }
+    })
 }

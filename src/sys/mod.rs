@@ -1,4 +1,6 @@
 //! Floor 2: the only system calls and the only `unsafe`. The one door to `nix`, `rustix` and `libc`.
 
+pub mod fs;
+pub mod lock;
 pub mod overlay;
 pub mod user;

@@ -1,0 +1,272 @@
+//! The database: records with names, phases and uses, atomic across processes. The one door to `rusqlite`.
+//!
+//! SQLite in WAL mode: one writer at a time, readers never wait for it. A commit is not fsynced on its own
+//! (`synchronous=NORMAL`): a power cut may lose the last commits but never tears one, which is what a start that takes
+//! milliseconds needs. [`Store::flush`] makes all commits so far durable; a verb that acknowledges something calls it.
+//!
+//! It does not know what a body means, and it does not follow uses: deleting a record that others use is the caller's
+//! decision, made in the same transaction that asked [`Tx::users`].
+
+mod error;
+mod schema;
+mod tx;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+
+pub use self::tx::Tx;
+use crate::base::{Context as _, Error, Paths, Result};
+use crate::store::Store;
+use crate::sys::lock;
+
+/// The kinds of records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Noun {
+    /// A container; names are unique, ids are [`crate::base::Id`].
+    Container,
+    /// An image; the id is its config digest, names are full references.
+    Image,
+    /// A layer; the id is its chain id.
+    Layer,
+    /// A blob; the id is its digest.
+    Blob,
+    /// A volume.
+    Volume,
+}
+
+impl Noun {
+    /// Every noun.
+    pub const ALL: [Noun; 5] = [Noun::Container, Noun::Image, Noun::Layer, Noun::Blob, Noun::Volume];
+
+    /// The word for it, in the database and in messages.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Noun::Container => "container",
+            Noun::Image => "image",
+            Noun::Layer => "layer",
+            Noun::Blob => "blob",
+            Noun::Volume => "volume",
+        }
+    }
+
+    fn from_name(name: &str) -> Option<Noun> {
+        Noun::ALL.into_iter().find(|noun| noun.as_str() == name)
+    }
+
+    /// Its ids are digests, `sha256:…`.
+    fn has_digests(self) -> bool {
+        matches!(self, Noun::Image | Noun::Layer | Noun::Blob)
+    }
+}
+
+impl std::fmt::Display for Noun {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Whether a record is whole. A record that is not `Ready` belongs to a verb under way or interrupted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Being made.
+    Creating,
+    /// Whole.
+    Ready,
+    /// Being taken away.
+    Removing,
+}
+
+impl Phase {
+    fn as_str(self) -> &'static str {
+        match self {
+            Phase::Creating => "creating",
+            Phase::Ready => "ready",
+            Phase::Removing => "removing",
+        }
+    }
+
+    fn from_name(name: &str) -> Option<Phase> {
+        [Phase::Creating, Phase::Ready, Phase::Removing].into_iter().find(|phase| phase.as_str() == name)
+    }
+}
+
+/// A record as stored.
+#[derive(Debug, Clone)]
+pub struct Row<T> {
+    /// Its identity.
+    pub id: String,
+    /// Its names, sorted.
+    pub names: Vec<String>,
+    /// Whether it is whole.
+    pub phase: Phase,
+    /// Its body.
+    pub body: T,
+}
+
+/// The connections of one process to the database. A thread takes one for a transaction and puts it back, so that
+/// readers of one process do not wait for its writer either.
+pub struct Db {
+    path: PathBuf,
+    idle: Mutex<Vec<Connection>>,
+}
+
+/// Connections kept for the next transaction; more threads than this open one each time.
+const MOST_IDLE: usize = 8;
+/// Pages in the log after which a commit copies them back; bounds the log's size (SQLite, "Write-Ahead Logging" §3.1).
+const CHECKPOINT_PAGES: u32 = 512;
+/// Room in the cache for every statement that this module has.
+const STATEMENTS: usize = 32;
+
+impl Db {
+    /// Opens the database, making or migrating it when needed.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub(super) fn open(paths: &Paths) -> Result<Db> {
+        let db = Db { path: paths.database(), idle: Mutex::new(Vec::new()) };
+        let doing = || format!("opening the database {:?}", db.path);
+        let connection = match db.connect_existing().context(doing)? {
+            Some(connection) => connection,
+            None => {
+                let _lock = lock::acquire(&paths.locks().join("store"), lock::Mode::Exclusive, lock::DEADLINE)?;
+                db.create().context(doing)?
+            }
+        };
+        db.put_back(connection);
+        Ok(db)
+    }
+
+    /// A connection to a database with the current schema; none when it must be made or migrated.
+    fn connect_existing(&self) -> Result<Option<Connection>> {
+        if !self.path.exists() {
+            return Ok(None);
+        }
+        let connection = self.connect(OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        let current = schema::is_current(&connection)?.map_err(|error| self.error(error))?;
+        Ok(current.then_some(connection))
+    }
+
+    /// Makes or migrates the database. Another process may have been faster: the version is read again.
+    fn create(&self) -> Result<Connection> {
+        let mut connection = self.connect(OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
+        if !schema::is_current(&connection)?.map_err(|error| self.error(error))? {
+            schema::migrate(&mut connection).map_err(|error| self.error(error))?;
+        }
+        Ok(connection)
+    }
+
+    fn connect(&self, flags: OpenFlags) -> Result<Connection> {
+        let open = || -> rusqlite::Result<Connection> {
+            let mut connection = Connection::open_with_flags(&self.path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+            connection.busy_handler(Some(wait_until_deadline()))?;
+            connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+            connection.pragma_update(None, "synchronous", "NORMAL")?;
+            connection.pragma_update_and_check(None, "wal_autocheckpoint", CHECKPOINT_PAGES, |_| Ok(()))?;
+            connection.set_prepared_statement_cache_capacity(STATEMENTS);
+            Ok(connection)
+        };
+        open().map_err(|error| self.error(error))
+    }
+
+    fn take(&self) -> Result<Connection> {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        match idle {
+            Some(connection) => Ok(connection),
+            None => self.connect(OpenFlags::SQLITE_OPEN_READ_WRITE),
+        }
+    }
+
+    fn put_back(&self, connection: Connection) {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < MOST_IDLE {
+            idle.push(connection);
+        }
+    }
+
+    fn error(&self, error: rusqlite::Error) -> Error {
+        error::translate(error, &self.path)
+    }
+
+    /// The database file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// A busy handler that polls more often than SQLite's own (which sleeps up to 100 ms), for as long as locks may be
+/// waited for. SQLite calls it with the number of calls before for the same lock.
+fn wait_until_deadline() -> impl FnMut(i32) -> bool + Send + 'static {
+    let mut start = Instant::now();
+    move |before| {
+        if before == 0 {
+            start = Instant::now();
+        }
+        if start.elapsed() >= lock::DEADLINE {
+            return false;
+        }
+        std::thread::sleep(Duration::from_micros(if before < 10 { 300 } else { 2000 }));
+        true
+    }
+}
+
+impl Store {
+    /// Runs `work` in a write transaction (`BEGIN IMMEDIATE`), committed when it returns `Ok`. Never call it from inside
+    /// `work`: it would wait for itself.
+    ///
+    /// # Errors
+    /// What `work` gives; `timeout` when another process holds the database for longer than ten seconds; `no_space`.
+    pub fn write<T>(&self, work: impl FnOnce(&Tx<'_>) -> Result<T>) -> Result<T> {
+        self.transact(true, work)
+    }
+
+    /// Runs `work` on one consistent snapshot; never waits for a writer.
+    ///
+    /// # Errors
+    /// What `work` gives.
+    pub fn read<T>(&self, work: impl FnOnce(&Tx<'_>) -> Result<T>) -> Result<T> {
+        self.transact(false, work)
+    }
+
+    /// Makes every commit so far survive a power cut.
+    ///
+    /// # Errors
+    /// `no_space`, `failed` when the disk refuses.
+    pub fn flush(&self) -> Result<()> {
+        let mut log = self.db.path.as_os_str().to_owned();
+        log.push("-wal");
+        // The log carries no locks of SQLite, unlike the database file: opening and closing it here is harmless.
+        match std::fs::File::open(&log) {
+            Ok(file) => file.sync_data().context(|| format!("flushing {log:?}")),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(Error::from(error).context(format!("flushing {log:?}"))),
+        }
+    }
+
+    fn transact<T>(&self, writable: bool, work: impl FnOnce(&Tx<'_>) -> Result<T>) -> Result<T> {
+        let mut connection = self.db.take()?;
+        let behavior = if writable { TransactionBehavior::Immediate } else { TransactionBehavior::Deferred };
+        let result = {
+            let transaction = connection.transaction_with_behavior(behavior).map_err(|error| self.db.error(error))?;
+            let result = work(&Tx::new(&transaction, &self.db, writable));
+            match result {
+                Ok(value) => transaction.commit().map(|()| value).map_err(|error| self.db.error(error)),
+                Err(error) => {
+                    // The caller needs the first error; a failed rollback is repeated when the connection closes.
+                    let _ = transaction.rollback();
+                    Err(error)
+                }
+            }
+        };
+        if connection.is_autocommit() {
+            self.db.put_back(connection);
+        }
+        result
+    }
+}
+
+#[cfg(test)]
+mod tests;
