@@ -88,7 +88,7 @@ pub fn mount(text: &str) -> Result<Mount> {
         let needed = || {
             value
                 .filter(|value| !value.is_empty())
-                .map(|value| Value::from(value))
+                .map(Value::from)
                 .ok_or_else(|| Error::invalid(format!("{name:?} in --mount {text:?} needs a value")))
         };
         let flag = || match value {

@@ -3,4 +3,6 @@
 pub mod fs;
 pub mod lock;
 pub mod overlay;
+pub mod signal;
+pub mod terminal;
 pub mod user;
