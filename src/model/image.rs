@@ -85,6 +85,8 @@ pub struct ImageConfig {
     pub stop_signal: Option<String>,
     /// The shell of string commands.
     pub shell: Vec<String>,
+    /// Instructions for builds on top of it.
+    pub on_build: Vec<String>,
 }
 
 /// A line of an image's history.

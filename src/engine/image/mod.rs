@@ -1,5 +1,7 @@
 //! Images: every verb that needs no registry.
 
+mod changes;
+
 use std::io::{Read, Write};
 use std::path::Path;
 
