@@ -8,13 +8,16 @@ pub mod blob;
 pub mod db;
 pub mod image;
 pub mod layer;
+pub mod lease;
 pub mod pack;
+pub mod scratch;
 pub mod volume;
 
 use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::base::{Context as _, Error, Kind, Paths, Result};
 
@@ -25,7 +28,8 @@ const OURS: &[&str] = &["blobs", "layers", "containers", "volumes", "builds", "t
 #[derive(Clone)]
 pub struct Store {
     paths: Paths,
-    db: std::sync::Arc<db::Db>,
+    db: Arc<db::Db>,
+    lease: Arc<lease::Current>,
 }
 
 impl Store {
@@ -43,7 +47,7 @@ impl Store {
                 make_folder(&folder)?;
             }
         }
-        Ok(Store { paths: paths.clone(), db: std::sync::Arc::new(db::Db::open(paths)?) })
+        Ok(Store { paths: paths.clone(), db: Arc::new(db::Db::open(paths)?), lease: Arc::default() })
     }
 
     /// The layout this store lives in.

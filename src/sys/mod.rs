@@ -3,6 +3,7 @@
 pub mod fs;
 pub mod lock;
 pub mod overlay;
+pub mod path;
 pub mod signal;
 pub mod terminal;
 pub mod user;

@@ -8,6 +8,7 @@
 //! decision, made in the same transaction that asked [`Tx::users`].
 
 mod error;
+mod lease;
 mod schema;
 mod tx;
 
@@ -187,6 +188,27 @@ impl Db {
         }
     }
 
+    pub(super) fn transact<T>(&self, writable: bool, work: impl FnOnce(&Tx<'_>) -> Result<T>) -> Result<T> {
+        let mut connection = self.take()?;
+        let behavior = if writable { TransactionBehavior::Immediate } else { TransactionBehavior::Deferred };
+        let result = {
+            let transaction = connection.transaction_with_behavior(behavior).map_err(|error| self.error(error))?;
+            let result = work(&Tx::new(&transaction, self, writable));
+            match result {
+                Ok(value) => transaction.commit().map(|()| value).map_err(|error| self.error(error)),
+                Err(error) => {
+                    // The caller needs the first error; a failed rollback is repeated when the connection closes.
+                    let _ = transaction.rollback();
+                    Err(error)
+                }
+            }
+        };
+        if connection.is_autocommit() {
+            self.put_back(connection);
+        }
+        result
+    }
+
     fn error(&self, error: rusqlite::Error) -> Error {
         error::translate(error, &self.path)
     }
@@ -220,7 +242,7 @@ impl Store {
     /// # Errors
     /// What `work` gives; `timeout` when another process holds the database for longer than ten seconds; `no_space`.
     pub fn write<T>(&self, work: impl FnOnce(&Tx<'_>) -> Result<T>) -> Result<T> {
-        self.transact(true, work)
+        self.db.transact(true, work)
     }
 
     /// Runs `work` on one consistent snapshot; never waits for a writer.
@@ -228,7 +250,7 @@ impl Store {
     /// # Errors
     /// What `work` gives.
     pub fn read<T>(&self, work: impl FnOnce(&Tx<'_>) -> Result<T>) -> Result<T> {
-        self.transact(false, work)
+        self.db.transact(false, work)
     }
 
     /// Makes every commit so far survive a power cut.
@@ -244,27 +266,6 @@ impl Store {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
             Err(error) => Err(Error::from(error).context(format!("flushing {log:?}"))),
         }
-    }
-
-    fn transact<T>(&self, writable: bool, work: impl FnOnce(&Tx<'_>) -> Result<T>) -> Result<T> {
-        let mut connection = self.db.take()?;
-        let behavior = if writable { TransactionBehavior::Immediate } else { TransactionBehavior::Deferred };
-        let result = {
-            let transaction = connection.transaction_with_behavior(behavior).map_err(|error| self.db.error(error))?;
-            let result = work(&Tx::new(&transaction, &self.db, writable));
-            match result {
-                Ok(value) => transaction.commit().map(|()| value).map_err(|error| self.db.error(error)),
-                Err(error) => {
-                    // The caller needs the first error; a failed rollback is repeated when the connection closes.
-                    let _ = transaction.rollback();
-                    Err(error)
-                }
-            }
-        };
-        if connection.is_autocommit() {
-            self.db.put_back(connection);
-        }
-        result
     }
 }
 

@@ -255,7 +255,7 @@ impl<'a> Tx<'a> {
         self.related(sql, user)
     }
 
-    pub(in crate::store) fn add_use_by(&self, user_noun: &str, user: &str, target: (Noun, &str)) -> Result<()> {
+    pub(super) fn add_use_by(&self, user_noun: &str, user: &str, target: (Noun, &str)) -> Result<()> {
         if self.phase(target.0, target.1)?.is_none() {
             return self.not_found(target.0, target.1);
         }
@@ -270,7 +270,7 @@ impl<'a> Tx<'a> {
         Ok(rows.into_iter().filter_map(|(noun, id)| Some((Noun::from_name(&noun)?, id))).collect())
     }
 
-    pub(in crate::store) fn execute(&self, sql: &str, params: impl Params) -> Result<usize> {
+    pub(super) fn execute(&self, sql: &str, params: impl Params) -> Result<usize> {
         if !self.writable {
             return Err(Error::failed("a read transaction cannot write"));
         }
@@ -278,7 +278,7 @@ impl<'a> Tx<'a> {
         run().map_err(|error| self.db.error(error))
     }
 
-    pub(in crate::store) fn many<T>(
+    pub(super) fn many<T>(
         &self,
         sql: &str,
         params: impl Params,
