@@ -9,6 +9,7 @@ pub mod failpoint;
 pub mod id;
 pub mod paths;
 pub mod reference;
+pub mod signal;
 pub mod suggest;
 pub mod time;
 pub mod undo;

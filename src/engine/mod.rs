@@ -5,15 +5,17 @@
 
 pub mod container;
 pub mod image;
+mod lock;
 pub mod system;
 pub mod volume;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::base::{Paths, Result};
+use crate::base::{Context as _, Error, Paths, Result, paths};
 use crate::store::Store;
+use crate::sys;
 
 /// How an engine is opened.
 #[derive(Debug, Clone, Default)]
@@ -37,8 +39,21 @@ impl Engine {
     /// # Errors
     /// `permission_denied` when not root or the root cannot be written; as [`Store::open`].
     pub fn open(options: &EngineOptions) -> Result<Engine> {
-        let _ = options;
-        todo!()
+        if !sys::user::is_root() {
+            return Err(Error::permission_denied("containers need the superuser's rights")
+                .with_hint("run it as root, for example with sudo; there is no rootless mode yet"));
+        }
+        let root = options.root.clone().unwrap_or_else(|| PathBuf::from(paths::DEFAULT_ROOT));
+        let root = std::path::absolute(&root).context(|| format!("finding the state root {root:?}"))?;
+        let store = Store::open(&Paths::new(root))?;
+        let engine = Engine { store, interrupt: Arc::clone(&options.interrupt) };
+        engine.recover()?;
+        Ok(engine)
+    }
+
+    /// Finishes or undoes every verb whose process died in the middle of it. Idempotent, and cheap when there is none.
+    fn recover(&self) -> Result<()> {
+        self.container_recover()
     }
 
     /// The layout of the state root.
@@ -49,5 +64,9 @@ impl Engine {
     /// The flag that ends waits.
     pub fn interrupt(&self) -> &Arc<AtomicBool> {
         &self.interrupt
+    }
+
+    fn check_interrupt(&self) -> Result<()> {
+        if self.interrupt.load(Ordering::Relaxed) { Err(Error::interrupted("interrupted")) } else { Ok(()) }
     }
 }

@@ -1,8 +1,17 @@
-//! The engine as a whole: facts, disk usage, prune, check.
+//! The engine as a whole: facts, disk usage, prune. The cross-check is in [`check`].
+
+mod check;
+
+use std::collections::BTreeSet;
 
 use crate::base::Result;
 use crate::engine::Engine;
-use crate::model::system::{CheckOptions, CheckReport, DiskUsage, Info, PruneReport};
+use crate::engine::container::disk_usage;
+use crate::model::container::{Container, ContainerFilter, MountPointKind, Status};
+use crate::model::image::{Image, ImageFilter};
+use crate::model::system::{DiskUsage, DiskUsageRow, Info, PruneReport};
+use crate::model::volume::VolumeFilter;
+use crate::sys;
 
 impl Engine {
     /// Facts about this machine and engine.
@@ -10,7 +19,25 @@ impl Engine {
     /// # Errors
     /// `corrupt`.
     pub fn system_info(&self) -> Result<Info> {
-        todo!()
+        let containers = self.container_list(&ContainerFilter { all: true, ..ContainerFilter::default() })?;
+        let count = |status| containers.iter().filter(|container| container.state.status == status).count() as u64;
+        let (running, paused) = (count(Status::Running), count(Status::Paused));
+        let machine = sys::machine::facts();
+        Ok(Info {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            root: self.paths().root().to_string_lossy().into_owned(),
+            containers_running: running,
+            containers_paused: paused,
+            containers_stopped: containers.len() as u64 - running - paused,
+            images: self.image_list(&ImageFilter::default())?.len() as u64,
+            volumes: self.volume_list(&VolumeFilter::default())?.len() as u64,
+            cgroup: machine.cgroup.to_owned(),
+            kernel: machine.kernel,
+            operating_system: operating_system(),
+            architecture: machine.architecture,
+            cpus: std::thread::available_parallelism().map_or(1, |n| n.get() as u64),
+            memory_bytes: machine.memory_bytes,
+        })
     }
 
     /// Space by noun.
@@ -18,7 +45,66 @@ impl Engine {
     /// # Errors
     /// `corrupt`.
     pub fn system_df(&self) -> Result<DiskUsage> {
-        todo!()
+        let containers = self.container_list(&ContainerFilter { all: true, ..ContainerFilter::default() })?;
+        Ok(DiskUsage {
+            rows: vec![self.images_row(&containers)?, self.containers_row(&containers), self.volumes_row(&containers)?],
+        })
+    }
+
+    fn images_row(&self, containers: &[Container]) -> Result<DiskUsageRow> {
+        let used: BTreeSet<_> = containers.iter().map(|container| &container.record.image_id).collect();
+        let images = self.image_list(&ImageFilter::default())?;
+        let (active, idle): (Vec<_>, Vec<_>) = images.iter().partition(|image| used.contains(&image.id));
+        // A layer that several images share is there once, and stays while one of them is used.
+        let mut seen = BTreeSet::new();
+        let mut bytes = |images: &[&Image]| -> u64 {
+            let layers = images.iter().flat_map(|image| &image.layers);
+            let unseen = layers.filter(|layer| seen.insert(layer.chain_id.clone()));
+            unseen.map(|layer| layer.size_bytes + layer.blob_size_bytes).sum()
+        };
+        let (active_bytes, idle_bytes) = (bytes(&active), bytes(&idle));
+        Ok(DiskUsageRow {
+            noun: "Images".to_owned(),
+            total: images.len() as u64,
+            active: active.len() as u64,
+            size_bytes: active_bytes + idle_bytes,
+            reclaimable_bytes: idle_bytes,
+        })
+    }
+
+    fn containers_row(&self, containers: &[Container]) -> DiskUsageRow {
+        let mut row = DiskUsageRow { noun: "Containers".to_owned(), ..DiskUsageRow::default() };
+        for container in containers {
+            let bytes = disk_usage(&self.paths().container(&container.record.id));
+            row.total += 1;
+            row.size_bytes += bytes;
+            match container.state.status.is_alive() {
+                true => row.active += 1,
+                false => row.reclaimable_bytes += bytes,
+            }
+        }
+        row
+    }
+
+    fn volumes_row(&self, containers: &[Container]) -> Result<DiskUsageRow> {
+        let points = containers.iter().flat_map(|container| &container.record.mounts);
+        let used: BTreeSet<_> = points
+            .filter_map(|point| match &point.kind {
+                MountPointKind::Volume { id, .. } => Some(id),
+                _ => None,
+            })
+            .collect();
+        let mut row = DiskUsageRow { noun: "Local Volumes".to_owned(), ..DiskUsageRow::default() };
+        for volume in self.volume_list(&VolumeFilter::default())? {
+            let bytes = disk_usage(&volume.mountpoint);
+            row.total += 1;
+            row.size_bytes += bytes;
+            match used.contains(&volume.id) {
+                true => row.active += 1,
+                false => row.reclaimable_bytes += bytes,
+            }
+        }
+        Ok(row)
     }
 
     /// Prunes containers, dangling images (`all`: every unused one) and, when asked, volumes.
@@ -26,14 +112,22 @@ impl Engine {
     /// # Errors
     /// The first failure.
     pub fn system_prune(&self, all: bool, volumes: bool) -> Result<PruneReport> {
-        todo!()
+        let mut report = self.container_prune()?;
+        let mut add = |more: PruneReport| {
+            report.items.extend(more.items);
+            report.freed_bytes += more.freed_bytes;
+        };
+        if volumes {
+            add(self.volume_prune(false)?);
+        }
+        add(self.image_prune(all)?);
+        Ok(report)
     }
+}
 
-    /// Cross-checks records, folders, blobs and kernel objects.
-    ///
-    /// # Errors
-    /// Only when the check itself cannot be done.
-    pub fn system_check(&self, options: CheckOptions) -> Result<CheckReport> {
-        todo!()
-    }
+/// os-release(5)'s pretty name.
+fn operating_system() -> String {
+    let text = std::fs::read_to_string("/etc/os-release").unwrap_or_default(); // a host without one has no name
+    let pretty = text.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="));
+    pretty.map_or_else(|| "Linux".to_owned(), |name| name.trim_matches('"').to_owned())
 }

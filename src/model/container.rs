@@ -194,6 +194,9 @@ pub struct MountPoint {
     pub target: String,
     /// Not writable.
     pub read_only: bool,
+    /// Taken over from another container with `volumes_from`.
+    #[serde(default)]
+    pub inherited: bool,
     /// Further options, as `mount -o` takes them, already checked: propagation for binds, size and mode for tmpfs.
     pub options: Vec<String>,
 }
@@ -215,8 +218,6 @@ pub enum MountPointKind {
         name: String,
         /// Made for this container without a name: removed with `rm -v` and by `--rm`.
         anonymous: bool,
-        /// A path inside the volume, relative; empty for its root.
-        subpath: String,
     },
     /// Memory.
     Tmpfs,

@@ -1,7 +1,9 @@
 //! Floor 2: the only system calls and the only `unsafe`. The one door to `nix`, `rustix` and `libc`.
 
+pub mod capability;
 pub mod fs;
 pub mod lock;
+pub mod machine;
 pub mod overlay;
 pub mod path;
 pub mod signal;

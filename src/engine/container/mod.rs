@@ -1,237 +1,81 @@
-//! Containers: every verb.
+//! Containers: every verb, in files by what the verb is about.
+//!
+//! ```text
+//! decide   options + image → record (pure)          spec    record → OCI specification (pure)
+//! create   record, folders, volumes                 start   monitor, attach, run, oneshot
+//! state    record + run state → facts; get, list    end     wait, stop, kill, pause, remove, prune
+//! process  exec, logs                               content export, volume, copy-up
+//! ```
+//!
+//! `container` is always what a user writes: a name, an id, or a unique beginning of an id.
+//!
+//! A verb that makes or takes away holds the container's lock and keeps the record's phase true: `Creating` and
+//! `Removing` records belong to a verb under way, or to one that died; [`Engine::container_recover`] ends those.
 
-use std::io::Write;
-use std::ops::ControlFlow;
-use std::time::Duration;
+mod content;
+mod create;
+mod decide;
+mod end;
+mod files;
+mod names;
+mod process;
+mod spec;
+mod start;
+mod state;
 
-use crate::base::{Id, Result};
-use crate::engine::Engine;
-use crate::model::container::{Container, ContainerFilter, ContainerOptions, ContainerRemove, State};
-use crate::model::exec::{ExecOptions, Output};
-use crate::model::log::{LogEntry, LogQuery};
-use crate::model::system::PruneReport;
-use crate::model::volume::Volume;
+pub use start::REAP;
+
+pub(in crate::engine) use content::disk_usage;
+
 pub use crate::runtime::client::{AttachEnd, Attachment};
+
+use crate::base::{Error, Id, Result};
+use crate::engine::Engine;
+use crate::model::container::ContainerRecord;
+use crate::store::db::{Noun, Phase};
 
 /// The most that a captured stream may hold, in bytes; a command that writes more fails with a clear error.
 pub const MAX_CAPTURE_BYTES: usize = 64 * 1024 * 1024;
 
-// `container` is always what a user writes: a name, an id, or a unique beginning of an id.
+/// A container's record with its name and phase.
+struct Found {
+    id: Id,
+    name: String,
+    phase: Phase,
+    record: ContainerRecord,
+}
+
 impl Engine {
-    /// Makes a container from an image (a reference or an id) without starting it.
-    ///
-    /// # Errors
-    /// `not_found` for the image or a container named in the options; `already_exists` for the name;
-    /// `invalid_argument`, `unsupported` for options.
-    pub fn container_create(&self, image: &str, options: &ContainerOptions) -> Result<Id> {
-        todo!()
+    /// What a user wrote, to the record.
+    fn container_find(&self, container: &str) -> Result<Found> {
+        self.store.read(|tx| {
+            let container = container.strip_prefix('/').unwrap_or(container);
+            let id = tx.find(Noun::Container, container)?;
+            let missing = || Error::not_found(format!("no such container {container:?}"));
+            let row = tx.get::<ContainerRecord>(Noun::Container, &id)?.ok_or_else(missing)?;
+            Ok(Found {
+                name: row.names.into_iter().next().unwrap_or_else(|| row.body.id.short().to_owned()),
+                phase: row.phase,
+                id: row.body.id.clone(),
+                record: row.body,
+            })
+        })
     }
 
-    /// Starts a created or ended container.
-    ///
-    /// # Errors
-    /// `conflict` when it runs; `command_failed` with 126 or 127 when its command cannot be executed.
-    pub fn container_start(&self, container: &str) -> Result<()> {
-        todo!()
+    /// As [`Engine::container_find`] by identity, after a lock was taken: the record may have gone meanwhile.
+    fn container_reload(&self, id: &Id) -> Result<Found> {
+        self.container_find(id.as_str())
     }
 
-    /// Starts a created or ended container with its streams attached from the first byte, until it ends or the user
-    /// detaches. A container with `auto_remove` is gone afterwards.
-    ///
-    /// # Errors
-    /// As [`Engine::container_start`]; `interrupted`, `timeout`.
-    pub fn container_start_attached(&self, container: &str, attachment: Attachment<'_>) -> Result<AttachEnd> {
-        todo!()
+    /// The cgroup of all containers of this state root: `rhumb`, or `rhumb-1a2b3c4d` when the root is not the default.
+    pub(in crate::engine) fn cgroup_parent(&self) -> String {
+        match self.paths().root_id().as_str() {
+            "" => "rhumb".to_owned(),
+            root_id => format!("rhumb-{root_id}"),
+        }
     }
 
-    /// Creates and starts. When the start fails the container stays, unless it has `auto_remove`.
-    ///
-    /// # Errors
-    /// As create and start.
-    pub fn container_run(&self, image: &str, options: &ContainerOptions) -> Result<Id> {
-        todo!()
-    }
-
-    /// Creates, starts attached, removes: one command and what came of it. `options.auto_remove` is implied.
-    ///
-    /// # Errors
-    /// As create and start; `timeout`, `interrupted` (the container is gone then too). A non-zero exit is data.
-    pub fn container_oneshot(
-        &self,
-        image: &str,
-        options: &ContainerOptions,
-        stdin: Option<&[u8]>,
-        timeout: Option<Duration>,
-    ) -> Result<Output> {
-        todo!()
-    }
-
-    /// Attaches to a running container.
-    ///
-    /// # Errors
-    /// `conflict` when it does not run.
-    pub fn container_attach(&self, container: &str, attachment: Attachment<'_>) -> Result<AttachEnd> {
-        todo!()
-    }
-
-    /// One container with its live state.
-    ///
-    /// # Errors
-    /// `not_found`, `conflict` when a beginning of an id fits several.
-    pub fn container_get(&self, container: &str) -> Result<Container> {
-        todo!()
-    }
-
-    /// The matching containers, newest first.
-    ///
-    /// # Errors
-    /// `corrupt`.
-    pub fn container_list(&self, filter: &ContainerFilter) -> Result<Vec<Container>> {
-        todo!()
-    }
-
-    /// The container of this name if it exists with the same image and options (started when it does not run); made and
-    /// started when it is missing; `conflict` with what differs otherwise.
-    ///
-    /// # Errors
-    /// As run.
-    pub fn container_ensure(&self, name: &str, image: &str, options: &ContainerOptions) -> Result<Id> {
-        todo!()
-    }
-
-    /// Waits until a container does not run (at once if so) and returns its state. With `removed`, waits until it is gone.
-    ///
-    /// # Errors
-    /// `timeout` carries the container's last log lines; `interrupted`.
-    pub fn container_wait(&self, container: &str, timeout: Option<Duration>) -> Result<State> {
-        todo!()
-    }
-
-    /// Sends the stop signal, and SIGKILL after the grace period; nothing for a container that does not run.
-    ///
-    /// # Errors
-    /// `interrupted`, `invalid_argument` for an unknown signal.
-    pub fn container_stop(&self, container: &str, signal: Option<&str>, grace: Option<Duration>) -> Result<()> {
-        todo!()
-    }
-
-    /// Stops and starts.
-    ///
-    /// # Errors
-    /// As stop and start.
-    pub fn container_restart(&self, container: &str, grace: Option<Duration>) -> Result<()> {
-        todo!()
-    }
-
-    /// Sends a signal (a name with or without `SIG`, or a number) to the first process; none is SIGKILL.
-    ///
-    /// # Errors
-    /// `conflict` when it does not run.
-    pub fn container_kill(&self, container: &str, signal: Option<&str>) -> Result<()> {
-        todo!()
-    }
-
-    /// Freezes all processes.
-    ///
-    /// # Errors
-    /// `conflict` when it does not run or is frozen.
-    pub fn container_pause(&self, container: &str) -> Result<()> {
-        todo!()
-    }
-
-    /// Thaws all processes.
-    ///
-    /// # Errors
-    /// `conflict` when it is not frozen.
-    pub fn container_unpause(&self, container: &str) -> Result<()> {
-        todo!()
-    }
-
-    /// Removes a container.
-    ///
-    /// # Errors
-    /// `conflict` when it runs and `force` is not set.
-    pub fn container_remove(&self, container: &str, how: ContainerRemove) -> Result<()> {
-        todo!()
-    }
-
-    /// Gives a container another name.
-    ///
-    /// # Errors
-    /// `already_exists`, `invalid_argument`.
-    pub fn container_rename(&self, container: &str, name: &str) -> Result<()> {
-        todo!()
-    }
-
-    /// Runs a command in a running container and captures its output. A non-zero exit is data.
-    ///
-    /// # Errors
-    /// `conflict` when it does not run; `command_failed` with 126 or 127; `timeout`, `interrupted` (the command is killed).
-    pub fn container_exec(
-        &self,
-        container: &str,
-        options: &ExecOptions,
-        stdin: Option<&[u8]>,
-        timeout: Option<Duration>,
-    ) -> Result<Output> {
-        todo!()
-    }
-
-    /// Runs a command in a running container with its streams attached.
-    ///
-    /// # Errors
-    /// As [`Engine::container_exec`].
-    pub fn container_exec_attached(
-        &self,
-        container: &str,
-        options: &ExecOptions,
-        attachment: Attachment<'_>,
-    ) -> Result<AttachEnd> {
-        todo!()
-    }
-
-    /// Starts a command in a running container and leaves it.
-    ///
-    /// # Errors
-    /// As [`Engine::container_exec`].
-    pub fn container_exec_detached(&self, container: &str, options: &ExecOptions) -> Result<()> {
-        todo!()
-    }
-
-    /// Gives log entries to `each` until it breaks or there are no more.
-    ///
-    /// # Errors
-    /// `unsupported` when the container keeps no log; what `each` gives.
-    pub fn container_logs(
-        &self,
-        container: &str,
-        query: &LogQuery,
-        each: &mut dyn FnMut(LogEntry) -> Result<ControlFlow<()>>,
-    ) -> Result<()> {
-        todo!()
-    }
-
-    /// Writes the container's whole file system, without its mounts, as a tar.
-    ///
-    /// # Errors
-    /// What writing gives.
-    pub fn container_export(&self, container: &str, out: &mut dyn Write) -> Result<()> {
-        todo!()
-    }
-
-    /// The volume mounted at `target`.
-    ///
-    /// # Errors
-    /// `not_found` when there is none.
-    pub fn container_volume(&self, container: &str, target: &str) -> Result<Volume> {
-        todo!()
-    }
-
-    /// Removes all containers that do not run.
-    ///
-    /// # Errors
-    /// The first failure.
-    pub fn container_prune(&self) -> Result<PruneReport> {
-        todo!()
+    pub(in crate::engine) fn cgroup_of(&self, id: &Id) -> String {
+        format!("{}/{id}", self.cgroup_parent())
     }
 }

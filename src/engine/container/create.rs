@@ -1,0 +1,248 @@
+//! Making containers, and undoing half-made ones.
+
+use std::path::Path;
+
+use crate::base::failpoint;
+use crate::base::{Context as _, Error, Id, Kind, Reference, Result, Undo};
+use crate::engine::Engine;
+use crate::engine::container::decide::{Given, decide};
+use crate::engine::container::{files, names};
+use crate::model::container::{
+    ContainerOptions, ContainerRecord, MountPoint, MountPointKind, NamespaceMode, NetworkMode,
+};
+use crate::model::mount::MountSource;
+use crate::model::volume::VolumeOptions;
+use crate::runtime::state::Life;
+use crate::store::db::{Noun, Phase};
+use crate::sys::lock::Lock;
+
+/// How often a generated name may be taken before we give up.
+const NAME_ATTEMPTS: usize = 64;
+
+/// A container that is whole but whose record still says `Creating`: its maker died, or goes on to start it.
+pub(super) struct Made {
+    pub record: ContainerRecord,
+    pub lock: Lock,
+}
+
+impl Engine {
+    /// Makes a container from an image (a reference or an id) without starting it.
+    ///
+    /// # Errors
+    /// `not_found` for the image or a container named in the options; `already_exists` for the name;
+    /// `invalid_argument`, `unsupported` for options.
+    pub fn container_create(&self, image: &str, options: &ContainerOptions) -> Result<Id> {
+        let made = self.container_make(image, options)?;
+        self.container_settle(&made.record.id)?;
+        Ok(made.record.id)
+    }
+
+    /// Turns a made container into one that stays when this process dies.
+    pub(super) fn container_settle(&self, id: &Id) -> Result<()> {
+        failpoint::hit("container.create.settle")?;
+        self.store.write(|tx| tx.set_phase(Noun::Container, id.as_str(), Phase::Ready))
+    }
+
+    /// Does all of create but the last step.
+    pub(super) fn container_make(&self, image: &str, options: &ContainerOptions) -> Result<Made> {
+        if let Some(name) = &options.name {
+            names::check(name)?;
+        }
+        let facts = self.image_get(image)?;
+        let mut options = options.clone();
+        let inherited = self.resolve_others(&mut options)?;
+        prepare_bind_sources(&options)?;
+        let record = decide(
+            &options,
+            Given {
+                id: Id::random()?,
+                image_name: Reference::parse(image).map_or_else(|_| image.to_owned(), |name| name.familiar()),
+                image: &facts,
+                inherited,
+                new_id: &mut Id::random,
+                volume_id: &mut |name| self.named_volume(name),
+            },
+        )?;
+        // Whatever the options ask for that cannot be honoured is refused now, not at the first start.
+        self.container_spec(&record)?;
+        let id = record.id.clone();
+        let lock = self.lock_container(&id)?;
+        failpoint::hit("container.create.record")?;
+        self.insert_record(&record)?;
+        let mut undo = Undo::new();
+        undo.push("removing the half-made container", || self.container_dismantle(&record, true));
+        match self.fill(&record) {
+            Ok(()) => undo.disarm(),
+            Err(error) => {
+                let error = undo.unwind(error);
+                drop(lock.remove_on_drop());
+                return Err(error);
+            }
+        }
+        Ok(Made { record, lock })
+    }
+
+    /// Replaces names of other containers by ids and collects the mounts that are taken over.
+    fn resolve_others(&self, options: &mut ContainerOptions) -> Result<Vec<MountPoint>> {
+        self.container_resolve_names(options)?;
+        let mut inherited = Vec::new();
+        for from in &options.volumes_from {
+            let other = self.container_find(&from.container)?;
+            let points = other.record.mounts.into_iter().filter(|point| point.kind != MountPointKind::Tmpfs);
+            inherited.extend(points.map(|mut point| {
+                point.inherited = true;
+                point.read_only = from.read_only.unwrap_or(point.read_only);
+                point
+            }));
+        }
+        Ok(inherited)
+    }
+
+    /// Replaces names of other containers by ids.
+    pub(super) fn container_resolve_names(&self, options: &mut ContainerOptions) -> Result<()> {
+        if let NetworkMode::Container(other) = &mut options.network_mode {
+            *other = self.container_find(other)?.id.to_string();
+        }
+        for mode in [&mut options.pid_mode, &mut options.ipc_mode] {
+            if let NamespaceMode::Container(other) = mode {
+                *other = self.container_find(other)?.id.to_string();
+            }
+        }
+        for (what, mode) in [("uts", &options.uts_mode), ("cgroup", &options.cgroupns_mode)] {
+            if matches!(mode, NamespaceMode::Container(_)) {
+                return Err(Error::invalid(format!("the {what} namespace cannot be another container's")));
+            }
+        }
+        for from in &mut options.volumes_from {
+            from.container = self.container_find(&from.container)?.id.to_string();
+        }
+        Ok(())
+    }
+
+    fn named_volume(&self, name: &str) -> Result<(Id, String)> {
+        let volume = match self.volume_get(name) {
+            Err(error) if error.kind() == Kind::NotFound => {
+                self.volume_create(&VolumeOptions { name: Some(name.to_owned()), ..VolumeOptions::default() })?
+            }
+            found => found?,
+        };
+        Ok((volume.id, volume.name))
+    }
+
+    /// Puts the container on record, together with its name and everything it needs, or nothing of it.
+    fn insert_record(&self, record: &ContainerRecord) -> Result<()> {
+        let id = record.id.as_str();
+        let mut attempt = 0;
+        loop {
+            let name = record.options.name.clone().unwrap_or_else(|| names::generated(&record.id, attempt));
+            let inserted = self.store.write(|tx| {
+                if let Some(holder) = tx.named(Noun::Container, &name)? {
+                    let short = holder.get(..Id::SHORT).unwrap_or(&holder);
+                    return Err(Error::already_exists(format!("the name {name:?} is taken by the container {short}"))
+                        .with_hint("remove or rename that container, or choose another name"));
+                }
+                tx.insert(Noun::Container, id, Phase::Creating, record)?;
+                tx.name(Noun::Container, &name, id)?;
+                for target in needs(record) {
+                    let anonymous = matches!(target.0, Noun::Volume) && is_own_anonymous(record, &target.1);
+                    if !anonymous && tx.get::<serde_json::Value>(target.0, &target.1)?.is_none() {
+                        return Err(Error::not_found(format!("{:?} {} was removed meanwhile", target.0, target.1)));
+                    }
+                    tx.add_use((Noun::Container, id), (target.0, &target.1))?;
+                }
+                Ok(())
+            });
+            match inserted {
+                Err(error) if error.kind() == Kind::AlreadyExists && record.options.name.is_none() => attempt += 1,
+                other => return other,
+            }
+            if attempt >= NAME_ATTEMPTS {
+                return Err(Error::already_exists("no free name was found").with_hint("give the container a name"));
+            }
+        }
+    }
+
+    /// Makes folders, files and anonymous volumes, and fills new volumes.
+    fn fill(&self, record: &ContainerRecord) -> Result<()> {
+        failpoint::hit("container.create.volumes")?;
+        for point in &record.mounts {
+            if let MountPointKind::Volume { id, anonymous: true, .. } = &point.kind
+                && is_own_anonymous(record, id.as_str())
+            {
+                self.volume_create(&VolumeOptions { id: Some(id.clone()), ..VolumeOptions::default() })?;
+            }
+        }
+        failpoint::hit("container.create.files")?;
+        let dir = self.paths().container(&record.id);
+        for sub in ["upper", "work"] {
+            let path = dir.join(sub);
+            std::fs::create_dir_all(&path).context(|| format!("making {path:?}"))?;
+        }
+        let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default(); // a host may have none: an empty one
+        let write = |name: &str, text: String| {
+            std::fs::write(dir.join(name), text).context(|| format!("writing {:?}", dir.join(name)))
+        };
+        write("hosts", files::hosts(record, &read("/etc/hosts")))?;
+        write("hostname", format!("{}\n", record.hostname))?;
+        write("resolv.conf", files::resolv_conf(record, &read("/etc/resolv.conf")))?;
+        failpoint::hit("container.create.copy_up")?;
+        self.container_copy_up(record)
+    }
+
+    /// Ends what died in the middle: removes half-made containers, finishes interrupted removals.
+    pub(in crate::engine) fn container_recover(&self) -> Result<()> {
+        for (id, _) in self.store.read(|tx| tx.unfinished(Noun::Container))? {
+            let Ok(id) = Id::parse(&id) else { continue };
+            // Somebody alive is at it.
+            let Some(lock) = self.try_lock_container(&id)? else { continue };
+            let row = self.store.read(|tx| tx.get::<ContainerRecord>(Noun::Container, id.as_str()))?;
+            match row.map(|row| (row.phase, row.body)) {
+                // Its maker died, or saved itself the step, after the start: a monitor holds it, so it stays.
+                Some((Phase::Creating, _)) if matches!(self.container_life(&id)?, Life::Alive(_)) => {
+                    self.container_settle(&id)?;
+                }
+                Some((Phase::Creating | Phase::Removing, record)) => {
+                    self.container_dismantle(&record, true)?;
+                    drop(lock.remove_on_drop());
+                }
+                Some((Phase::Ready, _)) | None => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a container holds on to: its image and its volumes.
+fn needs(record: &ContainerRecord) -> Vec<(Noun, String)> {
+    let volumes = record.mounts.iter().filter_map(|point| match &point.kind {
+        MountPointKind::Volume { id, .. } => Some((Noun::Volume, id.to_string())),
+        _ => None,
+    });
+    std::iter::once((Noun::Image, record.image_id.to_string())).chain(volumes).collect()
+}
+
+/// An anonymous volume that is made for this container, not taken over from another.
+fn is_own_anonymous(record: &ContainerRecord, volume: &str) -> bool {
+    record.mounts.iter().any(|point| {
+        matches!(&point.kind, MountPointKind::Volume { id, anonymous: true, .. } if id.as_str() == volume && !point.inherited)
+    })
+}
+
+/// Bind sources exist, or are made when the mount says so (`-v` does, `--mount` does not).
+fn prepare_bind_sources(options: &ContainerOptions) -> Result<()> {
+    for mount in &options.mounts {
+        let MountSource::Bind { path, create, .. } = &mount.source else { continue };
+        let path = Path::new(path);
+        match std::fs::metadata(path) {
+            Ok(_) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && *create && path.is_absolute() => {
+                std::fs::create_dir_all(path).context(|| format!("making the mount source {path:?}"))?;
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Err(Error::not_found(format!("the mount source {path:?} does not exist")));
+            }
+            Err(error) => return Err(Error::from(error).context(format!("looking at the mount source {path:?}"))),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,303 @@
+//! Ending containers: wait, stop, kill, pause, restart, remove, rename, prune.
+
+use std::time::{Duration, Instant};
+
+use crate::base::failpoint;
+use crate::base::signal;
+use crate::base::{Context as _, Error, Id, Kind, Result};
+use crate::engine::Engine;
+use crate::engine::container::Found;
+use crate::engine::container::names;
+use crate::engine::container::start::NEVER;
+use crate::engine::container::state::of_life;
+use crate::model::container::{
+    ContainerFilter, ContainerRecord, ContainerRemove, DEFAULT_STOP_GRACE, MountPointKind, State,
+};
+use crate::model::system::PruneReport;
+use crate::runtime::client::{self, Monitor};
+use crate::runtime::state::{Life, sweep};
+use crate::store::db::{Noun, Phase};
+
+/// How long a monitor that does not answer any more may take to go.
+const MONITOR_GONE: Duration = Duration::from_secs(10);
+
+impl Engine {
+    /// Waits until a container does not run (at once if so) and returns its state.
+    ///
+    /// # Errors
+    /// `timeout` carries the container's last log lines; `interrupted`.
+    pub fn container_wait(&self, container: &str, timeout: Option<Duration>) -> Result<State> {
+        let found = self.container_find(container)?;
+        let deadline = timeout.map(|timeout| Instant::now() + timeout);
+        let Some(mut monitor) = self.monitor_if_alive(&found.id)? else {
+            return Ok(of_life(self.container_life(&found.id)?));
+        };
+        match monitor.wait(deadline, &self.interrupt) {
+            Ok(exit) => Ok(of_life(Life::Ended(exit))),
+            Err(error) if error.kind() == Kind::Timeout => {
+                let name = &found.name;
+                let waited = crate::base::units::short_duration(timeout.unwrap_or_default());
+                let error = Error::timeout(format!("the container {name:?} still runs after {waited}"));
+                Err(self.with_log_tail(&found.id, error))
+            }
+            // The monitor died: say what is known.
+            Err(error) if error.kind() == Kind::Unavailable => Ok(of_life(self.life_once_settled(&found.id)?)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Sends the stop signal, and SIGKILL after the grace period; nothing for a container that does not run.
+    ///
+    /// # Errors
+    /// `interrupted`, `invalid_argument` for an unknown signal.
+    pub fn container_stop(&self, container: &str, signal: Option<&str>, grace: Option<Duration>) -> Result<()> {
+        let found = self.container_find(container)?;
+        let signal = signal::parse(signal.unwrap_or(&found.record.stop_signal))?;
+        match self.monitor_if_alive(&found.id)? {
+            Some(monitor) => self.stop_monitor(monitor, &found, signal, grace),
+            None => Ok(()),
+        }
+    }
+
+    fn stop_monitor(&self, mut monitor: Monitor, found: &Found, signal: i32, grace: Option<Duration>) -> Result<()> {
+        let grace = grace.or(found.record.options.stop_grace_period).unwrap_or(DEFAULT_STOP_GRACE);
+        match monitor.stop(signal, grace, &self.interrupt) {
+            Ok(_) => monitor.join(),
+            // It ended by itself, or its monitor died, while we asked.
+            Err(error) if matches!(error.kind(), Kind::Unavailable | Kind::Conflict) => {
+                self.life_once_settled(&found.id).map(|_| ())
+            }
+            Err(error) => Err(error.context(format!("stopping the container {:?}", found.name))),
+        }
+    }
+
+    /// Stops and starts.
+    ///
+    /// # Errors
+    /// As stop and start.
+    pub fn container_restart(&self, container: &str, grace: Option<Duration>) -> Result<()> {
+        let found = self.container_find(container)?;
+        if let Some(mut monitor) = self.monitor_if_alive(&found.id)? {
+            if found.record.options.auto_remove {
+                monitor.take_over_cleanup()?;
+            }
+            self.stop_monitor(monitor, &found, signal::parse(&found.record.stop_signal)?, grace)?;
+        }
+        self.container_start(found.id.as_str())
+    }
+
+    /// Sends a signal (a name with or without `SIG`, or a number) to the first process; none is SIGKILL.
+    ///
+    /// # Errors
+    /// `conflict` when it does not run.
+    pub fn container_kill(&self, container: &str, signal: Option<&str>) -> Result<()> {
+        let signal = signal.map_or(Ok(signal::KILL), signal::parse)?;
+        let found = self.container_find(container)?;
+        let mut monitor = self.container_monitor(&found.id, &found.name)?;
+        monitor.signal(signal).context(|| format!("killing the container {:?}", found.name))?;
+        if signal == signal::KILL {
+            // The next command shall see it ended.
+            match monitor.wait(Some(Instant::now() + MONITOR_GONE), &self.interrupt) {
+                Ok(_) => monitor.join()?,
+                Err(error) if error.kind() == Kind::Unavailable => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Freezes all processes.
+    ///
+    /// # Errors
+    /// `conflict` when it does not run or is frozen.
+    pub fn container_pause(&self, container: &str) -> Result<()> {
+        let found = self.container_find(container)?;
+        self.container_monitor(&found.id, &found.name)?.set_paused(true)
+    }
+
+    /// Thaws all processes.
+    ///
+    /// # Errors
+    /// `conflict` when it is not frozen.
+    pub fn container_unpause(&self, container: &str) -> Result<()> {
+        let found = self.container_find(container)?;
+        self.container_monitor(&found.id, &found.name)?.set_paused(false)
+    }
+
+    /// Removes a container.
+    ///
+    /// # Errors
+    /// `conflict` when it runs and `force` is not set.
+    pub fn container_remove(&self, container: &str, how: ContainerRemove) -> Result<()> {
+        let id = self.container_find(container)?.id;
+        let lock = self.lock_container(&id)?;
+        let found = match self.container_reload(&id) {
+            Err(error) if error.kind() == Kind::NotFound => {
+                drop(lock.remove_on_drop());
+                return Err(error);
+            }
+            found => found?,
+        };
+        if let Some(mut monitor) = self.monitor_if_alive(&id)? {
+            if !how.force {
+                return Err(Error::conflict(format!("the container {:?} is running", found.name))
+                    .with_hint("stop it first, or remove it with force"));
+            }
+            // A monitor that goes away by itself is just as well.
+            let _ = monitor.take_over_cleanup();
+            failpoint::hit("container.remove.kill")?;
+            match monitor.stop(signal::KILL, Duration::ZERO, &NEVER) {
+                Ok(_) => monitor.join()?,
+                Err(error) if matches!(error.kind(), Kind::Unavailable | Kind::Conflict) => {
+                    self.life_once_settled(&id)?;
+                }
+                Err(error) => return Err(error.context(format!("killing the container {:?}", found.name))),
+            }
+        }
+        let mut record = found.record;
+        let volumes = how.volumes || record.options.auto_remove;
+        if !volumes {
+            // What the record calls anonymous goes with it, also when a later command has to finish this.
+            for point in &mut record.mounts {
+                if let MountPointKind::Volume { anonymous, .. } = &mut point.kind {
+                    *anonymous = false;
+                }
+            }
+        }
+        failpoint::hit("container.remove.phase")?;
+        self.store.write(|tx| {
+            tx.update(Noun::Container, id.as_str(), &record)?;
+            tx.set_phase(Noun::Container, id.as_str(), Phase::Removing)
+        })?;
+        self.container_dismantle(&record, volumes)?;
+        drop(lock.remove_on_drop());
+        Ok(())
+    }
+
+    /// Takes away everything of a container that does not run, the record last. Idempotent: a later call finishes what an
+    /// earlier one could not.
+    pub(in crate::engine) fn container_dismantle(&self, record: &ContainerRecord, volumes: bool) -> Result<()> {
+        let id = &record.id;
+        failpoint::hit("container.remove.sweep")?;
+        sweep(&self.cgroup_of(id), &self.paths().container_run(id))?;
+        failpoint::hit("container.remove.files")?;
+        remove_dir(&self.paths().container(id))?;
+        failpoint::hit("container.remove.volumes")?;
+        if volumes {
+            self.remove_anonymous_volumes(record)?;
+        }
+        failpoint::hit("container.remove.record")?;
+        self.store.write(|tx| tx.delete(Noun::Container, id.as_str()).map(|_| ()))
+    }
+
+    fn remove_anonymous_volumes(&self, record: &ContainerRecord) -> Result<()> {
+        for point in &record.mounts {
+            let MountPointKind::Volume { id, anonymous: true, .. } = &point.kind else { continue };
+            self.store.write(|tx| tx.drop_use((Noun::Container, record.id.as_str()), (Noun::Volume, id.as_str())))?;
+            match self.volume_remove(id.as_str(), true) {
+                // Another container took it over with `volumes_from`.
+                Err(error) if error.kind() == Kind::Conflict => {}
+                other => other?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes an ended `--rm` container whose monitor and client are both gone; true when it did, or somebody else does.
+    pub(super) fn container_sweep_ephemeral(&self, found: &Found) -> Result<bool> {
+        if matches!(self.container_life(&found.id)?, Life::Never) {
+            return Ok(false);
+        }
+        let Some(lock) = self.try_lock_container(&found.id)? else { return Ok(true) };
+        if matches!(self.container_life(&found.id)?, Life::Alive(_)) {
+            return Ok(false);
+        }
+        self.container_dismantle(&found.record, true)?;
+        drop(lock.remove_on_drop());
+        Ok(true)
+    }
+
+    /// Gives a container another name.
+    ///
+    /// # Errors
+    /// `already_exists`, `invalid_argument`.
+    pub fn container_rename(&self, container: &str, name: &str) -> Result<()> {
+        let name = name.strip_prefix('/').unwrap_or(name);
+        names::check(name)?;
+        let found = self.container_find(container)?;
+        if found.name == name {
+            return Err(Error::invalid(format!("the container is called {name:?} already")));
+        }
+        failpoint::hit("container.rename.record")?;
+        self.store.write(|tx| {
+            if let Some(holder) = tx.named(Noun::Container, name)? {
+                let short = holder.get(..Id::SHORT).unwrap_or(&holder);
+                return Err(Error::already_exists(format!("the name {name:?} is taken by the container {short}")));
+            }
+            tx.name(Noun::Container, name, found.id.as_str())?;
+            tx.unname(Noun::Container, &found.name).map(|_| ())
+        })
+    }
+
+    /// Removes all containers that do not run.
+    ///
+    /// # Errors
+    /// The first failure.
+    pub fn container_prune(&self) -> Result<PruneReport> {
+        let mut report = PruneReport::default();
+        for container in self.container_list(&ContainerFilter { all: true, ..ContainerFilter::default() })? {
+            if container.state.status.is_alive() {
+                continue;
+            }
+            let id = container.record.id;
+            let freed = super::content::disk_usage(&self.paths().container(&id));
+            match self.container_remove(id.as_str(), ContainerRemove::default()) {
+                // Started or removed by another command meanwhile.
+                Err(error) if matches!(error.kind(), Kind::Conflict | Kind::NotFound) => continue,
+                removed => removed?,
+            }
+            report.freed_bytes += freed;
+            report.items.push(id.to_string());
+        }
+        Ok(report)
+    }
+
+    /// The monitor of a container, or none when the container does not run.
+    fn monitor_if_alive(&self, id: &Id) -> Result<Option<Monitor>> {
+        let begun = Instant::now();
+        while matches!(self.container_life(id)?, Life::Alive(_)) {
+            match client::connect(&self.paths().container_run(id)) {
+                Ok(monitor) => return Ok(Some(monitor)),
+                // It is on its way up or down.
+                Err(error) if matches!(error.kind(), Kind::Conflict | Kind::Unavailable) => {
+                    if begun.elapsed() > MONITOR_GONE {
+                        return Err(error.context(format!("reaching the monitor of the container {}", id.short())));
+                    }
+                    std::thread::sleep(Duration::from_millis(2));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(None)
+    }
+
+    /// What is known once the monitor, which does not answer any more, is gone.
+    fn life_once_settled(&self, id: &Id) -> Result<Life> {
+        let begun = Instant::now();
+        loop {
+            match self.container_life(id)? {
+                Life::Alive(_) if begun.elapsed() < MONITOR_GONE => std::thread::sleep(Duration::from_millis(2)),
+                life => return Ok(life),
+            }
+        }
+    }
+}
+
+fn remove_dir(path: &std::path::Path) -> Result<()> {
+    match std::fs::remove_dir_all(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::from(error).context(format!("removing {path:?}")))
+        }
+        _ => Ok(()),
+    }
+}

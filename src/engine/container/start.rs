@@ -1,0 +1,345 @@
+//! Starting containers: the monitor, attaching from the first byte, run and oneshot.
+
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+use crate::base::failpoint;
+use crate::base::{Context as _, Error, Id, Result};
+use crate::engine::Engine;
+use crate::engine::container::create::Made;
+use crate::engine::container::process::{Capture, feed};
+use crate::engine::container::spec::{self, Joined};
+use crate::engine::container::{AttachEnd, Attachment};
+use crate::model::container::{Container, ContainerOptions, ContainerRecord, NamespaceMode, NetworkMode};
+use crate::model::exec::Output;
+use crate::runtime::client::{self, Monitor};
+use crate::runtime::plan::{Plan, Rootfs};
+use crate::runtime::state::{Life, sweep};
+use crate::store::db::Phase;
+use crate::sys;
+
+/// The hidden verb that removes an ended `--rm` container; [`crate::engine::container`] documents its arguments:
+/// the state root and the id.
+pub const REAP: &str = "[reap]";
+
+impl Engine {
+    /// Starts a created or ended container; nothing to do for one that runs, as with Docker.
+    ///
+    /// # Errors
+    /// `command_failed` with 126 or 127 when its command cannot be executed; what a step gives otherwise.
+    pub fn container_start(&self, container: &str) -> Result<()> {
+        let id = self.container_find(container)?.id;
+        let _lock = self.lock_container(&id)?;
+        let found = self.container_reload(&id)?;
+        require_ready(found.phase, &id)?;
+        if matches!(self.container_life(&id)?, Life::Alive(_)) {
+            return Ok(());
+        }
+        let mut monitor = self.container_launch(&found.record)?;
+        monitor.start().context(|| format!("starting the container {:?}", found.name))
+    }
+
+    /// Starts a created or ended container with its streams attached from the first byte, until it ends or the user
+    /// detaches. A container with `auto_remove` is gone afterwards.
+    ///
+    /// # Errors
+    /// As [`Engine::container_start`]; `conflict` when it runs; `interrupted`, `timeout`.
+    pub fn container_start_attached(&self, container: &str, attachment: Attachment<'_>) -> Result<AttachEnd> {
+        let id = self.container_find(container)?.id;
+        let lock = self.lock_container(&id)?;
+        let found = self.container_reload(&id)?;
+        require_ready(found.phase, &id)?;
+        if matches!(self.container_life(&id)?, Life::Alive(_)) {
+            return Err(Error::conflict(format!("the container {:?} runs already", found.name))
+                .with_hint("attach to it instead"));
+        }
+        let mut monitor = self.container_launch(&found.record)?;
+        drop(lock);
+        let end = monitor.attach(attachment, true);
+        self.container_ended(monitor, &found.record, end)
+    }
+
+    /// Creates and starts. When the start fails the container stays, unless it has `auto_remove`.
+    ///
+    /// # Errors
+    /// As create and start.
+    pub fn container_run(&self, image: &str, options: &ContainerOptions) -> Result<Id> {
+        let made = self.container_make(image, options)?;
+        let id = made.record.id.clone();
+        let started = self.container_launch(&made.record).and_then(|mut monitor| {
+            failpoint::hit("container.run.start")?;
+            monitor.start()
+        });
+        match started {
+            Ok(()) => self.container_settle(&id).map(|()| id),
+            Err(error) => Err(self.container_abandon(made, error)),
+        }
+    }
+
+    /// As [`Engine::container_run`], attached from the first byte until the container ends or the user detaches.
+    /// `created` learns the identity before anything runs.
+    ///
+    /// # Errors
+    /// As create and [`Engine::container_start_attached`].
+    pub fn container_run_attached(
+        &self,
+        image: &str,
+        options: &ContainerOptions,
+        created: &mut dyn FnMut(&Id) -> Result<()>,
+        attachment: Attachment<'_>,
+    ) -> Result<AttachEnd> {
+        let made = self.container_make(image, options)?;
+        let launched = created(&made.record.id).and_then(|()| self.container_launch(&made.record));
+        let mut monitor = match launched {
+            Ok(monitor) => monitor,
+            Err(error) => return Err(self.container_abandon(made, error)),
+        };
+        // From here on the monitor makes the container stay, or go; see `container_recover`.
+        if !options.auto_remove {
+            self.container_settle(&made.record.id)?;
+        }
+        let Made { record, lock } = made;
+        drop(lock);
+        let end = monitor.attach(attachment, true);
+        self.container_ended(monitor, &record, end)
+    }
+
+    /// Creates, starts attached, removes: one command and what came of it. `options.auto_remove` is implied.
+    ///
+    /// # Errors
+    /// As create and start; `timeout`, `interrupted` (the container is gone then too). A non-zero exit is data.
+    pub fn container_oneshot(
+        &self,
+        image: &str,
+        options: &ContainerOptions,
+        stdin: Option<&[u8]>,
+        timeout: Option<Duration>,
+    ) -> Result<Output> {
+        let options = ContainerOptions { auto_remove: true, stdin_open: stdin.is_some(), ..options.clone() };
+        let begun = Instant::now();
+        let mut capture = Capture::default();
+        let mut id = None;
+        let end = feed(stdin, |stdin| {
+            let attachment = Attachment {
+                stdin,
+                output: &mut |stream, bytes| capture.take(stream, bytes),
+                terminal: None,
+                detach_keys: Vec::new(),
+                signals: None,
+                interrupt: &self.interrupt,
+                deadline: timeout.map(|timeout| begun + timeout),
+            };
+            let mut created = |made: &Id| {
+                id = Some(made.clone());
+                Ok(())
+            };
+            self.container_run_attached(image, &options, &mut created, attachment)
+        });
+        match (end, id) {
+            (Ok(AttachEnd::Exited(code)), _) => Ok(capture.output(code, begun.elapsed())),
+            (Ok(AttachEnd::Detached), _) => Err(Error::failed("the command was detached from")),
+            (Err(error), Some(id)) => {
+                // Timed out or interrupted: nobody else would end it. Already gone is fine.
+                let _ = self.container_remove(
+                    id.as_str(),
+                    crate::model::container::ContainerRemove { force: true, volumes: true },
+                );
+                Err(error)
+            }
+            (Err(error), None) => Err(error),
+        }
+    }
+
+    /// Attaches to a running container.
+    ///
+    /// # Errors
+    /// `conflict` when it does not run.
+    pub fn container_attach(&self, container: &str, attachment: Attachment<'_>) -> Result<AttachEnd> {
+        let found = self.container_find(container)?;
+        self.container_monitor(&found.id, &found.name)?.attach(attachment, false)
+    }
+
+    /// The container of this name if it exists with the same image and options (started when it does not run); made and
+    /// started when it is missing.
+    ///
+    /// # Errors
+    /// `conflict` with what differs; as run.
+    pub fn container_ensure(&self, name: &str, image: &str, options: &ContainerOptions) -> Result<Id> {
+        let mut wanted = ContainerOptions { name: Some(name.to_owned()), ..options.clone() };
+        let Container { record, state, .. } = match self.container_get(name) {
+            Err(error) if error.kind() == crate::base::Kind::NotFound => return self.container_run(image, &wanted),
+            found => found?,
+        };
+        self.container_resolve_names(&mut wanted)?;
+        let mut differences = differing_options(&record.options, &wanted)?;
+        if self.image_get(image)?.id != record.image_id {
+            differences.insert(0, "image".to_owned());
+        }
+        if !differences.is_empty() {
+            return Err(Error::conflict(format!(
+                "the container {name:?} exists with another {}",
+                differences.join(", ")
+            ))
+            .with_hint("remove it first, or ask for what it has"));
+        }
+        if !state.status.is_alive() {
+            self.container_start(record.id.as_str())?;
+        }
+        Ok(record.id)
+    }
+
+    /// A monitor for a container that does not run, ready to be told to start. Holds nothing but kernel objects.
+    fn container_launch(&self, record: &ContainerRecord) -> Result<Monitor> {
+        let id = &record.id;
+        let (state_dir, run_dir) = (self.paths().container(id), self.paths().container_run(id));
+        failpoint::hit("container.start.sweep")?;
+        if !matches!(self.container_life(id)?, Life::Never) {
+            sweep(&self.cgroup_of(id), &run_dir)?;
+        }
+        remove_if_there(&state_dir.join("exit.json"))?;
+        std::fs::create_dir_all(&run_dir).context(|| format!("making {run_dir:?}"))?;
+        let others = self.joined_containers(record)?;
+        let plan = Plan {
+            id: id.to_string(),
+            spec: spec::spec(record, self.paths(), &others.joined(), &sys::capability::held()?)?,
+            rootfs: Rootfs::Overlay {
+                lower: self.lower_dirs(&record.layers),
+                upper: state_dir.join("upper"),
+                work: state_dir.join("work"),
+                volatile: record.options.auto_remove,
+            },
+            user: record.user.clone(),
+            group_add: record.options.group_add.clone(),
+            state_dir,
+            run_dir,
+            cgroup: self.cgroup_of(id),
+            log: record.options.log.clone(),
+            stdin_open: record.options.stdin_open,
+            init: record.options.init,
+            ephemeral: record.options.auto_remove,
+            on_exit: match record.options.auto_remove {
+                true => vec![REAP.to_owned(), self.paths().root().to_string_lossy().into_owned(), id.to_string()],
+                false => Vec::new(),
+            },
+        };
+        failpoint::hit("container.start.monitor")?;
+        let mut monitor = client::create(&plan)?;
+        // A joined container may have ended, and its pid been given away, while the monitor opened its namespaces.
+        if self.joined_containers(record)? != others {
+            return Err(Error::conflict("the container whose namespaces are joined ended meanwhile"));
+        }
+        if record.options.auto_remove {
+            monitor.take_over_cleanup()?;
+        }
+        Ok(monitor)
+    }
+
+    /// After the attachment: an ephemeral container that ended goes, one that was detached from is left to its monitor.
+    fn container_ended(&self, monitor: Monitor, record: &ContainerRecord, end: Result<AttachEnd>) -> Result<AttachEnd> {
+        let ended = match &end {
+            Ok(AttachEnd::Exited(_)) => true,
+            Ok(AttachEnd::Detached) => false,
+            Err(error) => error.failure().is_some(),
+        };
+        if !ended {
+            return end;
+        }
+        monitor.join()?;
+        if record.options.auto_remove {
+            let lock = self.lock_container(&record.id)?;
+            self.container_dismantle(record, true)?;
+            drop(lock.remove_on_drop());
+        }
+        end
+    }
+
+    /// After a failed start: an ephemeral container goes, another one stays and says why.
+    fn container_abandon(&self, made: Made, error: Error) -> Error {
+        let Made { record, lock } = made;
+        if !record.options.auto_remove {
+            return match self.container_settle(&record.id) {
+                Ok(()) => error,
+                Err(more) => error.context(format!("the container was left half-made: {more}")),
+            };
+        }
+        match self.container_dismantle(&record, true) {
+            Ok(()) => {
+                drop(lock.remove_on_drop());
+                error
+            }
+            Err(more) => error.context(format!("removing the container failed too: {more}")),
+        }
+    }
+
+    /// The specification as a start would make it, without joining anything.
+    pub(super) fn container_spec(&self, record: &ContainerRecord) -> Result<oci_spec::runtime::Spec> {
+        spec::spec(record, self.paths(), &Joined::default(), &sys::capability::held()?)
+    }
+
+    fn joined_containers(&self, record: &ContainerRecord) -> Result<Others> {
+        let options = &record.options;
+        let pid = |other: &str| -> Result<i32> {
+            let id = Id::parse(other)?;
+            match self.container_life(&id)? {
+                Life::Alive(run) => run.init.map(|(pid, _)| pid),
+                _ => None,
+            }
+            .ok_or_else(|| {
+                Error::conflict(format!("the container {} does not run, so it cannot be joined", id.short()))
+            })
+        };
+        let of = |mode: &NamespaceMode| match mode {
+            NamespaceMode::Container(other) => pid(other).map(Some),
+            _ => Ok(None),
+        };
+        let network = match &options.network_mode {
+            NetworkMode::Container(other) => Some(pid(other)?),
+            _ => None,
+        };
+        Ok(Others { network, pid: of(&options.pid_mode)?, ipc: of(&options.ipc_mode)? })
+    }
+}
+
+/// First processes of the containers whose namespaces are joined.
+#[derive(PartialEq, Eq)]
+struct Others {
+    network: Option<i32>,
+    pid: Option<i32>,
+    ipc: Option<i32>,
+}
+
+impl Others {
+    fn joined(&self) -> Joined {
+        let path = |pid: Option<i32>, kind: &str| pid.map(|pid| format!("/proc/{pid}/ns/{kind}"));
+        Joined { network: path(self.network, "net"), pid: path(self.pid, "pid"), ipc: path(self.ipc, "ipc") }
+    }
+}
+
+fn require_ready(phase: Phase, id: &Id) -> Result<()> {
+    match phase {
+        Phase::Removing => Err(Error::conflict(format!("the container {} is being removed", id.short()))),
+        _ => Ok(()),
+    }
+}
+
+fn remove_if_there(path: &std::path::Path) -> Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::from(error).context(format!("removing {path:?}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The keys in which two sets of options differ.
+fn differing_options(a: &ContainerOptions, b: &ContainerOptions) -> Result<Vec<String>> {
+    let map = |options: &ContainerOptions| match serde_json::to_value(options) {
+        Ok(serde_json::Value::Object(map)) => Ok(map),
+        _ => Err(Error::failed("container options are not a map")),
+    };
+    let (a, b) = (map(a)?, map(b)?);
+    Ok(a.into_iter().filter(|(key, value)| b.get(key) != Some(value)).map(|(key, _)| key).collect())
+}
+
+/// A flag for waits that nothing interrupts.
+pub(super) static NEVER: AtomicBool = AtomicBool::new(false);

@@ -1,0 +1,141 @@
+//! What a container is doing: record and run state joined; get and list.
+
+use crate::base::{Context as _, Id, Reference, Result};
+use crate::engine::Engine;
+use crate::engine::container::Found;
+use crate::model::container::{Container, ContainerFilter, ContainerRecord, MountPointKind, State, Status};
+use crate::runtime::state::{Life, life};
+use crate::store::db::{Noun, Phase};
+
+impl Engine {
+    /// One container with its live state.
+    ///
+    /// # Errors
+    /// `not_found`, `conflict` when a beginning of an id fits several.
+    pub fn container_get(&self, container: &str) -> Result<Container> {
+        let found = self.container_find(container)?;
+        let state = self.container_state(&found)?;
+        Ok(Container { name: found.name, record: found.record, state })
+    }
+
+    /// The matching containers, newest first.
+    ///
+    /// # Errors
+    /// `corrupt`.
+    pub fn container_list(&self, filter: &ContainerFilter) -> Result<Vec<Container>> {
+        let all = filter.all || filter.last.is_some() || !filter.status.is_empty() || !filter.exited.is_empty();
+        let mut list = Vec::new();
+        for found in self.container_rows()? {
+            if found.phase == Phase::Creating || !matches_record(&found, filter) {
+                continue;
+            }
+            let state = self.container_state(&found)?;
+            if found.record.options.auto_remove && !state.status.is_alive() && self.container_sweep_ephemeral(&found)? {
+                continue;
+            }
+            let status_fits = filter.status.is_empty() || filter.status.contains(&state.status);
+            let exited_fits = filter.exited.is_empty()
+                || (state.status == Status::Exited
+                    && state.exit_code.is_some_and(|code| filter.exited.contains(&code)));
+            if (all || state.status.is_alive()) && status_fits && exited_fits {
+                list.push(Container { name: found.name, record: found.record, state });
+            }
+        }
+        list.sort_by(|a, b| (b.record.created, &b.record.id).cmp(&(a.record.created, &a.record.id)));
+        list.truncate(filter.last.unwrap_or(usize::MAX));
+        Ok(list)
+    }
+
+    /// Every container's record, oldest first.
+    pub(super) fn container_rows(&self) -> Result<Vec<Found>> {
+        let rows = self.store.read(|tx| tx.list::<ContainerRecord>(Noun::Container))?;
+        Ok(rows
+            .into_iter()
+            .map(|row| Found {
+                name: row.names.into_iter().next().unwrap_or_else(|| row.body.id.short().to_owned()),
+                phase: row.phase,
+                id: row.body.id.clone(),
+                record: row.body,
+            })
+            .collect())
+    }
+
+    /// What the container's processes are doing.
+    pub(in crate::engine) fn container_life(&self, id: &Id) -> Result<Life> {
+        life(&self.paths().container(id), &self.paths().container_run(id))
+            .context(|| format!("reading the state of the container {}", id.short()))
+    }
+
+    pub(super) fn container_state(&self, found: &Found) -> Result<State> {
+        let mut state = of_life(self.container_life(&found.id)?);
+        if found.phase == Phase::Removing {
+            state.status = Status::Removing;
+        }
+        Ok(state)
+    }
+}
+
+/// The facts that follow from what is known of the processes.
+pub(super) fn of_life(life: Life) -> State {
+    let blank = State {
+        status: Status::Created,
+        pid: None,
+        exit_code: None,
+        oom_killed: false,
+        error: None,
+        started: None,
+        finished: None,
+    };
+    match life {
+        Life::Never => blank,
+        Life::Alive(run) => State {
+            status: if run.paused { Status::Paused } else { Status::Running },
+            pid: run.init.map(|(pid, _)| pid),
+            started: Some(run.started),
+            ..blank
+        },
+        // A command that could not be executed never ran: the container is as it was, and says why.
+        Life::Ended(exit) if exit.started.is_none() => {
+            State { exit_code: Some(exit.exit_code), error: exit.error, ..blank }
+        }
+        Life::Ended(exit) => State {
+            status: Status::Exited,
+            exit_code: Some(exit.exit_code),
+            oom_killed: exit.oom_killed,
+            error: exit.error,
+            started: exit.started,
+            finished: Some(exit.finished),
+            ..blank
+        },
+        Life::Lost { last, why } => State {
+            status: Status::Dead,
+            error: Some(format!("{why}; the exit status is unknown")),
+            started: last.map(|run| run.started),
+            ..blank
+        },
+    }
+}
+
+fn matches_record(found: &Found, filter: &ContainerFilter) -> bool {
+    let record = &found.record;
+    let any = |list: &[String], fits: &dyn Fn(&str) -> bool| list.is_empty() || list.iter().any(|text| fits(text));
+    let label = |text: &str| match text.split_once('=') {
+        Some((key, value)) => record.labels.get(key).is_some_and(|have| have == value),
+        None => record.labels.contains_key(text),
+    };
+    let image = |text: &str| {
+        let same_name = Reference::parse(text).is_ok_and(|name| name.familiar() == record.image);
+        same_name || record.image_id.hex().starts_with(text.trim_start_matches("sha256:"))
+    };
+    let volume = |text: &str| {
+        record.mounts.iter().any(|point| {
+            point.target == text
+                || matches!(&point.kind, MountPointKind::Volume { id, name, .. } if name == text || id.as_str() == text)
+        })
+    };
+    any(&filter.name, &|text| found.name.contains(text.trim_start_matches('/')))
+        && any(&filter.id, &|text| found.id.as_str().starts_with(text))
+        && filter.label.iter().all(|text| label(text))
+        && any(&filter.ancestor, &image)
+        && any(&filter.volume, &volume)
+}

@@ -1,0 +1,43 @@
+//! Locks between processes: one file for each thing that a verb changes (RELIABILITY.md, rule 5). Readers take none.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::base::{Context as _, Id, Kind, Result};
+use crate::engine::Engine;
+use crate::sys::lock::{self, Lock, Mode};
+
+/// The longest wait for a lock.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+impl Engine {
+    /// Locks the container, waiting for whoever holds it.
+    pub(super) fn lock_container(&self, id: &Id) -> Result<Lock> {
+        let path = self.lock_path(id);
+        self.with_lock_folder(|| lock::acquire(&path, Mode::Exclusive, DEADLINE))
+            .context(|| format!("locking the container {}", id.short()))
+    }
+
+    /// Locks the container unless somebody holds it.
+    pub(super) fn try_lock_container(&self, id: &Id) -> Result<Option<Lock>> {
+        let path = self.lock_path(id);
+        self.with_lock_folder(|| lock::try_acquire(&path, Mode::Exclusive))
+            .context(|| format!("locking the container {}", id.short()))
+    }
+
+    /// The folder of locks is gone after a boot; it is made when somebody misses it.
+    fn with_lock_folder<T>(&self, lock: impl Fn() -> Result<T>) -> Result<T> {
+        match lock() {
+            Err(error) if error.kind() == Kind::NotFound => {
+                std::fs::create_dir_all(self.paths().locks())
+                    .context(|| format!("making {:?}", self.paths().locks()))?;
+                lock()
+            }
+            other => other,
+        }
+    }
+
+    fn lock_path(&self, id: &Id) -> PathBuf {
+        self.paths().locks().join(format!("container-{id}"))
+    }
+}

@@ -1,0 +1,174 @@
+//! `system check`: records, folders, blobs and kernel objects compared with each other (RELIABILITY.md, rule 9).
+//!
+//! It never guesses about somebody alive: what is locked, or held by a monitor, is skipped.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use crate::base::{Context as _, Id, Result};
+use crate::engine::Engine;
+use crate::model::container::ContainerRecord;
+use crate::model::system::{CheckOptions, CheckReport, Problem};
+use crate::runtime::state::{Life, cgroups_below, sweep};
+use crate::store::db::{Noun, Phase};
+
+impl Engine {
+    /// Cross-checks records, folders, blobs and kernel objects.
+    ///
+    /// # Errors
+    /// Only when the check itself cannot be done.
+    pub fn system_check(&self, options: CheckOptions) -> Result<CheckReport> {
+        let mut report = CheckReport::default();
+        self.check_containers(options, &mut report)?;
+        self.check_container_folders(options, &mut report)?;
+        self.check_cgroups(options, &mut report)?;
+        self.check_volumes(options, &mut report)?;
+        Ok(report)
+    }
+
+    /// Every record has its folder, and a container whose monitor is gone left nothing in the kernel.
+    fn check_containers(&self, options: CheckOptions, report: &mut CheckReport) -> Result<()> {
+        for row in self.store.read(|tx| tx.list::<ContainerRecord>(Noun::Container))? {
+            report.checked += 1;
+            let id = row.body.id.clone();
+            let Some(lock) = self.try_lock_container(&id)? else { continue };
+            let mut found = |problem: &str, repaired: bool| {
+                report.problems.push(problem_of("container", id.as_str(), problem, repaired))
+            };
+            if row.phase != Phase::Ready {
+                if matches!(self.container_life(&id)?, Life::Alive(_)) {
+                    continue;
+                }
+                found("a command that made or removed it died in the middle", options.repair);
+                if options.repair {
+                    self.container_dismantle(&row.body, true)?;
+                    drop(lock.remove_on_drop());
+                }
+                continue;
+            }
+            if !self.paths().container(&id).join("upper").is_dir() {
+                found("its folder is missing", options.repair);
+                if options.repair {
+                    self.container_dismantle(&row.body, true)?;
+                    drop(lock.remove_on_drop());
+                }
+                continue;
+            }
+            if let Life::Lost { .. } = self.container_life(&id)? {
+                let left = self.cgroup_exists(&id)?;
+                if left {
+                    found("its monitor is gone and its cgroup is still there", options.repair);
+                    if options.repair {
+                        sweep(&self.cgroup_of(&id), &self.paths().container_run(&id))?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn cgroup_exists(&self, id: &Id) -> Result<bool> {
+        Ok(cgroups_below(&self.cgroup_parent())?.iter().any(|name| name == id.as_str()))
+    }
+
+    /// No folder without a record.
+    fn check_container_folders(&self, options: CheckOptions, report: &mut CheckReport) -> Result<()> {
+        for (noun, parent) in [("folder", self.paths().containers()), ("run folder", self.paths().container_runs())] {
+            for name in names_in(&parent)? {
+                report.checked += 1;
+                let Ok(id) = Id::parse(&name) else { continue };
+                if self.container_known(&id)?
+                    || self.try_lock_container(&id)?.map(|lock| lock.remove_on_drop()).is_none()
+                {
+                    continue;
+                }
+                report.problems.push(problem_of(noun, &name, "no container has it", options.repair));
+                if options.repair {
+                    sweep(&self.cgroup_of(&id), &self.paths().container_run(&id))?;
+                    let path = parent.join(&name);
+                    if path.exists() {
+                        std::fs::remove_dir_all(&path).context(|| format!("removing {path:?}"))?;
+                    }
+                }
+            }
+        }
+        for name in names_in(&self.paths().locks())? {
+            let Some(id) = name.strip_prefix("container-").and_then(|id| Id::parse(id).ok()) else { continue };
+            // A lock without a container is a trace of a race, not a fault: it goes without a word.
+            if !self.container_known(&id)? {
+                drop(self.try_lock_container(&id)?.map(|lock| lock.remove_on_drop()));
+            }
+        }
+        Ok(())
+    }
+
+    fn container_known(&self, id: &Id) -> Result<bool> {
+        self.store.read(|tx| Ok(tx.get::<serde_json::Value>(Noun::Container, id.as_str())?.is_some()))
+    }
+
+    /// No cgroup without a live container.
+    fn check_cgroups(&self, options: CheckOptions, report: &mut CheckReport) -> Result<()> {
+        for name in cgroups_below(&self.cgroup_parent())? {
+            report.checked += 1;
+            let Ok(id) = Id::parse(&name) else { continue };
+            if matches!(self.container_life(&id)?, Life::Alive(_)) {
+                continue;
+            }
+            // Locked: somebody is starting or removing it.
+            let Some(lock) = self.try_lock_container(&id)? else { continue };
+            if matches!(self.container_life(&id)?, Life::Alive(_)) {
+                continue;
+            }
+            report.problems.push(problem_of("cgroup", &name, "no running container has it", options.repair));
+            if options.repair {
+                sweep(&self.cgroup_of(&id), &self.paths().container_run(&id))?;
+            }
+            if !self.container_known(&id)? {
+                drop(lock.remove_on_drop());
+            }
+        }
+        Ok(())
+    }
+
+    /// Volumes have their content, and no folder is without a record.
+    fn check_volumes(&self, options: CheckOptions, report: &mut CheckReport) -> Result<()> {
+        let rows = self.store.read(|tx| tx.list::<serde_json::Value>(Noun::Volume))?;
+        let known: BTreeSet<&str> = rows.iter().map(|row| row.id.as_str()).collect();
+        for row in &rows {
+            report.checked += 1;
+            let Ok(id) = Id::parse(&row.id) else { continue };
+            if row.phase == Phase::Ready && !self.paths().volume_data(&id).is_dir() {
+                // Data that is gone cannot be repaired, and an empty folder would hide the loss.
+                report.problems.push(problem_of("volume", &row.id, "its content is missing", false));
+            }
+        }
+        for name in names_in(&self.paths().volumes())? {
+            report.checked += 1;
+            if known.contains(name.as_str()) || Id::parse(&name).is_err() {
+                continue;
+            }
+            report.problems.push(problem_of("folder", &name, "no volume has it", options.repair));
+            if options.repair {
+                let path = self.paths().volumes().join(&name);
+                std::fs::remove_dir_all(&path).context(|| format!("removing {path:?}"))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn problem_of(noun: &str, name: &str, problem: &str, repaired: bool) -> Problem {
+    Problem { noun: noun.to_owned(), name: name.to_owned(), problem: problem.to_owned(), repaired }
+}
+
+/// The names in a folder; none when it is missing.
+fn names_in(dir: &Path) -> Result<Vec<String>> {
+    match std::fs::read_dir(dir) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(crate::base::Error::from(error).context(format!("reading {dir:?}"))),
+        Ok(entries) => entries
+            .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+            .collect::<std::io::Result<_>>()
+            .context(|| format!("reading {dir:?}")),
+    }
+}
