@@ -28,19 +28,28 @@ mod armed {
 
     use crate::base::{Error, Result};
 
+    /// What a test asked for.
+    struct Plan {
+        actions: Vec<(String, String)>,
+        trace: Option<String>,
+    }
+
     pub(super) fn hit(name: &'static str) -> Result<()> {
-        static PLAN: OnceLock<(Vec<(String, String)>, Option<String>)> = OnceLock::new();
-        let (plan, trace) = PLAN.get_or_init(|| {
-            let plan = std::env::var("RHUMB_FAILPOINT").unwrap_or_default();
-            let plan = plan.split(',').filter_map(|entry| entry.split_once('='));
-            (plan.map(|(n, a)| (n.to_owned(), a.to_owned())).collect(), std::env::var("RHUMB_FAILPOINT_TRACE").ok())
+        static PLAN: OnceLock<Plan> = OnceLock::new();
+        let plan = PLAN.get_or_init(|| {
+            let asked = std::env::var("RHUMB_FAILPOINT").unwrap_or_default();
+            let actions = asked.split(',').filter_map(|entry| entry.split_once('='));
+            Plan {
+                actions: actions.map(|(name, action)| (name.to_owned(), action.to_owned())).collect(),
+                trace: std::env::var("RHUMB_FAILPOINT_TRACE").ok(),
+            }
         });
-        if let Some(path) = trace {
+        if let Some(path) = &plan.trace {
             use std::io::Write as _;
             let mut file = std::fs::OpenOptions::new().append(true).create(true).open(path)?;
             writeln!(file, "{name}")?;
         }
-        match plan.iter().find(|(n, _)| n == name).map(|(_, action)| action.as_str()) {
+        match plan.actions.iter().find(|(n, _)| n == name).map(|(_, action)| action.as_str()) {
             None => Ok(()),
             Some("kill") => {
                 // The kernel's own kill is what the experiment is about; `abort` would be caught and unwound.
