@@ -143,12 +143,9 @@ impl Engine {
                 }
                 tx.insert(Noun::Container, id, Phase::Creating, record)?;
                 tx.name(Noun::Container, &name, id)?;
-                for target in needs(record) {
-                    let anonymous = matches!(target.0, Noun::Volume) && is_own_anonymous(record, &target.1);
-                    if !anonymous && tx.get::<serde_json::Value>(target.0, &target.1)?.is_none() {
-                        return Err(Error::not_found(format!("{:?} {} was removed meanwhile", target.0, target.1)));
-                    }
-                    tx.add_use((Noun::Container, id), (target.0, &target.1))?;
+                // Whatever was removed since it was looked up is missed here, in the same transaction.
+                for (noun, target) in needs(record) {
+                    tx.add_use((Noun::Container, id), (noun, &target))?;
                 }
                 Ok(())
             });
@@ -165,12 +162,8 @@ impl Engine {
     /// Makes folders, files and anonymous volumes, and fills new volumes.
     fn fill(&self, record: &ContainerRecord) -> Result<()> {
         failpoint::hit("container.create.volumes")?;
-        for point in &record.mounts {
-            if let MountPointKind::Volume { id, anonymous: true, .. } = &point.kind
-                && is_own_anonymous(record, id.as_str())
-            {
-                self.volume_create(&VolumeOptions { id: Some(id.clone()), ..VolumeOptions::default() })?;
-            }
+        for id in own_anonymous(record) {
+            self.make_anonymous_volume(&record.id, id)?;
         }
         failpoint::hit("container.create.files")?;
         let dir = self.paths().container(&record.id);
@@ -187,6 +180,18 @@ impl Engine {
         write("resolv.conf", files::resolv_conf(record, &read("/etc/resolv.conf")))?;
         failpoint::hit("container.create.copy_up")?;
         self.container_copy_up(record)
+    }
+
+    /// Makes a volume for this container alone. A prune that sees it before it is in use may take it: then it is made anew.
+    fn make_anonymous_volume(&self, container: &Id, id: &Id) -> Result<()> {
+        loop {
+            self.volume_create(&VolumeOptions { id: Some(id.clone()), ..VolumeOptions::default() })?;
+            let user = (Noun::Container, container.as_str());
+            match self.store.write(|tx| tx.add_use(user, (Noun::Volume, id.as_str()))) {
+                Err(error) if error.kind() == Kind::NotFound => self.check_interrupt()?,
+                used => return used,
+            }
+        }
     }
 
     /// Ends what died in the middle: removes half-made containers, finishes interrupted removals.
@@ -212,19 +217,22 @@ impl Engine {
     }
 }
 
-/// What a container holds on to: its image and its volumes.
+/// What a container holds on to from its first moment: its image, and volumes that exist already.
 fn needs(record: &ContainerRecord) -> Vec<(Noun, String)> {
     let volumes = record.mounts.iter().filter_map(|point| match &point.kind {
-        MountPointKind::Volume { id, .. } => Some((Noun::Volume, id.to_string())),
+        MountPointKind::Volume { id, anonymous, .. } if point.inherited || !anonymous => {
+            Some((Noun::Volume, id.to_string()))
+        }
         _ => None,
     });
     std::iter::once((Noun::Image, record.image_id.to_string())).chain(volumes).collect()
 }
 
-/// An anonymous volume that is made for this container, not taken over from another.
-fn is_own_anonymous(record: &ContainerRecord, volume: &str) -> bool {
-    record.mounts.iter().any(|point| {
-        matches!(&point.kind, MountPointKind::Volume { id, anonymous: true, .. } if id.as_str() == volume && !point.inherited)
+/// The volumes that are made for this container, not taken over from another.
+fn own_anonymous(record: &ContainerRecord) -> impl Iterator<Item = &Id> {
+    record.mounts.iter().filter_map(|point| match &point.kind {
+        MountPointKind::Volume { id, anonymous: true, .. } if !point.inherited => Some(id),
+        _ => None,
     })
 }
 
