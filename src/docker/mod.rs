@@ -3,8 +3,12 @@
 //! Pure translation: nothing here opens an engine, and nothing is decided about containers. Option maps and command-line
 //! flags share the same small readers, so that `-v` and `volumes:` can never differ.
 
+pub mod container;
 pub mod env;
+pub mod image;
+pub mod inspect;
 pub mod mounts;
 pub mod options;
 mod value;
+pub mod volume;
 pub mod words;

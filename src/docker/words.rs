@@ -335,3 +335,23 @@ pub fn restart(text: &str) -> Result<()> {
         }
     }
 }
+
+/// The first `width` characters, the last of them `…` when some are left out.
+pub fn ellipsis(text: &str, width: usize) -> String {
+    if text.chars().count() <= width {
+        return text.to_owned();
+    }
+    let mut short: String = text.chars().take(width.saturating_sub(1)).collect();
+    short.push('…');
+    short
+}
+
+/// A size in the largest binary unit that divides it, as options are written: `10m`, `1536`.
+pub fn exact_size(bytes: u64) -> String {
+    for (shift, unit) in [(30, "g"), (20, "m"), (10, "k")] {
+        if bytes > 0 && bytes.is_multiple_of(1 << shift) {
+            return format!("{}{unit}", bytes >> shift);
+        }
+    }
+    bytes.to_string()
+}

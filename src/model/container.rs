@@ -15,6 +15,23 @@ pub const DEFAULT_STOP_GRACE: Duration = Duration::from_secs(10);
 /// The size of `/dev/shm` unless told otherwise; Docker's number.
 pub const DEFAULT_SHM_SIZE_BYTES: u64 = 64 * 1024 * 1024;
 
+/// What an unprivileged container does not see; Docker's list.
+pub const MASKED_PATHS: [&str; 11] = [
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/sys/firmware",
+];
+/// What an unprivileged container cannot write; Docker's list.
+pub const READONLY_PATHS: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+
 /// What a new container shall be. `Default` is Docker's default, but for the network (see [`NetworkMode`]).
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
