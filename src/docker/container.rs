@@ -360,10 +360,10 @@ fn mount_point(mount: &MountPoint, paths: &Paths) -> Option<Value> {
             "RW": !mount.read_only,
             "Propagation": propagation(mount),
         })),
-        MountPointKind::Volume { id, name, subpath, .. } => Some(json!({
+        MountPointKind::Volume { id, name, .. } => Some(json!({
             "Type": "volume",
             "Name": name,
-            "Source": paths.volume_data(id).join(subpath).display().to_string().trim_end_matches('/'),
+            "Source": paths.volume_data(id),
             "Destination": mount.target,
             "Driver": "local",
             "Mode": mode,

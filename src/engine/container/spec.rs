@@ -9,8 +9,8 @@ use serde_json::{Map, Value, json};
 
 use crate::base::{Context as _, Error, Paths, Result};
 use crate::model::container::{
-    ContainerOptions, ContainerRecord, DEFAULT_SHM_SIZE_BYTES, MountPoint, MountPointKind, NamespaceMode, NetworkMode,
-    UsernsMode,
+    ContainerOptions, ContainerRecord, DEFAULT_SHM_SIZE_BYTES, MASKED_PATHS, MountPoint, MountPointKind, NamespaceMode,
+    NetworkMode, READONLY_PATHS, UsernsMode,
 };
 use crate::model::limits::{Limits, Ulimit};
 
@@ -33,22 +33,6 @@ const DEFAULT_CAPABILITIES: [&str; 14] = [
 ];
 
 const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-
-const MASKED_PATHS: [&str; 11] = [
-    "/proc/acpi",
-    "/proc/asound",
-    "/proc/interrupts",
-    "/proc/kcore",
-    "/proc/keys",
-    "/proc/latency_stats",
-    "/proc/sched_debug",
-    "/proc/scsi",
-    "/proc/timer_list",
-    "/proc/timer_stats",
-    "/sys/firmware",
-];
-
-const READONLY_PATHS: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
 /// A cpu period in microseconds when only `cpus` is given; the kernel's default.
 const CPU_PERIOD_US: u64 = 100_000;
