@@ -1,0 +1,135 @@
+//! R5: no space at a random point, on a small file system of the root's own.
+
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::count;
+use crate::observe::observe;
+use crate::random::Random;
+use crate::support::process::{self, PATIENCE};
+use crate::support::rhumb::assert_root;
+use crate::support::{BASE, Outcome, Rhumb, Scratch};
+
+/// A tmpfs that is unmounted with the value.
+struct Disk {
+    dir: Scratch,
+}
+
+impl Disk {
+    fn new(size: &str) -> Disk {
+        assert_root();
+        let dir = Scratch::new();
+        let options = format!("size={size},mode=700");
+        process::run(
+            Command::new("mount").args(["-t", "tmpfs", "-o", &options, "rhumb-test"]).arg(dir.path()),
+            None,
+            PATIENCE,
+        )
+        .ok();
+        Disk { dir }
+    }
+
+    fn ballast(&self) -> PathBuf {
+        self.dir.join("ballast")
+    }
+
+    /// Fills the disk so that about this many bytes are left.
+    fn fill(&self, leave_bytes: u64) {
+        let mut file = File::create(self.ballast()).expect("making the ballast");
+        let block = vec![0x5a; 64 * 1024];
+        // Ends with the disk full, which is what we want; then single pages, since a write may be refused as a whole.
+        while file.write_all(&block).is_ok() {}
+        while file.write_all(&block[..4096]).is_ok() {}
+        let length = file.metadata().unwrap().len();
+        file.set_len(length.saturating_sub(leave_bytes)).unwrap();
+    }
+
+    fn free(&self) {
+        fs::remove_file(self.ballast()).expect("removing the ballast");
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let outcome = process::run(Command::new("umount").arg(self.dir.path()), None, PATIENCE);
+        assert!(outcome.success() || std::thread::panicking(), "the disk is still in use:\n{outcome}");
+        if !outcome.success() {
+            process::run(Command::new("umount").arg("-l").arg(self.dir.path()), None, PATIENCE);
+        }
+    }
+}
+
+/// An error for a full disk is one clear message; a verb that says nothing has done its work.
+#[track_caller]
+fn judge(outcome: &Outcome) {
+    assert!(!outcome.stderr.contains("panicked"), "{outcome}");
+    if !outcome.success() {
+        let clear = outcome.stderr.to_lowercase();
+        let named = ["no space", "disk", "full", "quota"].iter().any(|word| clear.contains(word));
+        assert!(named && (1..=4).contains(&outcome.stderr.lines().count()), "not a clear message: {outcome}");
+    }
+}
+
+/// `(the verb, its retry with space, what removes it)`, with its number in it.
+fn verbs(number: usize) -> [(Vec<String>, Vec<String>); 6] {
+    let words =
+        |line: &str| -> Vec<String> { line.replace('#', &number.to_string()).split('|').map(str::to_owned).collect() };
+    [
+        (words("create|--name|c#|-v|n#:/v|base:1|true"), words("rm|-f|-v|c#")),
+        (words("run|-d|--name|c#|base:1|sleep|1000"), words("rm|-f|-v|c#")),
+        (words("run|--rm|base:1|sh|-c|dd if=/dev/zero of=/file bs=4096 count=200"), words("ps|-a")),
+        (words("load|-i|extra.tar"), words("rmi|extra:1")),
+        (words("volume|create|v#"), words("volume|rm|v#")),
+        (words("save|-o|out.tar|base:1"), words("ps|-a")),
+    ]
+}
+
+#[test]
+fn a_full_disk_breaks_nothing() {
+    let disk = Disk::new("96m");
+    let mut random = Random::new();
+    {
+        let rhumb = Rhumb::with_base_in(disk.dir.path());
+        let small = rhumb.path("small");
+        fs::create_dir(&small).unwrap();
+        fs::write(small.join("file"), vec![7; 3_000_000]).unwrap();
+        rhumb.script(r#"image::from_dir("small", "extra:1").save("extra.tar")"#).ok();
+        rhumb.run(["rmi", "extra:1"]).ok();
+        rhumb.run(["run", "-d", "--name", "bystander", BASE, "sleep", "1000"]).ok();
+        let empty = observe(&rhumb);
+        for number in 0..count(50) {
+            for (verb, undo) in verbs(number) {
+                // Mostly very little space: that is where a record fits and its data does not.
+                let most = if random.below(2) == 0 { 128 * 1024 } else { 6_000_000 };
+                let leave = random.below(most);
+                disk.fill(leave);
+                let outcome = rhumb.run(&verb);
+                // A command of a container that has no space says so itself.
+                if !outcome.command.contains("dd if=") || outcome.code == 125 {
+                    judge(&outcome);
+                }
+                // Now without a byte: looking and removing must work.
+                fs::remove_file(disk.ballast()).unwrap();
+                disk.fill(0);
+                rhumb.run(["ps", "-a"]).ok();
+                rhumb.run(["images"]).ok();
+                let removed = rhumb.run(&undo);
+                let gone = removed.success() || removed.stderr.contains("no such");
+                assert!(gone, "with no byte free (after {outcome})\n{removed}");
+                rhumb.run(["container", "prune", "-f"]).ok();
+                disk.free();
+                rhumb.run(&verb).ok();
+                rhumb.run(&undo).ok();
+                let _ = fs::remove_file(rhumb.path("out.tar")); // only `save` makes it
+                rhumb.run(["volume", "rm", "-f", &format!("n{number}")]).ok();
+                assert_eq!(observe(&rhumb), empty, "after {outcome}");
+            }
+        }
+        rhumb.assert_consistent();
+        rhumb.run(["system", "check", "--rehash"]).ok();
+        rhumb.remove_all();
+        rhumb.leaks().assert_clean();
+    }
+}

@@ -1,0 +1,84 @@
+//! What a root holds, as text that can be compared: the judge of "fully or not at all" and of "the others are untouched".
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use rhumb::base::Digest;
+
+use crate::support::Rhumb;
+
+/// Every object by what a user knows of it. Identifiers that chance made do not count, so that two runs compare.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Observation {
+    /// Containers: name and state.
+    pub(crate) containers: BTreeMap<String, String>,
+    /// Images: reference (or `<none>` and a number) and id.
+    pub(crate) images: Vec<String>,
+    /// Named volumes with the digest of their content.
+    pub(crate) volumes: BTreeMap<String, String>,
+    /// How many volumes without a name there are.
+    pub(crate) anonymous: usize,
+    /// Files that the verbs write: name and whether they are there.
+    pub(crate) files: Vec<String>,
+}
+
+impl std::fmt::Display for Observation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "containers {:?}, images {:?}, volumes {:?}", self.containers, self.images, self.volumes)?;
+        write!(f, ", {} anonymous, files {:?}", self.anonymous, self.files)
+    }
+}
+
+/// Reads what the root holds through the command line.
+#[track_caller]
+pub(crate) fn observe(rhumb: &Rhumb) -> Observation {
+    let mut seen = Observation::default();
+    for line in rhumb.run(["ps", "-a", "--format", "{{.Names}} {{.State}}"]).ok().lines() {
+        let (name, state) = line.split_once(' ').expect("a name and a state");
+        seen.containers.insert(name.into(), state.into());
+    }
+    let images = rhumb.run(["images", "--no-trunc", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}"]).ok();
+    seen.images = images.lines().map(str::to_owned).collect();
+    seen.images.sort();
+    for name in rhumb.run(["volume", "ls", "-q"]).ok().lines() {
+        if name.len() == 64 {
+            seen.anonymous += 1;
+        } else {
+            let data = rhumb.run(["volume", "inspect", "--format", "{{.Mountpoint}}", name]).ok();
+            seen.volumes.insert(name.into(), tree_digest(Path::new(&data)));
+        }
+    }
+    for entry in fs::read_dir(rhumb.path("out")).into_iter().flatten() {
+        seen.files.push(entry.expect("reading a folder").file_name().to_string_lossy().into_owned());
+    }
+    seen.files.sort();
+    seen
+}
+
+/// One digest over names, kinds, modes and content of a folder.
+pub(crate) fn tree_digest(dir: &Path) -> String {
+    let mut listing = String::new();
+    list(dir, dir, &mut listing);
+    Digest::of(listing.as_bytes()).hex()[..16].to_owned()
+}
+
+fn list(top: &Path, dir: &Path, listing: &mut String) {
+    use std::fmt::Write as _;
+    use std::os::unix::fs::MetadataExt as _;
+    let mut paths: Vec<_> = fs::read_dir(dir).into_iter().flatten().map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    for path in paths {
+        let facts = fs::symlink_metadata(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let name = path.strip_prefix(top).expect("below the top").display().to_string();
+        let content = match facts.file_type() {
+            kind if kind.is_file() => Digest::of(&fs::read(&path).unwrap()).hex().to_owned(),
+            kind if kind.is_symlink() => fs::read_link(&path).unwrap().display().to_string(),
+            _ => String::new(),
+        };
+        writeln!(listing, "{name} {:o} {} {} {content}", facts.mode(), facts.uid(), facts.gid()).unwrap();
+        if facts.is_dir() {
+            list(top, &path, listing);
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! R10: the machine restarts. The processes are gone, so is the run directory, and the boot has another id.
+
+use std::fs;
+use std::process::Command;
+use std::time::Duration;
+
+use crate::count;
+use crate::support::leaks::processes;
+use crate::support::process::{self, Outcome, PATIENCE, eventually};
+use crate::support::{BASE, Rhumb};
+
+/// Does what a power switch does to one root: no process is asked, nothing is written.
+fn restart(rhumb: &Rhumb) {
+    let (root, root_id) = (rhumb.root(), rhumb.root_id());
+    eventually("all processes are gone", Duration::from_secs(10), || {
+        let alive = processes(&root, &root_id);
+        for (pid, _) in &alive {
+            let _ = Command::new("/bin/kill").args(["-KILL", &pid.to_string()]).output(); // perhaps gone already
+        }
+        alive.is_empty().then_some(())
+    });
+    for hierarchy in crate::support::leaks::hierarchies() {
+        let parent = hierarchy.join(format!("rhumb-{root_id}"));
+        for child in fs::read_dir(&parent).into_iter().flatten().flatten().filter(|entry| entry.path().is_dir()) {
+            eventually("a cgroup can go", Duration::from_secs(5), || fs::remove_dir(child.path()).ok());
+        }
+        let _ = fs::remove_dir(parent); // not every hierarchy has one
+    }
+    fs::remove_dir_all(root.join("run")).expect("wiping the run directory");
+}
+
+/// A command under the boot with this number.
+#[track_caller]
+fn after(rhumb: &Rhumb, boot: usize, args: &[&str]) -> Outcome {
+    let mut command = rhumb.command(args);
+    command.env("RHUMB_BOOT_ID", format!("00000000-0000-4000-8000-{boot:012}"));
+    process::run(&mut command, None, PATIENCE)
+}
+
+#[test]
+fn a_new_boot_voids_run_state_and_keeps_data() {
+    let rhumb = Rhumb::with_base();
+    after(&rhumb, 0, &["create", "--name", "idle", BASE, "true"]).ok();
+    after(&rhumb, 0, &["run", "--name", "ended", BASE, "sh", "-c", "exit 3"]).fails(3);
+    after(&rhumb, 0, &["run", "--rm", "-d", "--name", "fleeting", "-v", "/data", BASE, "sleep", "1000"]).ok();
+    let writer = "echo boot >> /v/log; echo boot >> /own; exec sleep 1000";
+    after(&rhumb, 0, &["run", "-d", "--name", "worker", "-v", "kept:/v", BASE, "sh", "-c", writer]).ok();
+    for boot in 1..=count(20) {
+        eventually("the worker has written", Duration::from_secs(10), || {
+            let text = after(&rhumb, boot - 1, &["exec", "worker", "cat", "/v/log"]).ok();
+            (text.lines().count() == boot).then_some(())
+        });
+        restart(&rhumb);
+        let states = after(&rhumb, boot, &["ps", "-a", "--format", "{{.Names}} {{.State}}"]).ok();
+        let state = |name: &str| states.lines().find_map(|line| line.strip_prefix(&format!("{name} ")));
+        assert_eq!(state("idle"), Some("created"), "{states}");
+        assert_eq!(state("ended"), Some("exited"), "{states}");
+        assert!(matches!(state("worker"), Some("dead" | "exited")), "{states}");
+        // What had --rm and was lost is of no use to anybody.
+        assert!(matches!(state("fleeting"), None | Some("dead" | "exited")), "{states}");
+        after(&rhumb, boot, &["system", "check"]).ok();
+        rhumb.leaks().assert_kernel_clean();
+        after(&rhumb, boot, &["start", "worker"]).ok();
+        if state("fleeting").is_some() {
+            after(&rhumb, boot, &["rm", "-v", "fleeting"]).ok();
+        }
+    }
+    let boots = count(20) + 1;
+    let last = boots - 1;
+    eventually("the last start has written", Duration::from_secs(10), || {
+        let text = after(&rhumb, last, &["exec", "worker", "cat", "/own"]).ok();
+        (text.lines().count() == boots).then_some(())
+    });
+    assert_eq!(after(&rhumb, last, &["inspect", "--format", "{{.State.ExitCode}}", "ended"]).ok(), "3");
+    after(&rhumb, last, &["rm", "-f", "worker", "idle", "ended"]).ok();
+    after(&rhumb, last, &["volume", "rm", "kept"]).ok();
+    assert_eq!(after(&rhumb, last, &["volume", "ls", "-q"]).ok(), "", "a volume is left");
+}
+
+/// The pids of the state files belong to another boot: whoever has them now is a stranger. The lock and the file of a
+/// container that "runs" are there, since the run directory was not wiped.
+#[test]
+fn run_state_of_another_boot_is_void() {
+    let rhumb = Rhumb::with_base();
+    after(&rhumb, 0, &["run", "-d", "--name", "x", BASE, "sleep", "1000"]).ok();
+    let keep = rhumb.path("kept-run");
+    let run = rhumb.root().join("run");
+    process::run(Command::new("cp").arg("-a").args([&run, &keep]), None, PATIENCE).ok();
+    restart(&rhumb);
+    fs::rename(&keep, &run).unwrap();
+    let state = after(&rhumb, 1, &["inspect", "--format", "{{.State.Status}} {{.State.Error}}", "x"]).ok();
+    assert!(state.starts_with("dead") && state.contains("restart"), "{state}");
+    after(&rhumb, 1, &["start", "x"]).ok();
+    assert_eq!(after(&rhumb, 1, &["inspect", "--format", "{{.State.Status}}", "x"]).ok(), "running");
+    after(&rhumb, 1, &["rm", "-f", "x"]).ok();
+}

@@ -1,0 +1,212 @@
+//! The verbs under experiment, as data: what there must be before, the act, and what an act that was cut short may leave
+//! besides "nothing happened" and "it is done".
+
+/// One verb. Lines are run by the shell with `rhumb` as the binary on the test's root; the folders `in` (made once) and
+/// `out` (empty before each act) lie beside it.
+pub(crate) struct Verb {
+    pub(crate) name: &'static str,
+    /// Run before the act, outside of the experiment.
+    pub(crate) prepare: &'static [&'static str],
+    /// The one command that is killed or made to fail.
+    pub(crate) act: &'static str,
+    /// States of the container `x` that are allowed besides those before and after: `start` that was cut short after the
+    /// monitor died leaves `dead`, and a container whose create was acknowledged may be `created`.
+    pub(crate) between: &'static [&'static str],
+    /// Run afterwards; each may fail, since what it removes may not be there.
+    pub(crate) clean: &'static [&'static str],
+}
+
+const RM: &str = "rhumb rm -f -v x";
+
+/// A started container whose start was cut short may be anything that a container is; but it may not be half-made.
+const STARTING: &[&str] = &["", "created", "running", "exited", "dead"];
+
+/// Every verb that changes something.
+pub(crate) const VERBS: &[Verb] = &[
+    Verb {
+        name: "create",
+        prepare: &[],
+        act: "rhumb create --name x -v /data -v named:/named base:1 sleep 1000",
+        between: &[],
+        clean: &[RM, "rhumb volume rm named"],
+    },
+    Verb {
+        name: "run",
+        prepare: &[],
+        act: "rhumb run -d --name x -v /data base:1 sleep 1000",
+        between: STARTING,
+        clean: &[RM],
+    },
+    Verb {
+        name: "run_rm",
+        prepare: &[],
+        act: "rhumb run --rm --name x -v /data base:1 true",
+        between: STARTING,
+        clean: &[RM],
+    },
+    Verb {
+        name: "start",
+        prepare: &["rhumb create --name x -v /data base:1 sleep 1000"],
+        act: "rhumb start x",
+        between: STARTING,
+        clean: &[RM],
+    },
+    Verb {
+        name: "stop",
+        prepare: &["rhumb run -d --name x base:1 sleep 1000"],
+        act: "rhumb stop -t 0 x",
+        between: &["exited", "dead"],
+        clean: &[RM],
+    },
+    Verb {
+        name: "kill",
+        prepare: &["rhumb run -d --name x base:1 sleep 1000"],
+        act: "rhumb kill x",
+        between: &["running", "exited", "dead"],
+        clean: &[RM],
+    },
+    Verb {
+        name: "restart",
+        prepare: &["rhumb run -d --name x base:1 sleep 1000"],
+        act: "rhumb restart -t 0 x",
+        between: &["created", "running", "exited", "dead"],
+        clean: &[RM],
+    },
+    Verb {
+        name: "pause",
+        prepare: &["rhumb run -d --name x base:1 sleep 1000"],
+        act: "rhumb pause x",
+        between: &["dead"],
+        clean: &[RM],
+    },
+    Verb {
+        name: "rename",
+        prepare: &["rhumb create --name x base:1 true"],
+        act: "rhumb rename x y",
+        between: &[],
+        clean: &[RM, "rhumb rm -f -v y"],
+    },
+    Verb {
+        name: "rm",
+        prepare: &["rhumb create --name x -v /data base:1 true"],
+        act: "rhumb rm -v x",
+        between: &[],
+        clean: &[RM],
+    },
+    Verb {
+        name: "rm_force",
+        prepare: &["rhumb run -d --name x -v /data base:1 sleep 1000"],
+        act: "rhumb rm -f -v x",
+        between: &["exited", "dead", "running"],
+        clean: &[RM],
+    },
+    Verb {
+        name: "exec",
+        prepare: &["rhumb run -d --name x base:1 sleep 1000"],
+        act: "rhumb exec x true",
+        between: &["dead"],
+        clean: &[RM],
+    },
+    Verb {
+        name: "container_prune",
+        prepare: &["rhumb create --name x -v /data base:1 true"],
+        act: "rhumb container prune -f",
+        between: &[],
+        clean: &[RM, "rhumb volume prune -f"],
+    },
+    Verb { name: "load", prepare: &[], act: "rhumb load -i in/extra.tar", between: &[], clean: &["rhumb rmi extra:1"] },
+    Verb { name: "save", prepare: &[], act: "rhumb save -o out/base.tar base:1", between: &[], clean: &[] },
+    Verb {
+        name: "import",
+        prepare: &[],
+        act: "rhumb import in/files.tar extra:1",
+        between: &[],
+        clean: &["rhumb rmi extra:1"],
+    },
+    Verb {
+        name: "from_dir",
+        prepare: &[],
+        act: r#"rhumb -e 'image::from_dir("in/files", "extra:1")'"#,
+        between: &[],
+        clean: &["rhumb rmi extra:1"],
+    },
+    Verb {
+        name: "from_host",
+        prepare: &[],
+        act: r#"rhumb -e 'image::from_host(["echo"], "extra:1")'"#,
+        between: &[],
+        clean: &["rhumb rmi extra:1"],
+    },
+    Verb { name: "tag", prepare: &[], act: "rhumb tag base:1 extra:1", between: &[], clean: &["rhumb rmi extra:1"] },
+    Verb {
+        name: "untag",
+        prepare: &["rhumb tag base:1 extra:1"],
+        act: "rhumb rmi extra:1",
+        between: &[],
+        clean: &["rhumb rmi extra:1"],
+    },
+    Verb {
+        name: "rmi",
+        prepare: &["rhumb load -i in/extra.tar"],
+        act: "rhumb rmi extra:1",
+        between: &[],
+        clean: &["rhumb rmi extra:1"],
+    },
+    Verb {
+        name: "image_prune",
+        prepare: &["rhumb load -i in/extra.tar"],
+        act: "rhumb image prune -a -f",
+        between: &[],
+        clean: &["rhumb rmi extra:1"],
+    },
+    Verb {
+        name: "volume_create",
+        prepare: &[],
+        act: "rhumb volume create v",
+        between: &[],
+        clean: &["rhumb volume rm v"],
+    },
+    Verb {
+        name: "volume_rm",
+        prepare: &["rhumb volume create v"],
+        act: "rhumb volume rm v",
+        between: &[],
+        clean: &["rhumb volume rm v"],
+    },
+    Verb {
+        name: "volume_rename",
+        prepare: &["rhumb volume create v"],
+        act: r#"rhumb -e 'volume::get("v").rename("w")'"#,
+        between: &[],
+        clean: &["rhumb volume rm v", "rhumb volume rm w"],
+    },
+    Verb {
+        name: "volume_backup",
+        prepare: &[],
+        act: r#"rhumb -e 'volume::get("kept").backup("out/kept.tar.zst")'"#,
+        between: &[],
+        clean: &[],
+    },
+    Verb {
+        name: "volume_restore",
+        prepare: &["rhumb run --rm -v v:/v base:1 sh -c 'echo old > /v/old'"],
+        act: r#"rhumb -e 'volume::get("v").restore("in/kept.tar.zst")'"#,
+        between: &[],
+        clean: &["rhumb volume rm v"],
+    },
+    Verb {
+        name: "volume_prune",
+        prepare: &["rhumb create --name x -v /data base:1 true", "rhumb rm x"],
+        act: "rhumb volume prune -f",
+        between: &[],
+        clean: &["rhumb volume prune -f"],
+    },
+    Verb {
+        name: "script",
+        prepare: &[],
+        act: r#"rhumb -e 'let c = container::run("base:1", #{ name: "x", command: ["sleep", "1000"] });
+            defer(|| c.remove(#{ force: true })); c.exec("true"); c.stop(0.s);'"#,
+        between: STARTING,
+        clean: &[RM],
+    },
+];
