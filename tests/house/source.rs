@@ -83,9 +83,12 @@ fn flatten(stream: TokenStream, tokens: &mut Vec<Token>) {
     }
 }
 
-/// Where the unit tests of a file begin, if it has any: the line of `#[cfg(test)]` before its last module. Tests may do
-/// what code may not.
+/// Where the unit tests of a file begin, if it has any: the line of `#[cfg(test)]`, or the first of a file of tests alone.
+/// Tests may do what code may not.
 pub(crate) fn first_test_line(path: &Path) -> usize {
+    if path.to_string_lossy().ends_with("tests.rs") || path.components().any(|part| part.as_os_str() == "tests") {
+        return 0;
+    }
     let source = text(path);
     let position = source.lines().position(|line| line.trim() == "#[cfg(test)]");
     position.map_or(usize::MAX, |index| index + 1)
