@@ -1,0 +1,45 @@
+//! Every script in `scripts/` runs to its end and leaves nothing behind.
+
+use std::path::Path;
+use std::time::Duration;
+
+use crate::support::peers::skip;
+use crate::support::process;
+use crate::support::rhumb::Rhumb;
+
+/// Arguments that make a script quick enough for a test.
+fn quick(name: &str) -> &'static [&'static str] {
+    match name {
+        "bench" => &["--quick"],
+        _ => &[],
+    }
+}
+
+fn scripts() -> Vec<String> {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts");
+    let names = std::fs::read_dir(dir).expect("scripts/").map(|entry| entry.unwrap().file_name());
+    let mut names: Vec<String> = names.map(|name| name.to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn every_script_runs() {
+    for file in scripts() {
+        let rhumb = Rhumb::new();
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts").join(&file);
+        let mut command = rhumb.command([&path]);
+        command.args(quick(file.trim_end_matches(".rhai")));
+        let outcome = process::run(&mut command, None, Duration::from_secs(180));
+        assert!(outcome.success(), "{file}:\n{outcome}");
+        if outcome.stdout.contains("not installed") {
+            skip(&format!("{file} had no peer to measure beside"));
+        }
+        assert_eq!(rhumb.run(["ps", "-aq"]).ok(), "", "{file} leaves a container");
+    }
+}
+
+#[test]
+fn the_script_of_the_first_command_is_there() {
+    assert!(scripts().contains(&"quickstart.rhai".to_owned()));
+}
