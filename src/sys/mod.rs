@@ -6,6 +6,6 @@ pub mod lock;
 pub mod machine;
 pub mod overlay;
 pub mod path;
-pub mod signal;
+pub mod signal_pipe;
 pub mod terminal;
 pub mod user;
