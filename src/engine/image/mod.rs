@@ -1,6 +1,8 @@
 //! Images: every verb that needs no registry.
 
 mod changes;
+mod closure;
+mod elf;
 
 use std::io::{Read, Write};
 use std::path::Path;

@@ -5,3 +5,5 @@
 
 pub mod members;
 pub mod read;
+pub mod spool;
+pub mod tarball;
