@@ -7,6 +7,7 @@
 //!   layers/<chain id hex>/      one unpacked layer: "diff" and its metadata
 //!   containers/<id>/            upper/ work/ config.json exit.json <id>-json.log hosts hostname resolv.conf
 //!   volumes/<id>/data
+//!   cache/                      what can be made anew: lists of what "from_host" read
 //!   tmp/                        half-made things; whatever is here and unlocked is garbage
 //! <run>/                        /run/rhumb, or <root>/run when the root was given; 0700
 //!   locks/                      flock files
@@ -69,6 +70,11 @@ impl Paths {
     /// Unpacked layers.
     pub fn layers(&self) -> PathBuf {
         self.root.join("layers")
+    }
+
+    /// What can be made anew.
+    pub fn cache(&self) -> PathBuf {
+        self.root.join("cache")
     }
 
     /// Half-made things.

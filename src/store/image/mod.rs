@@ -1,3 +1,212 @@
 //! Images: manifests, configs, tags, and which layers and blobs they hold on to.
+//!
+//! ```text
+//! record (Noun::Image, id = config digest)   names = full references   uses = layers, blobs
+//!   manifest blob ─▶ config blob, layer blobs                          unpacked: layers/<chain id>
+//! ```
+//!
+//! A record is written last, in one transaction with its names and uses; what it needs was imported under a lease before.
+//! Blobs are kept byte by byte, so that what was loaded can be saved with the same digests. Which names a user may write
+//! is decided here; what may be removed is the engine's decision.
 
 pub mod config;
+
+use serde_json::json;
+
+use self::config::Parsed;
+use crate::base::{Digest, Error, Reference, Result};
+use crate::model::image::{Image, Layer};
+use crate::store::Store;
+use crate::store::db::{Noun, Phase, Row, Tx};
+
+/// The media type of the configs that we write.
+pub const CONFIG_TYPE: &str = "application/vnd.oci.image.config.v1+json";
+/// The media type of the manifests that we write.
+pub const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
+
+/// An image that is to be put on record under further names.
+#[derive(Debug, Clone)]
+pub struct NewImage {
+    /// The image; its tags do not count.
+    pub image: Image,
+    /// Names that it gets, taken from other images when needed.
+    pub names: Vec<Reference>,
+}
+
+impl Store {
+    /// Keeps the config and the manifest of an image whose layers were imported, and gives the image's facts. Without a
+    /// manifest one is made. Nothing is on record yet: hold a lease until [`Store::image_commit`].
+    ///
+    /// # Errors
+    /// `no_space`.
+    pub fn image_prepare(
+        &self,
+        config: &[u8],
+        parsed: &Parsed,
+        manifest: Option<&[u8]>,
+        layers: Vec<Layer>,
+    ) -> Result<Image> {
+        let id = self.blob_put(config)?.digest;
+        let manifest = match manifest {
+            Some(bytes) => self.blob_put(bytes)?.digest,
+            None => self.blob_put(&write_manifest(&id, config.len() as u64, &layers))?.digest,
+        };
+        Ok(Image {
+            id,
+            manifest,
+            tags: Vec::new(),
+            layers,
+            created: parsed.created,
+            config: parsed.config.clone(),
+            os: parsed.os.clone(),
+            architecture: parsed.architecture.clone(),
+            variant: parsed.variant.clone(),
+            author: parsed.author.clone(),
+            history: parsed.history.clone(),
+        })
+    }
+
+    /// Puts images and their names on record, all or none. An image that is there already only gets the names.
+    ///
+    /// # Errors
+    /// `no_space`.
+    pub fn image_commit(&self, images: &[NewImage]) -> Result<Vec<Image>> {
+        self.write(|tx| {
+            for new in images {
+                let id = new.image.id.as_str();
+                if tx.phase(Noun::Image, id)?.is_none() {
+                    let bare = Image { tags: Vec::new(), ..new.image.clone() };
+                    tx.insert(Noun::Image, id, Phase::Ready, &bare)?;
+                    for (noun, target) in needs(&new.image) {
+                        tx.add_use((Noun::Image, id), (noun, target.as_str()))?;
+                    }
+                }
+                for name in &new.names {
+                    tx.image_name(id, name)?;
+                }
+            }
+            images.iter().map(|new| tx.image(new.image.id.as_str())).collect()
+        })
+    }
+
+    /// The image for what a user wrote.
+    ///
+    /// # Errors
+    /// As [`Tx::image_find`].
+    pub fn image_get(&self, text: &str) -> Result<Image> {
+        self.read(|tx| {
+            let (id, _) = tx.image_find(text)?;
+            tx.image(&id)
+        })
+    }
+
+    /// The image with this id, if it is on record.
+    ///
+    /// # Errors
+    /// `corrupt`.
+    pub fn image_by_id(&self, id: &Digest) -> Result<Option<Image>> {
+        self.read(|tx| Ok(tx.get::<Image>(Noun::Image, id.as_str())?.map(with_tags)))
+    }
+
+    /// All images, oldest record first.
+    ///
+    /// # Errors
+    /// `corrupt`.
+    pub fn images(&self) -> Result<Vec<Image>> {
+        self.read(|tx| Ok(tx.list::<Image>(Noun::Image)?.into_iter().map(with_tags).collect()))
+    }
+}
+
+impl Tx<'_> {
+    /// The image on record with this id.
+    ///
+    /// # Errors
+    /// `not_found`; `corrupt`.
+    pub fn image(&self, id: &str) -> Result<Image> {
+        let row = self.get::<Image>(Noun::Image, id)?;
+        row.map(with_tags).ok_or_else(|| no_such_image(id))
+    }
+
+    /// The id for what a user wrote: a whole id, a reference, or a unique beginning of an id, tried in this order. The
+    /// reference is given back when it was one.
+    ///
+    /// # Errors
+    /// `not_found`; `conflict` when a beginning fits several ids.
+    pub fn image_find(&self, text: &str) -> Result<(String, Option<Reference>)> {
+        let digits = text.strip_prefix("sha256:").unwrap_or(text);
+        if let Ok(id) = Digest::parse(&format!("sha256:{digits}"))
+            && self.phase(Noun::Image, id.as_str())?.is_some()
+        {
+            return Ok((id.into(), None));
+        }
+        if let Ok(reference) = Reference::parse(text) {
+            if let Some(id) = self.named(Noun::Image, &reference.to_string())? {
+                return Ok((id, Some(reference)));
+            }
+            if let Some(digest) = reference.digest()
+                && let Some(id) = self.image_by_manifest(&reference, digest)?
+            {
+                return Ok((id, None));
+            }
+        }
+        if !digits.is_empty() && digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
+            return Ok((self.find(Noun::Image, text)?, None));
+        }
+        Err(no_such_image(text))
+    }
+
+    /// The image of this repository whose manifest has this digest.
+    fn image_by_manifest(&self, reference: &Reference, digest: &Digest) -> Result<Option<String>> {
+        let repository = format!("{}/{}:", reference.host(), reference.path());
+        let rows = self.list::<Image>(Noun::Image)?;
+        let found = rows
+            .into_iter()
+            .find(|row| row.body.manifest == *digest && row.names.iter().any(|name| name.starts_with(&repository)));
+        Ok(found.map(|row| row.id))
+    }
+
+    /// Gives the image a further name, taking it from another image when needed.
+    ///
+    /// # Errors
+    /// Troubles of the database.
+    pub fn image_name(&self, id: &str, name: &Reference) -> Result<()> {
+        let name = name.to_string();
+        if self.named(Noun::Image, &name)?.is_some_and(|holder| holder != id) {
+            self.unname(Noun::Image, &name)?;
+        }
+        self.name(Noun::Image, &name, id)
+    }
+}
+
+/// What an image holds on to.
+fn needs(image: &Image) -> Vec<(Noun, &Digest)> {
+    let layers = image.layers.iter().map(|layer| (Noun::Layer, &layer.chain_id));
+    let blobs = image.layers.iter().map(|layer| (Noun::Blob, &layer.blob));
+    layers.chain(blobs).chain([(Noun::Blob, &image.id), (Noun::Blob, &image.manifest)]).collect()
+}
+
+fn with_tags(row: Row<Image>) -> Image {
+    let familiar = |name: &String| Reference::parse(name).map_or_else(|_| name.clone(), |name| name.familiar());
+    let mut tags: Vec<String> = row.names.iter().map(familiar).collect();
+    tags.sort();
+    Image { tags, ..row.body }
+}
+
+fn no_such_image(text: &str) -> Error {
+    let shown: String = text.chars().take(300).collect();
+    Error::not_found(format!("no such image {shown:?}"))
+}
+
+/// The manifest of an image that came without one (OCI image specification, "Image Manifest").
+fn write_manifest(config: &Digest, config_bytes: u64, layers: &[Layer]) -> Vec<u8> {
+    let layers = layers
+        .iter()
+        .map(|layer| json!({ "mediaType": layer.media_type, "digest": layer.blob, "size": layer.blob_size_bytes }));
+    let manifest = json!({
+        "schemaVersion": 2,
+        "mediaType": MANIFEST_TYPE,
+        "config": { "mediaType": CONFIG_TYPE, "digest": config, "size": config_bytes },
+        "layers": layers.collect::<Vec<_>>(),
+    });
+    manifest.to_string().into_bytes()
+}

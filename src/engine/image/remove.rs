@@ -1,0 +1,89 @@
+//! Taking names and images away, and what nobody needs any more.
+
+use crate::base::{Error, Id, Reference, Result, failpoint};
+use crate::engine::Engine;
+use crate::model::image::{Image, ImageRemoved};
+use crate::model::system::PruneReport;
+use crate::store::db::{Noun, Tx};
+
+impl Engine {
+    pub(super) fn remove_image(&self, text: &str, force: bool) -> Result<Vec<ImageRemoved>> {
+        let (mut removed, image) = self.store.write(|tx| {
+            let (id, name) = tx.image_find(text)?;
+            let image = tx.image(&id)?;
+            remove_in(tx, text, &image, name.as_ref(), force)
+        })?;
+        failpoint::hit("image.remove.record")?;
+        if let Some(image) = image {
+            self.sweep_store()?;
+            let gone = self.store.read(|tx| {
+                let gone = |layer: &&crate::model::image::Layer| -> Result<bool> {
+                    Ok(tx.phase(Noun::Layer, layer.chain_id.as_str())?.is_none())
+                };
+                let mut layers = Vec::new();
+                for layer in image.layers.iter().rev() {
+                    if gone(&layer)? {
+                        layers.push(ImageRemoved::Deleted(layer.chain_id.to_string()));
+                    }
+                }
+                Ok(layers)
+            })?;
+            removed.extend(gone);
+        }
+        Ok(removed)
+    }
+
+    pub(super) fn prune_images(&self, all: bool) -> Result<PruneReport> {
+        let items = self.store.write(|tx| {
+            let mut items = Vec::new();
+            for row in tx.list::<Image>(Noun::Image)? {
+                if (all || row.names.is_empty()) && user_of(tx, &row.id)?.is_none() {
+                    tx.delete(Noun::Image, &row.id)?;
+                    items.push(row.id);
+                }
+            }
+            Ok(items)
+        })?;
+        failpoint::hit("image.prune.record")?;
+        let freed_bytes = self.sweep_store()?;
+        Ok(PruneReport { items, freed_bytes })
+    }
+}
+
+/// Docker's rules for `rmi`: a name goes alone as long as there are others; the image goes with the last one, or with its
+/// id. Gives what was done, and the image when its record went.
+fn remove_in(
+    tx: &Tx<'_>,
+    text: &str,
+    image: &Image,
+    name: Option<&Reference>,
+    force: bool,
+) -> Result<(Vec<ImageRemoved>, Option<Image>)> {
+    let id = image.id.as_str();
+    let user = user_of(tx, id)?;
+    if let Some(name) = name
+        && (image.tags.len() > 1 || (force && user.is_some()))
+    {
+        tx.unname(Noun::Image, &name.to_string())?;
+        return Ok((vec![ImageRemoved::Untagged(name.familiar())], None));
+    }
+    if let Some(container) = user {
+        let short = container.get(..Id::SHORT).unwrap_or(&container);
+        return Err(Error::conflict(format!("the image {text:?} is used by the container {short}"))
+            .with_hint("remove that container first"));
+    }
+    if name.is_none() && image.tags.len() > 1 && !force {
+        return Err(Error::conflict(format!("the image {text:?} has {} names", image.tags.len()))
+            .with_hint(format!("remove it by name ({}), or use force", image.tags.join(", "))));
+    }
+    let mut removed: Vec<ImageRemoved> = image.tags.iter().cloned().map(ImageRemoved::Untagged).collect();
+    tx.delete(Noun::Image, id)?;
+    removed.push(ImageRemoved::Deleted(id.to_owned()));
+    Ok((removed, Some(image.clone())))
+}
+
+/// A container that needs the image.
+fn user_of(tx: &Tx<'_>, id: &str) -> Result<Option<String>> {
+    let users = tx.users((Noun::Image, id))?;
+    Ok(users.into_iter().find(|(noun, _)| *noun == Noun::Container).map(|(_, id)| id))
+}

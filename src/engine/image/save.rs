@@ -1,0 +1,82 @@
+//! Saving images: which ones under which names, to a file beside its place, a folder or a stream.
+
+use std::io::Write;
+use std::path::Path;
+
+use crate::base::{Context as _, Error, Reference, Result, failpoint};
+use crate::engine::Engine;
+use crate::model::image::{ArchiveFormat, Image};
+use crate::store::archive::beside::Beside;
+use crate::store::archive::write::SavedImage;
+use crate::sys::fs::sync;
+
+impl Engine {
+    pub(super) fn save_to(&self, images: &[String], out: &mut dyn Write, format: ArchiveFormat) -> Result<()> {
+        let images = self.chosen(images)?;
+        self.write_archive(&images, out, format)
+    }
+
+    pub(super) fn save_at(&self, images: &[String], path: &Path, format: ArchiveFormat) -> Result<()> {
+        let images = self.chosen(images)?;
+        let there = std::fs::metadata(path).ok();
+        if there.as_ref().is_some_and(std::fs::Metadata::is_dir) {
+            let mut entries = std::fs::read_dir(path).context(|| format!("reading {path:?}"))?;
+            if format != ArchiveFormat::OciDir {
+                return Err(Error::already_exists(format!("{path:?} is a folder")).with_hint("name a file in it"));
+            }
+            if entries.next().is_some() {
+                return Err(Error::already_exists(format!("{path:?} is not empty")).with_hint("name another folder"));
+            }
+        } else if format == ArchiveFormat::OciDir && there.is_some() {
+            return Err(Error::already_exists(format!("{path:?} is not a folder")));
+        }
+        // The images stay while they are written, also when somebody removes them.
+        let _lease = self.store.lease()?;
+        if format == ArchiveFormat::OciDir {
+            let beside = Beside::folder(path)?;
+            self.store.archive_write_folder(&images, beside.path())?;
+            failpoint::hit("image.save.folder")?;
+            return beside.finish();
+        }
+        if there.is_some_and(|metadata| !metadata.is_file()) {
+            // A pipe or a device is written to, never replaced.
+            let mut out = std::fs::OpenOptions::new().write(true).open(path).context(|| format!("opening {path:?}"))?;
+            return self.write_archive(&images, &mut out, format);
+        }
+        let (beside, mut file) = Beside::file(path)?;
+        self.write_archive(&images, &mut file, format)?;
+        sync(&file).context(|| format!("flushing {path:?}"))?;
+        failpoint::hit("image.save.file")?;
+        beside.finish()
+    }
+
+    fn write_archive(&self, images: &[SavedImage], out: &mut dyn Write, format: ArchiveFormat) -> Result<()> {
+        match format {
+            ArchiveFormat::DockerArchive => self.store.archive_write_docker(images, out),
+            ArchiveFormat::OciArchive => self.store.archive_write_oci(images, out),
+            ArchiveFormat::OciDir => Err(Error::invalid("a folder cannot be written to a stream")
+                .with_hint("use the format oci-archive, or give a path")),
+        }
+    }
+
+    /// Each image once. A reference brings its own name along, an id none.
+    fn chosen(&self, images: &[String]) -> Result<Vec<SavedImage>> {
+        if images.is_empty() {
+            return Err(Error::invalid("no image to save was named"));
+        }
+        self.store.read(|tx| {
+            let mut chosen: Vec<SavedImage> = Vec::new();
+            for text in images {
+                let (id, name) = tx.image_find(text)?;
+                let image: Image = tx.image(&id)?;
+                let place = chosen.iter().position(|saved| saved.image.id == image.id).unwrap_or_else(|| {
+                    chosen.push(SavedImage { image, names: Vec::new() });
+                    chosen.len() - 1
+                });
+                let names: &mut Vec<Reference> = &mut chosen[place].names;
+                names.extend(name.filter(|name| !names.contains(name)));
+            }
+            Ok(chosen)
+        })
+    }
+}
