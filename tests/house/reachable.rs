@@ -78,3 +78,21 @@ fn every_test_script_lies_where_it_is_run() {
     let lost = files("tests", ".rhai").into_iter().filter(|path| !path.starts_with("tests/script"));
     assert_none("scripts under tests/ belong to tests/script", lost.map(|path| path.display().to_string()).collect());
 }
+
+/// A map that nobody checks drifts: each module of the crate is on it, and nothing else is.
+#[test]
+fn the_map_shows_every_module() {
+    let source = crate::source::text(Path::new("src/lib.rs"));
+    let map = source.split("```text\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a map in src/lib.rs");
+    let line = |line: &str| {
+        let line = line.trim_start_matches("//! ").trim_start_matches(|c: char| c.is_ascii_digit());
+        line.split_whitespace().next().map(str::to_owned)
+    };
+    let shown: BTreeSet<String> = map.lines().filter_map(line).filter(|name| name != "//!").collect();
+    let there = files("src", ".rs").into_iter().map(|path| {
+        let first = path.iter().nth(1).expect("a name below src").to_string_lossy().into_owned();
+        first.trim_end_matches(".rs").to_owned()
+    });
+    let there: BTreeSet<String> = there.filter(|name| name != "lib").collect();
+    assert_eq!(shown, there, "the map in src/lib.rs and the folders of src differ");
+}
