@@ -7,6 +7,9 @@ use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::path::Path;
 
+/// Open flag of open(2): fail on a symbolic link instead of following it, and never wait for the other end of a FIFO.
+pub const NO_FOLLOW: i32 = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+
 /// Makes an open file's content and metadata survive a power cut.
 ///
 /// # Errors
