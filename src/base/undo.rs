@@ -73,14 +73,18 @@ mod tests {
     #[test]
     fn reversals_run_last_first_unless_disarmed() {
         let log = Mutex::new(Vec::new());
+        let add = |number| {
+            log.lock().unwrap().push(number);
+            Ok(())
+        };
         {
             let mut undo = Undo::new();
-            undo.push("one", || Ok(log.lock().unwrap().push(1)));
-            undo.push("two", || Ok(log.lock().unwrap().push(2)));
+            undo.push("one", || add(1));
+            undo.push("two", || add(2));
         }
         assert_eq!(*log.lock().unwrap(), [2, 1]);
         let mut undo = Undo::new();
-        undo.push("three", || Ok(log.lock().unwrap().push(3)));
+        undo.push("three", || add(3));
         undo.disarm();
         assert_eq!(*log.lock().unwrap(), [2, 1]);
     }

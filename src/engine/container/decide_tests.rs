@@ -52,7 +52,8 @@ fn strings(words: &[&str]) -> Vec<String> {
 
 #[test]
 fn entrypoint_and_command_join_as_docker_does() {
-    let cases: [(Option<&[&str]>, Option<&[&str]>, &[&str]); 6] = [
+    type Words = &'static [&'static str];
+    let cases: [(Option<Words>, Option<Words>, Words); 6] = [
         (None, None, &["/entry", "serve"]),
         (None, Some(&["x"]), &["/entry", "x"]),
         (None, Some(&[]), &["/entry", "serve"]),
