@@ -70,6 +70,7 @@
 //! 7. The command line exits with the status of `echo`.
 
 pub mod base;
+pub mod cli;
 pub mod docker;
 pub mod engine;
 pub mod model;

@@ -1,3 +1,16 @@
 //! Floor 8: dispatch. The hidden re-exec verbs first, before anything is parsed, then the command line.
 
-fn main() {}
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use rhumb::cli;
+
+fn main() -> ExitCode {
+    let args: Vec<OsString> = std::env::args_os().collect();
+    if let [_, verb, root, id] = args.as_slice()
+        && verb == rhumb::engine::container::REAP
+    {
+        return cli::reap(root, &id.to_string_lossy()).into();
+    }
+    cli::main(&args).into()
+}

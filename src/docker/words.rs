@@ -355,3 +355,25 @@ pub fn exact_size(bytes: u64) -> String {
     }
     bytes.to_string()
 }
+
+/// Reads `--detach-keys`: a letter or `ctrl-` and a letter or one of `@ [ \ ] ^ _`, separated by commas, to the bytes that a
+/// terminal sends.
+///
+/// # Errors
+/// `invalid_argument`.
+pub fn detach_keys(text: &str) -> Result<Vec<u8>> {
+    let key = |word: &str| match (word.strip_prefix("ctrl-"), word.as_bytes()) {
+        (Some(control), _) => match control.as_bytes() {
+            [letter] if letter.is_ascii_lowercase() => Some(letter - b'a' + 1),
+            [b'@'] => Some(0),
+            [sign] if (b'['..=b'_').contains(sign) => Some(sign - b'@'),
+            _ => None,
+        },
+        (None, [letter]) if letter.is_ascii_graphic() => Some(*letter),
+        _ => None,
+    };
+    text.split(',').map(key).collect::<Option<Vec<u8>>>().ok_or_else(|| {
+        Error::invalid(format!("{text:?} is not a key sequence"))
+            .with_hint("write keys such as ctrl-p,ctrl-q or ctrl-a,d")
+    })
+}

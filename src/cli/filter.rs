@@ -1,0 +1,98 @@
+//! `--filter KEY=VALUE` of the listings, to the model's filters.
+//!
+//! A filter that this version cannot honour is refused by name, never ignored.
+
+use crate::base::{Error, Result, suggest};
+use crate::model::container::{ContainerFilter, Status};
+use crate::model::image::ImageFilter;
+use crate::model::volume::VolumeFilter;
+
+/// Adds `ps` filters.
+pub(crate) fn container(texts: &[String], filter: &mut ContainerFilter) -> Result<()> {
+    const KNOWN: [&str; 7] = ["ancestor", "exited", "id", "label", "name", "status", "volume"];
+    const LATER: [&str; 9] =
+        ["before", "since", "network", "publish", "expose", "health", "isolation", "is-task", "until"];
+    for text in texts {
+        let (key, value) = split(text)?;
+        match key {
+            "ancestor" => filter.ancestor.push(value.into()),
+            "exited" => filter.exited.push(value.parse().map_err(|_| not(text, "an exit code"))?),
+            "id" => filter.id.push(value.into()),
+            "label" => filter.label.push(value.into()),
+            "name" => filter.name.push(value.into()),
+            "status" => filter.status.push(status(value)?),
+            "volume" => filter.volume.push(value.into()),
+            _ => return Err(unknown(key, &KNOWN, &LATER)),
+        }
+    }
+    Ok(())
+}
+
+/// Reads `images` filters.
+pub(crate) fn image(texts: &[String]) -> Result<ImageFilter> {
+    let mut filter = ImageFilter::default();
+    for text in texts {
+        let (key, value) = split(text)?;
+        match key {
+            "reference" => filter.reference.push(value.into()),
+            "label" => filter.label.push(value.into()),
+            "dangling" => filter.dangling = Some(flag(text, value)?),
+            _ => return Err(unknown(key, &["dangling", "label", "reference"], &["before", "since", "until"])),
+        }
+    }
+    Ok(filter)
+}
+
+/// Reads `volume ls` filters.
+pub(crate) fn volume(texts: &[String]) -> Result<VolumeFilter> {
+    let mut filter = VolumeFilter::default();
+    for text in texts {
+        let (key, value) = split(text)?;
+        match key {
+            "name" => filter.name.push(value.into()),
+            "label" => filter.label.push(value.into()),
+            "dangling" => filter.dangling = Some(flag(text, value)?),
+            "driver" if value == crate::docker::volume::DRIVER => {}
+            _ => return Err(unknown(key, &["dangling", "label", "name"], &["driver"])),
+        }
+    }
+    Ok(filter)
+}
+
+fn split(text: &str) -> Result<(&str, &str)> {
+    text.split_once('=').map(|(key, value)| (key.trim(), value.trim())).ok_or_else(|| {
+        Error::invalid(format!("{text:?} is not a filter")).with_hint("write key=value, such as name=web")
+    })
+}
+
+fn status(word: &str) -> Result<Status> {
+    const ALL: [Status; 6] =
+        [Status::Created, Status::Running, Status::Paused, Status::Exited, Status::Dead, Status::Removing];
+    ALL.into_iter().find(|status| status.as_str() == word).ok_or_else(|| {
+        let error = Error::invalid(format!("unknown status {word:?}"));
+        let names = ALL.map(Status::as_str);
+        error.with_hint(suggest::hint(word, names).unwrap_or_else(|| format!("known are {}", names.join(", "))))
+    })
+}
+
+fn flag(text: &str, value: &str) -> Result<bool> {
+    match value {
+        "true" | "1" => Ok(true),
+        "false" | "0" => Ok(false),
+        _ => Err(not(text, "true or false")),
+    }
+}
+
+fn not(text: &str, what: &str) -> Error {
+    Error::invalid(format!("filter {text:?} takes {what}"))
+}
+
+fn unknown(key: &str, known: &[&str], later: &[&str]) -> Error {
+    if later.contains(&key) {
+        return Error::unsupported(format!("filter {key:?} is not supported yet"))
+            .with_hint(format!("filters are {}", known.join(", ")));
+    }
+    let hint = suggest::hint(key, known.iter().copied());
+    Error::invalid(format!("unknown filter {key:?}"))
+        .with_hint(hint.unwrap_or_else(|| format!("known are {}", known.join(", "))))
+}

@@ -1,0 +1,446 @@
+//! The flags of `create` and `run` that describe the container, in groups, and how each group reaches the options.
+//!
+//! Names, short forms and notations are Docker's. Values are read by [`crate::docker`], the same readers that option maps
+//! use; errors name the flag.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+
+use crate::base::{Error, Result, units};
+use crate::cli::refused::RefusedFlags;
+use crate::docker::{env, mounts, options, words};
+use crate::model::container::ContainerOptions;
+
+// Everything about a new container but its image and command.
+#[derive(Debug, Args)]
+pub(crate) struct ContainerFlags {
+    #[command(flatten)]
+    process: ProcessFlags,
+    #[command(flatten)]
+    storage: StorageFlags,
+    #[command(flatten)]
+    isolation: IsolationFlags,
+    #[command(flatten)]
+    network: NetworkFlags,
+    #[command(flatten)]
+    limits: LimitFlags,
+    #[command(flatten)]
+    life: LifeFlags,
+    #[command(flatten)]
+    refused: RefusedFlags,
+}
+
+impl ContainerFlags {
+    /// Keep standard input open, allocate a terminal.
+    pub(crate) fn interactive(&self) -> (bool, bool) {
+        (self.process.interactive, self.process.tty)
+    }
+
+    /// The options that the flags describe; `command` are the arguments after the image.
+    ///
+    /// # Errors
+    /// `invalid_argument` and `unsupported` name the flag.
+    pub(crate) fn options(&self, command: &[String]) -> Result<ContainerOptions> {
+        self.refused.check()?;
+        let mut options = ContainerOptions::default();
+        if !command.is_empty() {
+            options.command = Some(command.to_vec());
+        }
+        self.process.apply(&mut options)?;
+        self.storage.apply(&mut options)?;
+        self.isolation.apply(&mut options)?;
+        self.network.apply(&mut options)?;
+        self.limits.apply(&mut options)?;
+        self.life.apply(&mut options)?;
+        mounts::check_targets(&options)?;
+        Ok(options)
+    }
+}
+
+/// Environment entries of `run` and `exec`: files first, so that `-e` wins.
+///
+/// # Errors
+/// As the readers.
+pub(crate) fn environment(files: &[PathBuf], entries: &[String]) -> Result<Vec<(String, String)>> {
+    let mut all = Vec::new();
+    for file in files {
+        all.extend(flag("--env-file", env::file(file))?);
+    }
+    for entry in entries {
+        all.extend(flag("--env", env::entry(entry))?);
+    }
+    Ok(all)
+}
+
+/// Adds the flag to an error about its value.
+pub(crate) fn flag<T>(name: &str, result: Result<T>) -> Result<T> {
+    result.map_err(|error| error.context(format!("reading option {name:?}")))
+}
+
+fn each<T>(name: &str, texts: &[String], read: impl Fn(&str) -> Result<T>) -> Result<Vec<T>> {
+    flag(name, texts.iter().map(|text| read(text)).collect())
+}
+
+fn size(name: &str, text: Option<&str>) -> Result<Option<u64>> {
+    Ok(flag(name, text.map(units::parse_bytes).transpose())?.filter(|bytes| *bytes > 0))
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Process")]
+struct ProcessFlags {
+    /// Set an environment variable; NAME alone takes the one of this shell
+    #[arg(short, long, value_name = "NAME=VALUE")]
+    env: Vec<String>,
+    /// Read environment variables from a file
+    #[arg(long, value_name = "FILE")]
+    env_file: Vec<PathBuf>,
+    /// Replace the image's entrypoint
+    #[arg(long, value_name = "PROGRAM", allow_hyphen_values = true)]
+    entrypoint: Option<String>,
+    /// Keep standard input open
+    #[arg(short, long)]
+    interactive: bool,
+    /// Allocate a terminal
+    #[arg(short, long)]
+    tty: bool,
+    /// Run as this user, by name or number
+    #[arg(short, long, value_name = "USER[:GROUP]")]
+    user: Option<String>,
+    /// Add a group, by name or number
+    #[arg(long, value_name = "GROUP")]
+    group_add: Vec<String>,
+    /// Start in this directory
+    #[arg(short, long, value_name = "DIR")]
+    workdir: Option<String>,
+    /// Run a small init as process 1
+    #[arg(long)]
+    init: bool,
+}
+
+impl ProcessFlags {
+    fn apply(&self, options: &mut ContainerOptions) -> Result<()> {
+        options.env = environment(&self.env_file, &self.env)?;
+        // An empty entrypoint is none at all.
+        options.entrypoint = self.entrypoint.as_ref().map(|program| match program.as_str() {
+            "" => Vec::new(),
+            program => vec![program.to_owned()],
+        });
+        options.stdin_open = self.interactive;
+        options.tty = self.tty;
+        options.user = self.user.clone();
+        options.group_add = self.group_add.clone();
+        options.working_dir = flag("--workdir", self.workdir.as_deref().map(options::absolute_dir).transpose())?;
+        options.init = self.init;
+        Ok(())
+    }
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Storage")]
+struct StorageFlags {
+    /// Mount a volume or a path of the host
+    #[arg(short, long, value_name = "[SOURCE:]TARGET[:ro]")]
+    volume: Vec<String>,
+    /// Mount in the long form: type=bind,source=/a,target=/b
+    #[arg(long, value_name = "FIELDS")]
+    mount: Vec<String>,
+    /// Mount memory
+    #[arg(long, value_name = "TARGET[:OPTIONS]")]
+    tmpfs: Vec<String>,
+    /// Take over the mounts of another container
+    #[arg(long, value_name = "CONTAINER[:ro]")]
+    volumes_from: Vec<String>,
+    /// Make the root file system read-only
+    #[arg(long)]
+    read_only: bool,
+    /// Limit the size of /dev/shm
+    #[arg(long, value_name = "SIZE")]
+    shm_size: Option<String>,
+    /// Add a device of the host
+    #[arg(long, value_name = "HOST[:PATH[:rwm]]")]
+    device: Vec<String>,
+}
+
+impl StorageFlags {
+    fn apply(&self, options: &mut ContainerOptions) -> Result<()> {
+        options.mounts.extend(each("--volume", &self.volume, mounts::volume)?);
+        options.mounts.extend(each("--mount", &self.mount, mounts::mount)?);
+        options.mounts.extend(each("--tmpfs", &self.tmpfs, mounts::tmpfs)?);
+        options.volumes_from = each("--volumes-from", &self.volumes_from, mounts::volumes_from)?;
+        options.read_only = self.read_only;
+        options.shm_size_bytes = size("--shm-size", self.shm_size.as_deref())?;
+        options.devices = each("--device", &self.device, words::device)?;
+        Ok(())
+    }
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Isolation")]
+struct IsolationFlags {
+    /// Give all rights and devices
+    #[arg(long)]
+    privileged: bool,
+    /// Add a capability
+    #[arg(long, value_name = "CAPABILITY")]
+    cap_add: Vec<String>,
+    /// Drop a capability
+    #[arg(long, value_name = "CAPABILITY")]
+    cap_drop: Vec<String>,
+    /// Set a security option, such as no-new-privileges
+    #[arg(long, value_name = "OPTION")]
+    security_opt: Vec<String>,
+    /// Use this pid namespace: private, host or container:NAME
+    #[arg(long, value_name = "MODE")]
+    pid: Option<String>,
+    /// Use this ipc namespace: private, host or container:NAME
+    #[arg(long, value_name = "MODE")]
+    ipc: Option<String>,
+    /// Use this uts namespace: private or host
+    #[arg(long, value_name = "MODE")]
+    uts: Option<String>,
+    /// Use this user namespace: host or BASE:SIZE
+    #[arg(long, value_name = "MODE")]
+    userns: Option<String>,
+    /// Use this cgroup namespace: private or host
+    #[arg(long, value_name = "MODE")]
+    cgroupns: Option<String>,
+    /// Set a kernel parameter
+    #[arg(long, value_name = "NAME=VALUE")]
+    sysctl: Vec<String>,
+}
+
+impl IsolationFlags {
+    fn apply(&self, options: &mut ContainerOptions) -> Result<()> {
+        options.privileged = self.privileged;
+        options.cap_add = self.cap_add.clone();
+        options.cap_drop = self.cap_drop.clone();
+        options.security_opt = self.security_opt.clone();
+        if let Some(mode) = &self.pid {
+            options.pid_mode = flag("--pid", words::namespace_mode("pid", mode))?;
+        }
+        if let Some(mode) = &self.ipc {
+            options.ipc_mode = flag("--ipc", words::namespace_mode("ipc", mode))?;
+        }
+        if let Some(mode) = &self.uts {
+            options.uts_mode = flag("--uts", words::private_or_host("uts", mode))?;
+        }
+        if let Some(mode) = &self.userns {
+            options.userns_mode = flag("--userns", words::userns_mode(mode))?;
+        }
+        if let Some(mode) = &self.cgroupns {
+            options.cgroupns_mode = flag("--cgroupns", words::private_or_host("cgroup", mode))?;
+        }
+        options.sysctls.extend(each("--sysctl", &self.sysctl, words::sysctl)?);
+        Ok(())
+    }
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Network")]
+struct NetworkFlags {
+    /// Use this network: none, host or container:NAME [default: none]
+    #[arg(long, visible_alias = "net", value_name = "MODE")]
+    network: Option<String>,
+    /// Set the host name
+    #[arg(short = 'h', long, value_name = "NAME")]
+    hostname: Option<String>,
+    /// Set the NIS domain name
+    #[arg(long, value_name = "NAME")]
+    domainname: Option<String>,
+    /// Add a line to /etc/hosts
+    #[arg(long, value_name = "NAME:ADDRESS")]
+    add_host: Vec<String>,
+    /// Set a name server
+    #[arg(long, value_name = "ADDRESS")]
+    dns: Vec<String>,
+    /// Set a search domain
+    #[arg(long, value_name = "DOMAIN")]
+    dns_search: Vec<String>,
+    /// Set a resolver option
+    #[arg(long, alias = "dns-opt", value_name = "OPTION")]
+    dns_option: Vec<String>,
+    /// Note a port that the container listens on
+    #[arg(long, value_name = "PORT[/PROTOCOL]")]
+    expose: Vec<String>,
+}
+
+impl NetworkFlags {
+    fn apply(&self, options: &mut ContainerOptions) -> Result<()> {
+        if let Some(mode) = &self.network {
+            options.network_mode = flag("--network", words::network_mode(mode))?;
+        }
+        options.hostname = self.hostname.clone();
+        options.domainname = self.domainname.clone();
+        options.extra_hosts = each("--add-host", &self.add_host, words::extra_host)?;
+        options.dns = each("--dns", &self.dns, words::dns_server)?;
+        options.dns_search = each("--dns-search", &self.dns_search, words::resolver_word)?;
+        options.dns_options = each("--dns-option", &self.dns_option, words::resolver_word)?;
+        options.expose = each("--expose", &self.expose, words::expose)?.concat();
+        Ok(())
+    }
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Limits")]
+struct LimitFlags {
+    /// Limit memory
+    #[arg(short, long, value_name = "SIZE")]
+    memory: Option<String>,
+    /// Limit memory and swap together; -1 for any swap
+    #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
+    memory_swap: Option<String>,
+    /// Set the memory that is kept under pressure
+    #[arg(long, value_name = "SIZE")]
+    memory_reservation: Option<String>,
+    /// Limit processors' worth of time, such as 1.5
+    #[arg(long, value_name = "NUMBER")]
+    cpus: Option<f64>,
+    /// Limit cpu time in a period, in microseconds
+    #[arg(long, value_name = "TIME", allow_negative_numbers = true)]
+    cpu_quota: Option<i64>,
+    /// Set the length of a period, in microseconds
+    #[arg(long, value_name = "TIME")]
+    cpu_period: Option<u64>,
+    /// Set the relative weight; 1024 is normal
+    #[arg(short, long, value_name = "WEIGHT")]
+    cpu_shares: Option<u64>,
+    /// Use these processors only, such as 0-2,4
+    #[arg(long, value_name = "SET")]
+    cpuset_cpus: Option<String>,
+    /// Use these memory nodes only
+    #[arg(long, value_name = "SET")]
+    cpuset_mems: Option<String>,
+    /// Limit processes and threads; -1 for any number
+    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
+    pids_limit: Option<i64>,
+    /// Limit a resource of each process, such as nofile=1024:2048
+    #[arg(long, value_name = "NAME=SOFT[:HARD]")]
+    ulimit: Vec<String>,
+    /// Adjust the out-of-memory killer's choice, -1000 to 1000
+    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
+    oom_score_adj: Option<i32>,
+}
+
+impl LimitFlags {
+    fn apply(&self, options: &mut ContainerOptions) -> Result<()> {
+        let limits = &mut options.limits;
+        limits.memory_bytes = size("--memory", self.memory.as_deref())?;
+        limits.memory_swap_bytes = match self.memory_swap.as_deref() {
+            Some("-1") => Some(-1),
+            text => size("--memory-swap", text)?.and_then(|bytes| i64::try_from(bytes).ok()),
+        };
+        limits.memory_reservation_bytes = size("--memory-reservation", self.memory_reservation.as_deref())?;
+        limits.cpus = match self.cpus {
+            Some(cpus) if !cpus.is_finite() || cpus < 0.0 => {
+                return Err(Error::invalid(format!("option \"--cpus\" takes a number of zero or more, not {cpus}")));
+            }
+            cpus => cpus.filter(|cpus| *cpus > 0.0),
+        };
+        // Zero is Docker's "not set".
+        limits.cpu_quota_us = self.cpu_quota.filter(|quota| *quota != 0);
+        limits.cpu_period_us = self.cpu_period.filter(|period| *period > 0);
+        limits.cpu_shares = self.cpu_shares.filter(|shares| *shares > 0);
+        limits.cpuset_cpus = flag("--cpuset-cpus", self.cpuset_cpus.as_deref().map(words::cpuset).transpose())?;
+        limits.cpuset_mems = flag("--cpuset-mems", self.cpuset_mems.as_deref().map(words::cpuset).transpose())?;
+        limits.pids = self.pids_limit.filter(|pids| *pids != 0);
+        options.ulimits = each("--ulimit", &self.ulimit, words::ulimit)?;
+        options.oom_score_adj = match self.oom_score_adj {
+            Some(score) if !(-1000..=1000).contains(&score) => {
+                let error = format!("option \"--oom-score-adj\" takes a number from -1000 to 1000, not {score}");
+                return Err(Error::invalid(error));
+            }
+            score => score,
+        };
+        Ok(())
+    }
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Life")]
+struct LifeFlags {
+    /// Name the container
+    #[arg(long)]
+    name: Option<String>,
+    /// Remove the container and its anonymous volumes when it ends
+    #[arg(long)]
+    rm: bool,
+    /// Add a label
+    #[arg(short, long, value_name = "NAME=VALUE")]
+    label: Vec<String>,
+    /// Read labels from a file
+    #[arg(long, value_name = "FILE")]
+    label_file: Vec<PathBuf>,
+    /// Stop with this signal
+    #[arg(long, value_name = "SIGNAL")]
+    stop_signal: Option<String>,
+    /// Kill so many seconds after the stop signal
+    #[arg(long, value_name = "SECONDS")]
+    stop_timeout: Option<u64>,
+    /// Keep the log in this way: json-file or none
+    #[arg(long, value_name = "DRIVER")]
+    log_driver: Option<String>,
+    /// Set max-size or max-file of the log
+    #[arg(long, value_name = "NAME=VALUE")]
+    log_opt: Vec<String>,
+    /// Choose when to restart; only "no" so far
+    #[arg(long, value_name = "POLICY", hide = true)]
+    restart: Option<String>,
+    /// Choose when to pull the image; only "never" and "missing" so far
+    #[arg(long, value_name = "WHEN", hide = true)]
+    pull: Option<String>,
+    /// Say nothing of pulls
+    #[arg(short, long, hide = true)]
+    quiet: bool,
+    /// Ignore the image's health check; there is none
+    #[arg(long, hide = true)]
+    no_healthcheck: bool,
+    /// Skip verification of a pull; there is none
+    #[arg(long, hide = true)]
+    disable_content_trust: bool,
+    /// Write the container's id to a new file
+    #[arg(long, value_name = "FILE")]
+    cidfile: Option<PathBuf>,
+}
+
+impl LifeFlags {
+    fn apply(&self, options: &mut ContainerOptions) -> Result<()> {
+        options.name = self.name.clone();
+        options.auto_remove = self.rm;
+        for file in &self.label_file {
+            options.labels.extend(flag("--label-file", env::label_file(file))?);
+        }
+        options.labels.extend(each("--label", &self.label, env::label)?);
+        options.stop_signal = self.stop_signal.clone();
+        options.stop_grace_period = self.stop_timeout.map(Duration::from_secs);
+        if self.log_driver.is_some() || !self.log_opt.is_empty() {
+            let pairs = each("--log-opt", &self.log_opt, log_option)?;
+            options.log = flag("--log-driver", words::logging(self.log_driver.as_deref(), &pairs))?;
+        }
+        flag("--restart", self.restart.as_deref().map_or(Ok(()), words::restart))?;
+        match self.pull.as_deref() {
+            None | Some("never" | "missing") => Ok(()),
+            Some("always") => Err(Error::unsupported("option \"--pull\" always is not supported yet")
+                .with_hint("registries are not built yet; load the image first")),
+            Some(when) => Err(Error::invalid(format!("option \"--pull\" takes never or missing, not {when:?}"))),
+        }
+    }
+}
+
+impl ContainerFlags {
+    /// Where the id is written.
+    pub(crate) fn cidfile(&self) -> Option<&Path> {
+        self.life.cidfile.as_deref()
+    }
+}
+
+fn log_option(text: &str) -> Result<(String, String)> {
+    match text.split_once('=') {
+        Some((name, value)) => Ok((name.to_owned(), value.to_owned())),
+        None => {
+            Err(Error::invalid(format!("{text:?} is not a log option"))
+                .with_hint("write name=value, such as max-size=10m"))
+        }
+    }
+}

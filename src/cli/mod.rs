@@ -1,0 +1,135 @@
+//! Floor 7: the command line. Docker's verbs and flags, flat (`rhumb ps`) and grouped (`rhumb container ls`).
+//!
+//! ```text
+//! arguments ─▶ program?  FILE.rhai, -e, -, nothing    ─▶ crate::script, crate::repl   (nothing is parsed with clap)
+//!           ─▶ command   clap, only the asked subcommand is built ─▶ one engine call ─▶ Out (standard output)
+//! ```
+//!
+//! Decodes, calls the engine once, encodes: nothing is decided about containers here. Results go to standard output,
+//! everything else to standard error. A closed standard output is success, since whoever read it had enough.
+
+mod attach;
+mod command;
+mod confirm;
+mod container;
+mod exec;
+mod filter;
+mod flags;
+mod help;
+mod image;
+mod inspect;
+mod listing;
+mod out;
+mod program;
+mod refused;
+mod report;
+mod run;
+mod system;
+mod table;
+mod volume;
+
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use clap::Parser as _;
+
+use crate::base::{Kind, Result};
+use crate::engine::{Engine, EngineOptions};
+use crate::model::container::ContainerRemove;
+
+pub(crate) use out::Out;
+
+/// What every verb gets: where the state is, and where results go.
+pub(crate) struct Session {
+    root: Option<PathBuf>,
+    interrupt: Arc<AtomicBool>,
+    /// Standard output.
+    pub(crate) out: Out,
+}
+
+impl Session {
+    fn new(root: Option<PathBuf>) -> Session {
+        Session { root, interrupt: Arc::default(), out: Out::new() }
+    }
+
+    /// Opens the state root.
+    pub(crate) fn engine(&self) -> Result<Engine> {
+        Engine::open(&EngineOptions { root: self.root.clone(), interrupt: Arc::clone(&self.interrupt) })
+    }
+
+    /// The flag that ends the engine's waits.
+    pub(crate) fn interrupt(&self) -> &Arc<AtomicBool> {
+        &self.interrupt
+    }
+
+    /// Does `act` for each operand. A failure is reported and the rest goes on; the exit code is the first failure's.
+    pub(crate) fn each(&mut self, operands: &[String], mut act: impl FnMut(&mut Session, &str) -> Result<()>) -> u8 {
+        let mut code = 0;
+        for operand in operands {
+            if let Err(error) = act(self, operand) {
+                if out::is_broken() {
+                    return 0;
+                }
+                // What was done so far stands before what failed, also when both go to one terminal.
+                if self.out.flush().is_err() {
+                    return 0;
+                }
+                report::error(&error);
+                code = if code == 0 { error.kind().exit_code() } else { code };
+            }
+        }
+        code
+    }
+}
+
+/// Runs the command line; `args` begin with the program's name. Returns the exit code.
+pub fn main(args: &[OsString]) -> u8 {
+    match program::find(args) {
+        Some(program) => program.run(),
+        None if help::is_asked(args) => {
+            let mut session = Session::new(None);
+            let printed = help::print(&mut session.out).map(|()| 0);
+            finish(session, printed, None)
+        }
+        None => match command::Cli::try_parse_from(args) {
+            Err(error) => report::usage(&error, args),
+            Ok(cli) => {
+                let mut session = Session::new(cli.root);
+                let engine_code = cli.command.engine_code();
+                let result = cli.command.run(&mut session);
+                finish(session, result, engine_code)
+            }
+        },
+    }
+}
+
+/// Removes an ended container that was started with `--rm`: the monitor's last act, as the hidden verb `[reap] ROOT ID`.
+/// Returns the exit code.
+pub fn reap(root: &OsStr, id: &str) -> u8 {
+    let removed = Engine::open(&EngineOptions { root: Some(Path::new(root).to_owned()), ..Default::default() })
+        .and_then(|engine| engine.container_remove(id, ContainerRemove { force: false, volumes: true }));
+    match removed {
+        // Somebody else removed it first.
+        Err(error) if error.kind() == Kind::NotFound => 0,
+        Err(error) => {
+            report::error(&error);
+            error.kind().exit_code()
+        }
+        Ok(()) => 0,
+    }
+}
+
+/// Writes out what is left, and turns the outcome into an exit code.
+fn finish(mut session: Session, result: Result<u8>, engine_code: Option<u8>) -> u8 {
+    let flushed = session.out.flush();
+    match result.and_then(|code| flushed.map(|()| code)) {
+        _ if out::is_broken() => 0,
+        Ok(code) => code,
+        Err(error) => {
+            report::error(&error);
+            report::exit_code(&error, engine_code)
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! The ways into scripts: a file, an expression, standard input, the prompt. Found before anything is parsed as a command,
+//! so that a script gets its arguments as they are.
+
+use std::ffi::{OsStr, OsString};
+use std::io::IsTerminal as _;
+use std::path::PathBuf;
+
+use crate::base::{Error, Result};
+use crate::cli::{Session, report};
+
+/// The variable that names the state root when `--root` does not.
+pub(crate) const ROOT_VARIABLE: &str = "RHUMB_ROOT";
+
+/// A script to run, and its arguments.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Program {
+    root: Option<PathBuf>,
+    source: Source,
+    args: Vec<String>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Source {
+    File(PathBuf),
+    Expression(String),
+    Stdin,
+    Prompt,
+}
+
+/// The script that the arguments ask for; none when they are a command.
+pub(crate) fn find(args: &[OsString]) -> Option<Program> {
+    let mut root = std::env::var_os(ROOT_VARIABLE).filter(|root| !root.is_empty()).map(PathBuf::from);
+    let mut rest = args.get(1..).unwrap_or_default();
+    loop {
+        match rest {
+            [flag, dir, after @ ..] if flag == "--root" => {
+                root = Some(PathBuf::from(dir));
+                rest = after;
+            }
+            [flag, after @ ..] if flag.to_str().is_some_and(|flag| flag.starts_with("--root=")) => {
+                root = flag.to_str().and_then(|flag| flag.strip_prefix("--root=")).map(PathBuf::from);
+                rest = after;
+            }
+            _ => break,
+        }
+    }
+    let program = |source, args: &[OsString]| {
+        let args = args.iter().map(|arg| arg.to_string_lossy().into_owned()).collect();
+        Some(Program { root: root.clone(), source, args })
+    };
+    match rest {
+        [] if std::io::stdin().is_terminal() => program(Source::Prompt, &[]),
+        [] => program(Source::Stdin, &[]),
+        [dash, args @ ..] if dash == "-" => program(Source::Stdin, args),
+        [flag, text, args @ ..] if flag == "-e" => {
+            program(Source::Expression(text.to_string_lossy().into_owned()), args)
+        }
+        [file, args @ ..] if is_script(file) => program(Source::File(PathBuf::from(file)), args),
+        _ => None,
+    }
+}
+
+impl Program {
+    /// Runs it; returns the exit code.
+    pub(crate) fn run(self) -> u8 {
+        let error = Error::unsupported("scripts are not built in yet");
+        report::error(&error);
+        error.kind().exit_code()
+    }
+}
+
+/// Prints the script API.
+pub(crate) fn doc(topic: Option<&str>, session: &mut Session) -> Result<u8> {
+    let _ = (topic, session);
+    Err(Error::unsupported("scripts are not built in yet"))
+}
+
+/// Starts the prompt.
+pub(crate) fn repl(session: &mut Session) -> Result<u8> {
+    let _ = session;
+    Err(Error::unsupported("scripts are not built in yet"))
+}
+
+/// A name that ends in `.rhai`, or any path: no command has a slash.
+fn is_script(arg: &OsStr) -> bool {
+    let bytes = arg.as_encoded_bytes();
+    !bytes.starts_with(b"-") && (bytes.ends_with(b".rhai") || bytes.contains(&b'/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(words: &[&str]) -> Option<(Source, Vec<String>)> {
+        let args: Vec<OsString> = std::iter::once(&"rhumb").chain(words).map(OsString::from).collect();
+        find(&args).map(|program| (program.source, program.args))
+    }
+
+    #[test]
+    fn scripts_get_their_arguments_as_they_are() {
+        let args = || vec!["--help".to_owned(), "-q".to_owned()];
+        assert_eq!(found(&["a.rhai", "--help", "-q"]), Some((Source::File("a.rhai".into()), args())));
+        assert_eq!(found(&["./deploy", "--help", "-q"]), Some((Source::File("./deploy".into()), args())));
+        assert_eq!(found(&["-e", "1 + 1", "--help", "-q"]), Some((Source::Expression("1 + 1".into()), args())));
+        assert_eq!(found(&["-", "--help", "-q"]), Some((Source::Stdin, args())));
+        assert_eq!(found(&["--root", "/r", "--root=/s", "a.rhai"]), Some((Source::File("a.rhai".into()), vec![])));
+    }
+
+    #[test]
+    fn commands_are_no_scripts() {
+        for words in [&["ps"][..], &["run", "a/b", "x.rhai"], &["--help"], &["-v"], &["--root", "/r", "ps"], &["-e"]] {
+            assert_eq!(found(words), None, "{words:?}");
+        }
+    }
+}

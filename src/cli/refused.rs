@@ -1,0 +1,98 @@
+//! Flags of `docker run` that this version cannot honour: taken by the parser, refused by name, never ignored.
+
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
+
+use crate::base::{Error, Result};
+use crate::docker::words;
+
+const BLKIO: &str = "limits of disk input and output are not built yet";
+const HEALTH: &str = "health checks are not built yet";
+const REAL_TIME: &str = "real-time scheduling limits are not built yet";
+const WINDOWS: &str = "this is for Windows";
+
+/// Long name, short name, whether it takes a value, and the hint.
+const FLAGS: &[(&str, Option<char>, bool, &str)] = &[
+    ("publish", Some('p'), true, words::NO_NETWORKS),
+    ("publish-all", Some('P'), false, words::NO_NETWORKS),
+    ("link", None, true, words::NO_NETWORKS),
+    ("network-alias", None, true, words::NO_NETWORKS),
+    ("net-alias", None, true, words::NO_NETWORKS),
+    ("ip", None, true, words::NO_NETWORKS),
+    ("ip6", None, true, words::NO_NETWORKS),
+    ("link-local-ip", None, true, words::NO_NETWORKS),
+    ("mac-address", None, true, words::NO_NETWORKS),
+    ("health-cmd", None, true, HEALTH),
+    ("health-interval", None, true, HEALTH),
+    ("health-retries", None, true, HEALTH),
+    ("health-start-interval", None, true, HEALTH),
+    ("health-start-period", None, true, HEALTH),
+    ("health-timeout", None, true, HEALTH),
+    ("blkio-weight", None, true, BLKIO),
+    ("blkio-weight-device", None, true, BLKIO),
+    ("device-read-bps", None, true, BLKIO),
+    ("device-read-iops", None, true, BLKIO),
+    ("device-write-bps", None, true, BLKIO),
+    ("device-write-iops", None, true, BLKIO),
+    ("cpu-rt-period", None, true, REAL_TIME),
+    ("cpu-rt-runtime", None, true, REAL_TIME),
+    ("annotation", None, true, "annotations are not built yet; use --label"),
+    ("cgroup-parent", None, true, "the engine places cgroups itself"),
+    ("device-cgroup-rule", None, true, "name the devices with --device"),
+    ("gpus", None, true, "name the devices with --device"),
+    ("kernel-memory", None, true, "the kernel has no such limit any more"),
+    ("memory-swappiness", None, true, "cgroup v2 has no swappiness"),
+    ("oom-kill-disable", None, false, "cgroup v2 cannot switch the out-of-memory killer off"),
+    ("platform", None, true, "only images of this machine's platform run"),
+    ("runtime", None, true, "only the built-in runtime is there"),
+    ("storage-opt", None, true, "quotas are not built yet"),
+    ("use-api-socket", None, false, "there is no API socket yet"),
+    ("volume-driver", None, true, "only the local driver is there"),
+    ("cpu-count", None, true, WINDOWS),
+    ("cpu-percent", None, true, WINDOWS),
+    ("io-maxbandwidth", None, true, WINDOWS),
+    ("io-maxiops", None, true, WINDOWS),
+    ("isolation", None, true, WINDOWS),
+];
+
+/// Those of the refused flags that were given.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct RefusedFlags(Vec<&'static str>);
+
+impl RefusedFlags {
+    /// # Errors
+    /// `unsupported` names the first one.
+    pub(crate) fn check(&self) -> Result<()> {
+        let Some(given) = self.0.first() else { return Ok(()) };
+        let hint = FLAGS.iter().find(|(name, ..)| name == given).map_or("", |(.., hint)| hint);
+        Err(Error::unsupported(format!("option \"--{given}\" is not supported yet")).with_hint(hint))
+    }
+}
+
+impl Args for RefusedFlags {
+    fn augment_args(command: Command) -> Command {
+        command.args(FLAGS.iter().map(|&(name, short, takes_value, _)| {
+            let arg = Arg::new(name).long(name).hide(true);
+            let arg = match short {
+                Some(short) => arg.short(short),
+                None => arg,
+            };
+            arg.action(if takes_value { ArgAction::Append } else { ArgAction::SetTrue })
+        }))
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        RefusedFlags::augment_args(command)
+    }
+}
+
+impl FromArgMatches for RefusedFlags {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<RefusedFlags, clap::Error> {
+        let given = |name: &str| matches.value_source(name) == Some(clap::parser::ValueSource::CommandLine);
+        Ok(RefusedFlags(FLAGS.iter().map(|(name, ..)| *name).filter(|name| given(name)).collect()))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = RefusedFlags::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
