@@ -11,6 +11,7 @@ pub mod layer;
 pub mod lease;
 pub mod pack;
 pub mod scratch;
+mod tar;
 pub mod volume;
 
 use std::fs::DirBuilder;

@@ -5,6 +5,7 @@ pub mod child;
 pub mod fs;
 pub mod lock;
 pub mod machine;
+pub mod node;
 pub mod overlay;
 pub mod path;
 pub mod signal_pipe;

@@ -406,6 +406,28 @@ pub fn remove_tree(path: &Path) -> io::Result<()> {
     }
 }
 
+/// Whether a call failed because of the name or the number it was given, and not because of rights, space or the disk:
+/// with names from an archive, the archive is at fault.
+pub fn is_fault_of_name(error: &io::Error) -> bool {
+    let faults = [
+        Errno::NOENT,
+        Errno::EXIST,
+        Errno::NOTDIR,
+        Errno::ISDIR,
+        Errno::NAMETOOLONG,
+        Errno::LOOP,
+        Errno::INVAL,
+        Errno::MLINK,
+        Errno::FBIG,
+        Errno::NOTEMPTY,
+        Errno::OVERFLOW,
+    ];
+    match error.raw_os_error() {
+        Some(number) => faults.iter().any(|errno| errno.raw_os_error() == number),
+        None => error.kind() == io::ErrorKind::InvalidInput,
+    }
+}
+
 /// The path of an open descriptor in this process, for calls that take only a path.
 pub(crate) fn of_descriptor(fd: impl AsFd) -> PathBuf {
     use std::os::fd::AsRawFd as _;

@@ -1,4 +1,5 @@
 //! End to end tests of the store: records, blobs, layers, recovery, what a second engine sees. Nothing of containers.
 
-#[path = "../support/mod.rs"]
-mod support;
+mod disk;
+mod round_trip;
+mod tree;

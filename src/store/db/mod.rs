@@ -118,7 +118,8 @@ pub struct Db {
 /// Connections kept for the next transaction; more threads than this open one each time.
 const MOST_IDLE: usize = 8;
 /// Pages in the log after which a commit copies them back; bounds the log's size (SQLite, "Write-Ahead Logging" §3.1).
-const CHECKPOINT_PAGES: u32 = 512;
+/// The log that [`schema`] reserves is larger, so that it need not grow on a full disk.
+const CHECKPOINT_PAGES: u32 = 256;
 /// Room in the cache for every statement that this module has.
 const STATEMENTS: usize = 32;
 

@@ -47,7 +47,7 @@ const APPLICATION_ID: i32 = 0x5268_6d62;
 pub(super) const CURRENT: usize = MIGRATIONS.len();
 
 /// Bytes that a new database reserves in its file and in its log, so that removing things works on a full disk.
-const RESERVE_BYTES: usize = 1024 * 1024;
+const RESERVE_BYTES: usize = 1280 * 1024;
 
 /// True when the schema is the current one, false when it must be made or migrated.
 ///

@@ -1,0 +1,129 @@
+//! What a layer's bytes are compressed with, told by the first of them, and their decompression in this process.
+
+use std::io::{self, BufRead, Cursor, Read};
+
+use crate::base::{Error, Result};
+
+/// A decompressor gives at most this many bytes per byte it is given, once it gave [`BOMB_FLOOR_BYTES`]. Deflate cannot
+/// give more than 1032, and nothing but a bomb comes near.
+const BOMB_RATIO: u64 = 1000;
+/// Output below this is never a bomb.
+const BOMB_FLOOR_BYTES: u64 = 256 * 1024 * 1024;
+/// The largest window that a zstd frame may ask for: 128 MiB, zstd's own default limit.
+const ZSTD_WINDOW_LOG: u32 = 27;
+/// The longest of the marks below.
+const MARK_BYTES: usize = 6;
+/// Read-ahead before a decompressor.
+const BUFFER_BYTES: usize = 64 * 1024;
+
+/// How bytes are compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compression {
+    /// Not at all.
+    None,
+    /// RFC 1952, one or several members.
+    Gzip,
+    /// RFC 8878, one or several frames.
+    Zstd,
+}
+
+/// A stream whose first bytes were looked at and put back.
+pub(in crate::store) type Peeked<R> = io::Chain<Cursor<Vec<u8>>, R>;
+
+/// Looks at the first bytes.
+///
+/// # Errors
+/// `unsupported` for xz, bzip2 and lz4; what reading gives.
+pub(in crate::store) fn detect<R: Read>(mut reader: R) -> Result<(Compression, Peeked<R>)> {
+    let mut mark = Vec::with_capacity(MARK_BYTES);
+    reader.by_ref().take(MARK_BYTES as u64).read_to_end(&mut mark)?;
+    let unsupported = |name: &str| {
+        Err(Error::unsupported(format!("the archive is compressed with {name}"))
+            .with_hint(format!("decompress it first: {name} -d")))
+    };
+    let compression = match mark.as_slice() {
+        [0x1f, 0x8b, ..] => Compression::Gzip,
+        [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Compression::Zstd,
+        [0xfd, b'7', b'z', b'X', b'Z', 0] => return unsupported("xz"),
+        [b'B', b'Z', b'h', b'1'..=b'9', ..] => return unsupported("bzip2"),
+        [0x04, 0x22, 0x4d, 0x18, ..] => return unsupported("lz4"),
+        _ => Compression::None,
+    };
+    Ok((compression, Cursor::new(mark).chain(reader)))
+}
+
+/// Decompresses a stream. Errors of the stream beneath pass through; what is malformed is `InvalidData`.
+///
+/// # Errors
+/// `failed` when a decompressor cannot be set up.
+pub(in crate::store) fn decompress<'a>(compression: Compression, reader: impl Read + 'a) -> Result<Box<dyn Read + 'a>> {
+    let counted = Counted { inner: io::BufReader::with_capacity(BUFFER_BYTES, reader), count: 0 };
+    Ok(match compression {
+        Compression::None => Box::new(counted),
+        Compression::Gzip => {
+            Box::new(Guarded::new(flate2::bufread::MultiGzDecoder::new(counted), |decoder| decoder.get_ref().count))
+        }
+        Compression::Zstd => {
+            let mut decoder = zstd::stream::read::Decoder::with_buffer(counted)?;
+            decoder.window_log_max(ZSTD_WINDOW_LOG)?;
+            Box::new(Guarded::new(decoder, |decoder| decoder.get_ref().count))
+        }
+    })
+}
+
+/// Counts what a decompressor takes.
+struct Counted<R> {
+    inner: R,
+    count: u64,
+}
+
+impl<R: BufRead> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.count += count as u64;
+        Ok(count)
+    }
+}
+
+impl<R: BufRead> BufRead for Counted<R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.inner.fill_buf()
+    }
+    fn consume(&mut self, amount: usize) {
+        self.count += amount as u64;
+        self.inner.consume(amount);
+    }
+}
+
+/// Stops bombs, and gives decompressors' errors one kind.
+struct Guarded<D> {
+    decoder: D,
+    taken: fn(&D) -> u64,
+    given: u64,
+}
+
+impl<D: Read> Guarded<D> {
+    fn new(decoder: D, taken: fn(&D) -> u64) -> Guarded<D> {
+        Guarded { decoder, taken, given: 0 }
+    }
+}
+
+impl<D: Read> Read for Guarded<D> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.decoder.read(buffer).map_err(|error| match error.kind() {
+            io::ErrorKind::InvalidInput | io::ErrorKind::Other if error.raw_os_error().is_none() => {
+                io::Error::new(io::ErrorKind::InvalidData, error)
+            }
+            _ => error,
+        })?;
+        self.given += count as u64;
+        let bomb = self.given > BOMB_FLOOR_BYTES && self.given / BOMB_RATIO > (self.taken)(&self.decoder);
+        if bomb {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("it is a decompression bomb: over {BOMB_RATIO} bytes from each"),
+            ));
+        }
+        Ok(count)
+    }
+}

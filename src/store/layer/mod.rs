@@ -1,0 +1,78 @@
+//! Layers: a tar, plain or compressed, hashed and unpacked in one pass into `layers/<chain id hex>/diff`.
+//!
+//! ```text
+//! calling thread    read ─▶ hash ─▶ blob file        unpacking thread
+//!                        └▶ decompress ──────────────▶ hash (diff id) ─▶ unpack into tmp/
+//!                                                    rename into place, record, under the publish lock
+//! ```
+//!
+//! A layer's folder is unpacked under `tmp/`, flushed with one `syncfs(2)` and renamed: under its real name it is whole.
+//! Two imports of one layer both unpack; the second finds the first's and drops its own.
+
+pub(in crate::store) mod decompress;
+mod import;
+pub(in crate::store) mod unpack;
+pub(in crate::store) mod whiteout;
+
+use std::path::PathBuf;
+
+pub use self::decompress::Compression;
+use crate::base::{Digest, Result};
+use crate::model::image::Layer;
+use crate::store::Store;
+use crate::store::db::Noun;
+
+/// What is known of a layer before it is read.
+#[derive(Debug, Clone, Default)]
+pub struct LayerSource {
+    /// The chain id of the layer below; none for the lowest.
+    pub parent: Option<Digest>,
+    /// The digest that the blob must have.
+    pub expect_blob: Option<Digest>,
+    /// The digest that the uncompressed tar must have.
+    pub expect_diff_id: Option<Digest>,
+    /// The number of bytes that the blob must have.
+    pub expect_size_bytes: Option<u64>,
+    /// Compress an uncompressed input with zstd before it is kept.
+    pub compress: bool,
+}
+
+/// The identity of a layer on top of `parent` (OCI image specification, "Layer ChainID").
+pub fn chain_id(parent: Option<&Digest>, diff_id: &Digest) -> Digest {
+    match parent {
+        None => diff_id.clone(),
+        Some(parent) => Digest::of(format!("{parent} {diff_id}").as_bytes()),
+    }
+}
+
+impl Store {
+    /// The layer with this chain id; none when it is not in the store, by record and by folder.
+    ///
+    /// # Errors
+    /// `corrupt` when its record cannot be read.
+    pub fn layer_get(&self, chain_id: &Digest) -> Result<Option<Layer>> {
+        let row = self.read(|tx| tx.get::<Layer>(Noun::Layer, chain_id.as_str()))?;
+        Ok(row.map(|row| row.body).filter(|_| self.layer_diff(chain_id).exists()))
+    }
+
+    /// The layer when it is in the store; the held lease keeps it, and its blob, from now on.
+    ///
+    /// # Errors
+    /// As [`Store::layer_get`].
+    pub fn layer_adopt(&self, chain_id: &Digest) -> Result<Option<Layer>> {
+        let Some(layer) = self.layer_get(chain_id)? else { return Ok(None) };
+        self.write(|tx| match tx.phase(Noun::Layer, chain_id.as_str())? {
+            Some(_) => self.lease_in(tx, (Noun::Layer, chain_id.as_str())).map(|()| Some(layer)),
+            None => Ok(None),
+        })
+    }
+
+    /// The folder with a layer's files, for overlay's `lowerdir`.
+    pub fn layer_diff(&self, chain_id: &Digest) -> PathBuf {
+        self.layer_folder(chain_id).join("diff")
+    }
+
+    fn layer_folder(&self, chain_id: &Digest) -> PathBuf {
+        self.paths().layers().join(chain_id.hex())
+    }
+}
