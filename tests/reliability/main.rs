@@ -11,6 +11,7 @@ mod crowd;
 mod damage;
 mod failpoints;
 mod full_disk;
+mod guard;
 mod kills;
 mod observe;
 mod random;
