@@ -45,7 +45,7 @@ pub(crate) fn print(out: &mut Out) -> Result<()> {
         }
     }
     out.line("\nOptions:")?;
-    out.line("  --root DIR      Keep state in this folder [env: RHUMB_ROOT] [default: /var/lib/rhumb]")?;
+    out.line("  --root DIR      Keep state in this folder, not in /var/lib/rhumb [RHUMB_ROOT]")?;
     out.line("  -h, --help      Print help")?;
     out.line("  -v, --version   Print the version")?;
     out.line("\nRun \"rhumb COMMAND --help\" for more about a command.")

@@ -30,14 +30,11 @@ pub(crate) struct InspectAnyArgs {
     args: InspectArgs,
 }
 
-/// The nouns that can be inspected.
+// The nouns that can be inspected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Kind {
-    /// Containers.
     Container,
-    /// Images.
     Image,
-    /// Volumes.
     Volume,
 }
 

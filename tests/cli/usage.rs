@@ -1,0 +1,128 @@
+//! Command lines that are wrong: what is said, what is meant, and the exit code. None of these needs an engine.
+
+use crate::support::Rhumb;
+
+#[test]
+fn wrong_words_are_answered_with_what_was_meant() {
+    let rhumb = Rhumb::new();
+    for (line, code, message, hint) in [
+        ("frobnicate", 2, "unknown command \"frobnicate\" of \"rhumb\"", "see \"rhumb --help\""),
+        ("rnu", 2, "unknown command \"rnu\"", "did you mean \"run\"?"),
+        ("container lss", 2, "unknown command \"lss\" of \"rhumb container\"", "did you mean \"ls\"?"),
+        ("ps --fromat json", 2, "unknown option \"--fromat\" of \"rhumb ps\"", "did you mean \"--format\"?"),
+        ("ps -y", 2, "unknown option \"-y\" of \"rhumb ps\"", "see \"rhumb ps --help\""),
+        ("run --memoryy 1 x", 125, "unknown option \"--memoryy\" of \"rhumb run\"", "did you mean \"--memory\"?"),
+        ("run", 125, "\"rhumb run\" needs IMAGE", "see"),
+        ("exec", 125, "needs CONTAINER", "see"),
+        ("exec web", 125, "needs a container and a command", "see"),
+        ("create --nmae x base", 2, "unknown option \"--nmae\"", "did you mean \"--name\"?"),
+        ("rename web", 2, "needs NAME", "see"),
+        ("stop --time 1", 2, "needs CONTAINER", "see"),
+        ("ps --format yaml", 2, "unknown format \"yaml\"", "use table or json"),
+        ("ps --format {{.ID}}", 7, "Go templates are not built yet", "--format json"),
+        ("ps --filter name", 2, "\"name\" is not a filter", "key=value"),
+        ("ps --filter nam=x", 2, "unknown filter \"nam\"", "did you mean \"name\"?"),
+        ("ps --filter status=exitd", 2, "unknown status \"exitd\"", "did you mean \"exited\"?"),
+        ("ps --filter exited=x", 2, "takes an exit code", ""),
+        ("ps --filter network=x", 7, "filter \"network\" is not supported yet", "ancestor"),
+        ("images --filter before=x", 7, "filter \"before\" is not supported yet", ""),
+        ("volume ls --filter dangling=maybe", 2, "takes true or false", ""),
+        ("logs --tail some web", 2, "takes a number or all", ""),
+        ("logs --since yesterday web", 2, "\"yesterday\" is not a time", "10m"),
+        ("stop -t -2 web", 2, "takes seconds or -1", ""),
+        ("volume create -o type=nfs x", 7, "driver option \"type=nfs\"", ""),
+        ("volume create --label =x y", 2, "--label", "name=value"),
+        ("container prune --filter until=1h", 7, "prune filter", ""),
+    ] {
+        let outcome = rhumb.sh(line);
+        outcome.fails_with(code, message);
+        assert!(outcome.stderr.starts_with("rhumb: "), "{outcome}");
+        assert!(
+            hint.is_empty() || outcome.stderr.lines().any(|line| line.starts_with("hint: ") && line.contains(hint)),
+            "{outcome}"
+        );
+        assert_eq!(outcome.stdout, "", "{outcome}");
+    }
+}
+
+#[test]
+fn flags_of_run_that_cannot_be_honoured_are_refused_by_name() {
+    let rhumb = Rhumb::new();
+    for flag in [
+        "-p 80:80",
+        "--publish 80:80",
+        "-P",
+        "--link db",
+        "--ip 10.0.0.1",
+        "--mac-address 02:00:00:00:00:01",
+        "--network-alias web",
+        "--health-cmd true",
+        "--gpus all",
+        "--runtime runc",
+        "--platform linux/arm64",
+        "--device-read-bps /dev/sda:1m",
+        "--memory-swappiness 1",
+        "--oom-kill-disable",
+        "--storage-opt size=1g",
+        "--volume-driver nfs",
+        "--isolation default",
+        "--restart always",
+        "--pull always",
+        "--network bridge",
+        "--log-driver syslog",
+        "--ipc none",
+        "--add-host x:host-gateway",
+    ] {
+        let outcome = rhumb.sh(&format!("run {flag} base true"));
+        outcome.fails_with(125, "not supported");
+        let name = flag.split(' ').next().unwrap();
+        let name = match name {
+            "-p" => "--publish",
+            "-P" => "--publish-all",
+            name => name,
+        };
+        assert!(outcome.stderr.contains(name), "{outcome}");
+    }
+}
+
+#[test]
+fn wrong_values_name_their_flag() {
+    let rhumb = Rhumb::new();
+    for (flag, words) in [
+        ("-m lots", "\"--memory\": \"lots\" is not a size"),
+        ("--memory-swap some", "\"--memory-swap\""),
+        ("--cpus many", "'many' for '--cpus"),
+        ("--cpus=-1", "\"--cpus\" takes a number of zero or more"),
+        ("--cpuset-cpus 3-1", "\"--cpuset-cpus\""),
+        ("-v a:b:c:d", "\"--volume\""),
+        ("--mount type=bind,src=/a", "\"--mount\": \"--mount\" needs a target"),
+        ("--mount typ=bind", "unknown field \"typ\""),
+        ("--tmpfs tmp", "\"--tmpfs\""),
+        ("--volumes-from x:rx", "\"--volumes-from\""),
+        ("-e =x", "\"--env\""),
+        ("--env-file /nonexistent", "\"--env-file\""),
+        ("--label-file /nonexistent", "\"--label-file\""),
+        ("-w srv", "\"--workdir\""),
+        ("--ulimit nofiles=1", "unknown ulimit \"nofiles\""),
+        ("--sysctl x", "\"--sysctl\""),
+        ("--device fuse", "\"--device\""),
+        ("--add-host x", "\"--add-host\""),
+        ("--dns x", "\"--dns\""),
+        ("--dns-option", "--dns-option"),
+        ("--expose 99999", "\"--expose\""),
+        ("--oom-score-adj 5000", "\"--oom-score-adj\""),
+        ("--pid x", "unknown pid mode \"x\""),
+        ("--userns x", "unknown userns mode \"x\""),
+        ("--log-opt x", "\"--log-opt\""),
+        ("--log-opt max-siz=1m", "did you mean \"max-size\"?"),
+        ("-a stdio", "\"--attach\""),
+        ("-d -a stdout", "exclude each other"),
+        ("--detach-keys ctrl-p,ctrlq", "\"--detach-keys\""),
+        ("--tmpfs /a -v /a", "duplicate mount point \"/a\""),
+        ("--restart sometimes", "unknown restart policy"),
+    ] {
+        let line = format!("run {flag} base true");
+        let outcome = rhumb.sh(&line);
+        outcome.fails_with(125, words);
+    }
+}
