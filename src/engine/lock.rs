@@ -25,6 +25,20 @@ impl Engine {
             .context(|| format!("locking the container {}", id.short()))
     }
 
+    /// Locks the volume, waiting for whoever holds it.
+    pub(super) fn lock_volume(&self, id: &Id, mode: Mode) -> Result<Lock> {
+        let path = self.paths().locks().join(format!("volume-{id}"));
+        self.with_lock_folder(|| lock::acquire(&path, mode, DEADLINE))
+            .context(|| format!("locking the volume {}", id.short()))
+    }
+
+    /// Locks the volume unless somebody holds it.
+    pub(super) fn try_lock_volume(&self, id: &Id) -> Result<Option<Lock>> {
+        let path = self.paths().locks().join(format!("volume-{id}"));
+        self.with_lock_folder(|| lock::try_acquire(&path, Mode::Exclusive))
+            .context(|| format!("locking the volume {}", id.short()))
+    }
+
     /// The folder of locks is gone after a boot; it is made when somebody misses it.
     fn with_lock_folder<T>(&self, lock: impl Fn() -> Result<T>) -> Result<T> {
         match lock() {

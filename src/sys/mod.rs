@@ -2,6 +2,7 @@
 
 pub mod capability;
 pub mod child;
+pub mod exchange;
 pub mod fs;
 pub mod lock;
 pub mod machine;

@@ -91,6 +91,14 @@ impl Dir {
         Ok(Dir(rustix::fs::open(path, DIRECTORY, Mode::empty())?))
     }
 
+    /// A second descriptor of an open folder that somebody else holds.
+    ///
+    /// # Errors
+    /// `NotADirectory` for anything else; when there are too many open files.
+    pub fn from_fd(fd: BorrowedFd<'_>) -> io::Result<Dir> {
+        Ok(Dir(rustix::fs::openat(fd, c".", DIRECTORY, Mode::empty())?))
+    }
+
     /// A second descriptor of the same folder.
     ///
     /// # Errors

@@ -29,6 +29,7 @@ use crate::base::{Error, Reference, Result, Timestamp, failpoint};
 use crate::engine::Engine;
 use crate::model::image::{ArchiveFormat, Image, ImageFilter, ImageRemoved};
 use crate::model::system::PruneReport;
+use crate::store::pack::{self, PackForm, PackOptions};
 
 /// The PATH of the images that we make, and where `from_host` looks first.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -186,8 +187,10 @@ impl Engine {
 
     /// A folder as a tar, and the time of the newest file in it.
     fn pack_dir(&self, dir: &Path) -> Result<(File, Option<Timestamp>)> {
-        let _ = dir;
-        todo!()
+        let mut spool = self.store.spool()?;
+        let options = PackOptions { form: PackForm::Layer, ..PackOptions::default() };
+        let packed = pack::pack(dir, &options, &mut spool)?;
+        Ok((spool, packed.newest))
     }
 }
 

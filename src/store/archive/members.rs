@@ -250,7 +250,8 @@ fn index(file: &File) -> Result<HashMap<String, Member>> {
                 | EntryType::Block
         );
         let size = if has_body { size } else { 0 };
-        if size > length.saturating_sub(body) {
+        let padded = size.div_ceil(BLOCK).saturating_mul(BLOCK);
+        if padded > length.saturating_sub(body) {
             return Err(bad("the archive is truncated: a member reaches beyond its end"));
         }
         if extension {
@@ -291,7 +292,7 @@ fn index(file: &File) -> Result<HashMap<String, Member>> {
                 }
             }
         }
-        at = body + size.div_ceil(BLOCK) * BLOCK;
+        at = body + padded;
     }
     Ok(index)
 }

@@ -3,23 +3,16 @@
 //! The copy is a file of the store's `tmp` without a name: nothing is left of it, however this process ends.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read, Seek as _, SeekFrom, Write};
+use std::io::{self, Read, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 
 use super::members::Members;
 use crate::base::{Context as _, Error, Result};
 use crate::store::Store;
+use crate::store::layer::decompress::{Compression, decompress, detect};
 
-const GZIP: &[u8] = &[0x1f, 0x8b];
-const ZSTD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
-const XZ: &[u8] = &[0xfd, b'7', b'z', b'X', b'Z', 0];
-const BZIP2: &[u8] = b"BZh";
-/// The largest zstd window: 128 MiB, what the zstd program takes without being told.
-const ZSTD_WINDOW_LOG: u32 = 27;
-/// Up to here a compressed archive may unpack to whatever it says …
-const FREE_BYTES: u64 = 1 << 30;
-/// … and from there on to this many times its compressed size (gzip's best is 1,032).
-const MAX_RATIO: u64 = 1100;
+/// Bytes that are moved in one step.
+const PIECE_BYTES: usize = 1 << 17;
 
 impl Store {
     /// Opens an archive: a folder, or a file that is a tar, plain or compressed with gzip or zstd.
@@ -35,10 +28,10 @@ impl Store {
         if !metadata.is_file() {
             return self.archive_spool(&mut file, &format!("{path:?}"));
         }
-        let mut start = [0u8; 6];
-        let n = read_fully(&mut file, &mut start).context(|| format!("reading the archive {path:?}"))?;
-        file.seek(SeekFrom::Start(0))?;
-        if is_compressed(&start[..n]) {
+        let (compression, _) =
+            detect(&mut file).map_err(|error| error.context(format!("reading the archive {path:?}")))?;
+        file.seek(SeekFrom::Start(0)).context(|| format!("reading the archive {path:?}"))?;
+        if compression != Compression::None {
             return self.archive_spool(&mut file, &format!("{path:?}"));
         }
         Members::of_tar(file, format!("{path:?}"))
@@ -65,37 +58,13 @@ impl Store {
     }
 }
 
-fn is_compressed(start: &[u8]) -> bool {
-    [GZIP, ZSTD, XZ, BZIP2].iter().any(|magic| start.starts_with(magic))
-}
-
 /// Copies a stream and takes its compression off, whichever its first bytes name.
 pub(super) fn unpack(reader: &mut dyn Read, out: &mut File) -> Result<()> {
-    let mut start = [0u8; 6];
-    let n = read_fully(reader, &mut start)?;
-    let start = &start[..n];
-    if start.starts_with(XZ) || start.starts_with(BZIP2) {
-        return Err(Error::unsupported("compressed with xz or bzip2").with_hint("unpack it first, with xz or bzip2 -d"));
-    }
-    let mut counted = Counted { inner: start.chain(reader), count: 0 };
-    if start.starts_with(GZIP) {
-        let mut decoder = flate2::read::MultiGzDecoder::new(BufReader::with_capacity(1 << 16, &mut counted));
-        copy(&mut decoder, out, |decoder| decoder.get_ref().get_ref().count)
-    } else if start.starts_with(ZSTD) {
-        let mut decoder = zstd::stream::read::Decoder::new(&mut counted)?;
-        decoder.window_log_max(ZSTD_WINDOW_LOG)?;
-        copy(&mut decoder, out, |decoder| decoder.get_ref().get_ref().count)
-    } else {
-        io::copy(&mut counted, out).map(drop).map_err(Error::from)
-    }
-}
-
-/// Copies what a decoder gives, as long as it stays in proportion to what it took.
-fn copy<D: Read>(decoder: &mut D, out: &mut File, taken: impl Fn(&D) -> u64) -> Result<()> {
-    let mut buffer = vec![0u8; 1 << 17];
-    let mut written = 0u64;
+    let (compression, peeked) = detect(reader)?;
+    let mut plain = decompress(compression, peeked)?;
+    let mut piece = vec![0u8; PIECE_BYTES];
     loop {
-        let n = match decoder.read(&mut buffer) {
+        let n = match plain.read(&mut piece) {
             Ok(0) => return Ok(()),
             Ok(n) => n,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
@@ -103,37 +72,7 @@ fn copy<D: Read>(decoder: &mut D, out: &mut File, taken: impl Fn(&D) -> u64) -> 
             Err(error) if error.raw_os_error().is_some() => return Err(error.into()),
             Err(error) => return Err(Error::corrupt("the compressed data is damaged or cut off").with_source(error)),
         };
-        written += n as u64;
-        if written > FREE_BYTES && written / MAX_RATIO > taken(decoder) {
-            return Err(Error::corrupt(format!("it unpacks to more than {MAX_RATIO} times its size")));
-        }
-        out.write_all(&buffer[..n])?;
-    }
-}
-
-fn read_fully(reader: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {
-    let mut filled = 0;
-    while filled < buffer.len() {
-        match reader.read(&mut buffer[filled..]) {
-            Ok(0) => break,
-            Ok(n) => filled += n,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(filled)
-}
-
-struct Counted<R> {
-    inner: R,
-    count: u64,
-}
-
-impl<R: Read> Read for Counted<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let n = self.inner.read(buffer)?;
-        self.count += n as u64;
-        Ok(n)
+        out.write_all(&piece[..n]).context(|| "copying it")?;
     }
 }
 

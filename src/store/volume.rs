@@ -1,1 +1,0 @@
-//! Volumes' content: copy-up, backup to tar.zst or tar, restore, difference of two trees.
