@@ -5,12 +5,14 @@
 
 pub mod archive;
 pub mod blob;
+mod check;
 pub mod db;
 pub mod image;
 pub mod layer;
 pub mod lease;
 pub mod pack;
 pub mod scratch;
+pub mod sweep;
 mod tar;
 pub mod volume;
 

@@ -125,44 +125,55 @@ impl Store {
     /// # Errors
     /// The first thing that could not be removed, after trying all.
     pub fn sweep_scratch(&self) -> Result<Vec<String>> {
+        self.each_dead(remove_tree)
+    }
+
+    /// The names of what killed processes left in `tmp/`.
+    pub(super) fn dead_scratch(&self) -> Result<Vec<String>> {
+        self.each_dead(|_| Ok(()))
+    }
+
+    /// Calls `work` for everything in `tmp/` that nobody holds, while it is locked; returns the names.
+    fn each_dead(&self, work: impl Fn(&Path) -> io::Result<()>) -> Result<Vec<String>> {
         let folder = self.paths().tmp();
-        let mut removed = Vec::new();
+        let mut names = Vec::new();
         let mut failure = Ok(());
         for entry in std::fs::read_dir(&folder).context(|| format!("reading {folder:?}"))? {
             let path = entry.context(|| format!("reading {folder:?}"))?.path();
-            match sweep_one(&path).context(|| format!("removing {path:?}")) {
+            match if_dead(&path, &work).context(|| format!("removing {path:?}")) {
                 Ok(true) => {
                     let name = path.file_name().unwrap_or_default();
-                    removed.push(name.to_string_lossy().into_owned());
+                    names.push(name.to_string_lossy().into_owned());
                 }
                 Ok(false) => {}
                 Err(error) => failure = failure.and(Err(error)),
             }
         }
-        failure.map(|()| removed)
+        failure.map(|()| names)
     }
 }
 
-/// Removes a file or folder that nobody has locked. The lock is held while it is removed.
-fn sweep_one(path: &Path) -> io::Result<bool> {
+/// Does something with a file or folder that nobody has locked, and holds its lock meanwhile. Anything else than a file or
+/// folder is not of ours: nobody can hold it.
+fn if_dead(path: &Path, work: impl Fn(&Path) -> io::Result<()>) -> io::Result<bool> {
+    let gone = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
     let kind = match std::fs::symlink_metadata(path) {
         Ok(metadata) => metadata.file_type(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) if gone(&error) => return Ok(false),
         Err(error) => return Err(error),
     };
     if !kind.is_file() && !kind.is_dir() {
-        // Nothing of ours: it cannot be in use.
-        return remove_tree(path).map(|()| true);
+        return work(path).map(|()| true);
     }
     let file = match File::open(path) {
         Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) if gone(&error) => return Ok(false),
         Err(error) => return Err(error),
     };
     if !lock::try_lock(&file, Mode::Exclusive)? || !lock::is_at(&file, path)? {
         return Ok(false);
     }
-    remove_tree(path).map(|()| true)
+    work(path).map(|()| true)
 }
 
 #[cfg(test)]

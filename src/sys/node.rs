@@ -48,6 +48,7 @@ pub struct Facts {
     pub device: (u32, u32),
 }
 
+#[allow(clippy::useless_conversion, reason = "the number of links has 32 bits on other architectures")]
 fn facts(stat: &Stat) -> io::Result<Facts> {
     let kind = EntryKind::from_type(FileType::from_raw_mode(stat.st_mode))
         .ok_or_else(|| io::Error::other("the inode has an unknown type"))?;

@@ -2,4 +2,5 @@
 
 mod disk;
 mod round_trip;
+mod sweep;
 mod tree;

@@ -7,6 +7,7 @@
 //! It does not know what a body means, and it does not follow uses: deleting a record that others use is the caller's
 //! decision, made in the same transaction that asked [`Tx::users`].
 
+mod check;
 mod error;
 mod lease;
 mod schema;

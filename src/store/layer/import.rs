@@ -75,6 +75,18 @@ impl Store {
         Ok(layer)
     }
 
+    /// Unpacks the blob of a recorded layer whose folder is gone, under its old name.
+    pub(in crate::store) fn layer_unpack_again(&self, blob: &mut dyn Read, layer: &Layer) -> Result<()> {
+        let (compression, reader) = decompress::detect(blob).context(|| "reading a layer")?;
+        let target = self.layer_scratch()?;
+        let mut input = Input { reader, sink: Sink::None };
+        let (diff_id, _) = pump(&mut input, compression, Some(&target))?;
+        if diff_id != layer.diff_id {
+            return Err(Error::corrupt(format!("a layer has diff id {diff_id}, expected {}", layer.diff_id)));
+        }
+        self.layer_publish(&mut layer.clone(), target)
+    }
+
     fn layer_scratch(&self) -> Result<Scratch> {
         let scratch = self.scratch_dir("layer")?;
         let dir = Dir::open(scratch.path())?;
@@ -91,13 +103,11 @@ impl Store {
         let folder = self.layer_folder(&layer.chain_id);
         let id = layer.chain_id.as_str();
         let recorded = self.read(|tx| tx.get::<Layer>(Noun::Layer, id))?;
-        match (&recorded, folder.exists()) {
-            (Some(row), true) => layer.size_bytes = row.body.size_bytes,
-            (_, exists) => {
-                if exists {
-                    // Renamed by an import that was killed before it was recorded.
-                    crate::sys::path::remove_tree(&folder).context(|| format!("removing {folder:?}"))?;
-                }
+        match &recorded {
+            Some(row) if self.layer_diff(&layer.chain_id).is_dir() => layer.size_bytes = row.body.size_bytes,
+            _ => {
+                // What is there was renamed by an import that was killed before it was recorded, or is damaged.
+                crate::sys::path::remove_tree(&folder).context(|| format!("removing {folder:?}"))?;
                 scratch.publish(&folder).context(|| format!("making {folder:?}"))?;
             }
         }
@@ -128,6 +138,8 @@ struct Input<R> {
 }
 
 enum Sink {
+    /// Nowhere: the blob is there.
+    None,
     /// As it is.
     Blob(BlobWriter),
     /// Compressed on the way; the input's own digest is for the caller's expectation.
@@ -153,6 +165,7 @@ impl<R: Read> Input<R> {
     fn finish(self, store: &Store, source: &LayerSource) -> Result<Blob> {
         let expected = BlobSource { expect: source.expect_blob.clone(), expect_size_bytes: source.expect_size_bytes };
         match self.sink {
+            Sink::None => Err(Error::failed("a stream that is not kept has no blob")),
             Sink::Blob(blob) => store.blob_commit(blob, &expected),
             Sink::Compressed { encoder, plain } => {
                 let (_, digest, size_bytes) = plain.finish();
@@ -169,6 +182,7 @@ impl<R: Read> Read for Input<R> {
         let count = self.reader.read(buffer)?;
         let bytes = &buffer[..count];
         match &mut self.sink {
+            Sink::None => {}
             Sink::Blob(blob) => blob.write_all(bytes)?,
             Sink::Compressed { encoder, plain } => {
                 plain.write_all(bytes)?;

@@ -1,0 +1,115 @@
+//! What nobody uses, taken away: layers and blobs without a user, files without a record, leftovers of killed processes.
+//!
+//! The order makes it safe to die anywhere: records first, in one transaction, made durable before any file goes, so that
+//! a record never outlives its file. Files are moved to `tmp/` under the publish lock and removed after it: importers do
+//! not wait for a large tree, and a file without a record is garbage for the next sweep.
+
+use std::io;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::base::{Context as _, Digest, Id, Result, failpoint};
+use crate::store::Store;
+use crate::store::db::{Noun, Tx};
+
+/// What a sweep took away.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Chain ids of layers.
+    pub layers: Vec<Digest>,
+    /// Digests of blobs.
+    pub blobs: Vec<Digest>,
+    /// Files and folders that belonged to no record: names below the state root.
+    pub leftovers: Vec<String>,
+    /// Bytes that are free again: blobs and contents of layers, by their records.
+    pub freed_bytes: u64,
+}
+
+impl Store {
+    /// Takes away every layer and blob that no record and no living lease uses, and what killed processes left. Layers
+    /// first, since each uses its blob.
+    ///
+    /// # Errors
+    /// `timeout` when another process publishes for longer than ten seconds; what removing gives. What was taken from the
+    /// records is gone then; the files go with the next sweep.
+    pub fn sweep(&self) -> Result<Swept> {
+        let mut swept = Swept::default();
+        {
+            let _publishing = self.publishing()?;
+            self.write(|tx| {
+                self.end_dead_leases(tx)?;
+                swept.layers = sweep_noun(tx, Noun::Layer, "size_bytes", &mut swept.freed_bytes)?;
+                swept.blobs = sweep_noun(tx, Noun::Blob, "size_bytes", &mut swept.freed_bytes)?;
+                Ok(())
+            })?;
+            if !swept.layers.is_empty() || !swept.blobs.is_empty() {
+                self.flush()?;
+            }
+            failpoint::hit("store.sweep.records")?;
+            for (noun, folder) in [(Noun::Layer, self.paths().layers()), (Noun::Blob, self.paths().blobs())] {
+                let listed = if noun == Noun::Layer { &swept.layers } else { &swept.blobs };
+                for name in self.unlisted(noun)? {
+                    if !listed.iter().any(|digest| digest.hex() == name) {
+                        let relative = folder.strip_prefix(self.paths().root()).unwrap_or(&folder).join(&name);
+                        swept.leftovers.push(relative.display().to_string());
+                    }
+                    self.set_aside(&folder.join(&name))?;
+                }
+            }
+            failpoint::hit("store.sweep.files")?;
+        }
+        let scratch = self.sweep_scratch()?;
+        let dead = scratch.into_iter().filter(|name| !name.starts_with(ASIDE));
+        swept.leftovers.extend(dead.map(|name| format!("tmp/{name}")));
+        Ok(swept)
+    }
+
+    /// Names in the folder of layers or blobs that belong to no record. Exact only under the publish lock.
+    pub(super) fn unlisted(&self, noun: Noun) -> Result<Vec<String>> {
+        let folder = if noun == Noun::Layer { self.paths().layers() } else { self.paths().blobs() };
+        let ids = self.read(|tx| tx.ids(noun))?;
+        let known: std::collections::HashSet<&str> =
+            ids.iter().map(|id| id.rsplit(':').next().unwrap_or_default()).collect();
+        let mut unlisted = Vec::new();
+        for entry in std::fs::read_dir(&folder).context(|| format!("reading {folder:?}"))? {
+            let name = entry.context(|| format!("reading {folder:?}"))?.file_name();
+            match name.to_str() {
+                Some(name) if !known.contains(name) => unlisted.push(name.to_owned()),
+                Some(_) => {}
+                // Our names are hexadecimal; what cannot even be text is not listed by anyone.
+                None => self.set_aside(&folder.join(std::ffi::OsStr::from_bytes(name.as_bytes())))?,
+            }
+        }
+        unlisted.sort();
+        Ok(unlisted)
+    }
+
+    /// Moves something to `tmp/`, unlocked: the next sweep of it removes it. Already gone is success.
+    fn set_aside(&self, path: &Path) -> Result<()> {
+        let target = self.paths().tmp().join(format!("{ASIDE}{}", Id::random()?.short()));
+        match std::fs::rename(path, &target) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other.context(|| format!("moving {path:?} away")),
+        }
+    }
+}
+
+/// How names of things in `tmp/` begin that a sweep put there.
+const ASIDE: &str = "swept-";
+
+/// Deletes the unused records of a kind and adds up their sizes.
+fn sweep_noun(tx: &Tx<'_>, noun: Noun, size: &str, freed_bytes: &mut u64) -> Result<Vec<Digest>> {
+    let mut swept = Vec::new();
+    for id in tx.unused(noun)? {
+        // A record that cannot be read is as good as any to remove; its size is unknown.
+        let body = tx.get::<Value>(noun, &id).ok().flatten().map(|row| row.body);
+        *freed_bytes += body.and_then(|body| body.get(size)?.as_u64()).unwrap_or(0);
+        tx.delete(noun, &id)?;
+        if let Ok(digest) = Digest::parse(&id) {
+            swept.push(digest);
+        }
+    }
+    Ok(swept)
+}
