@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Write;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::path::PathBuf;
 
 use crate::base::{Context as _, Digest, Error, Result};
@@ -11,6 +11,7 @@ use crate::engine::Engine;
 use crate::model::container::{ContainerRecord, MountPointKind};
 use crate::model::mount::MountSource;
 use crate::model::volume::Volume;
+use crate::store::pack::{PackForm, PackOptions, pack};
 use crate::sys::overlay;
 
 impl Engine {
@@ -23,8 +24,10 @@ impl Engine {
         let mut lower = vec![self.paths().container(&found.id).join("upper")];
         lower.extend(self.lower_dirs(&found.record.layers));
         let root = view(&lower)?;
-        let _ = (root.as_fd(), out);
-        todo!("packs the tree once the store can")
+        let path = PathBuf::from(format!("/proc/self/fd/{}", root.as_raw_fd()));
+        let options = PackOptions { form: PackForm::Tree, root_entry: false, nanoseconds: false };
+        pack(&path, &options, out).context(|| format!("exporting the container {:?}", found.name))?;
+        Ok(())
     }
 
     /// The volume mounted at `target`.
@@ -74,8 +77,9 @@ impl Engine {
                 Some(root) => root,
                 none => none.insert(view(&self.lower_dirs(&record.layers))?),
             };
-            let _ = (id, root.as_fd(), target);
-            todo!("copies up once the store can")
+            self.store
+                .volume_copy_up(id, root.as_fd(), target)
+                .context(|| format!("filling the volume at {target:?}"))?;
         }
         Ok(())
     }
