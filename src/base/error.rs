@@ -277,6 +277,8 @@ pub fn kind_of_io(error: &std::io::Error) -> Kind {
         E::StorageFull | E::QuotaExceeded | E::FileTooLarge => Kind::NoSpace,
         E::TimedOut => Kind::Timeout,
         E::Unsupported => Kind::Unsupported,
+        // Readers' and decompressors' own words for malformed and for cut short.
+        E::InvalidData | E::UnexpectedEof => Kind::Corrupt,
         _ => Kind::Failed,
     }
 }

@@ -177,7 +177,7 @@ impl Engine {
 
     /// Takes away what no record and no lease needs; returns the bytes that are free again.
     fn sweep_store(&self) -> Result<u64> {
-        Ok(0)
+        Ok(self.store.sweep()?.freed_bytes)
     }
 
     /// The error that led here is what the user needs; what stays is taken by the next sweep.

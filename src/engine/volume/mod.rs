@@ -13,7 +13,7 @@ mod backup;
 
 use std::path::Path;
 
-use crate::base::{Context as _, Error, Id, Kind, Result, Timestamp, failpoint};
+use crate::base::{Error, Id, Kind, Result, Timestamp, failpoint};
 use crate::engine::Engine;
 use crate::model::system::PruneReport;
 use crate::model::volume::{Backup, Difference, Volume, VolumeFilter, VolumeOptions};
@@ -67,12 +67,14 @@ impl Engine {
             .and_then(|()| failpoint::hit("volume.create.ready"))
             .and_then(|()| self.store.write(|tx| tx.set_phase(Noun::Volume, id, Phase::Ready)));
         if let Err(error) = made {
-            let undone = self.store.volume_delete(&volume.id);
-            undone.and_then(|()| self.store.write(|tx| tx.delete(Noun::Volume, id).map(drop))).unwrap_or_else(|_| {
-                // The record says "creating": the next open tries again.
-            });
+            let undone = self.finish_removal(&volume.id);
             drop(lock.remove_on_drop());
-            return Err(error.context(format!("making the volume {:?}", volume.name)));
+            let error = error.context(format!("making the volume {:?}", volume.name));
+            return Err(match undone {
+                Ok(()) => error,
+                // The record says "creating": the next open tries again.
+                Err(failure) => Error::new(error.kind(), format!("{error} (and undoing it failed: {failure})")),
+            });
         }
         if !volume.anonymous {
             self.store.flush()?;

@@ -85,7 +85,7 @@ pub fn parse(bytes: &[u8]) -> Result<Parsed> {
 /// Writes the config of an image that we make: the same facts give the same bytes.
 pub fn write(parsed: &Parsed) -> Vec<u8> {
     let mut root = Map::new();
-    let mut put = |map: &mut Map<String, Value>, key: &str, value: Value| {
+    let put = |map: &mut Map<String, Value>, key: &str, value: Value| {
         let empty = match &value {
             Value::Null => true,
             Value::String(text) => text.is_empty(),
