@@ -54,7 +54,8 @@ impl Engine {
     /// Finishes or undoes every verb whose process died in the middle of it. Idempotent, and cheap when there is none.
     fn recover(&self) -> Result<()> {
         self.container_recover()?;
-        self.volume_recover()
+        self.volume_recover()?;
+        self.store.recover()
     }
 
     /// The layout of the state root.

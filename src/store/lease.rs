@@ -18,6 +18,9 @@ use crate::store::Store;
 use crate::store::db::{Db, Noun, Tx};
 use crate::sys::lock::{self, Lock, Mode};
 
+/// How the names of the lock files of leases begin.
+pub(super) const LEASE_PREFIX: &str = "lease-";
+
 /// Keeps what this store imports from being swept.
 #[derive(Clone)]
 pub struct Lease(#[expect(dead_code, reason = "held for its end")] Arc<Held>);
@@ -50,7 +53,7 @@ impl Store {
             return Ok(Lease(held));
         }
         let id = Id::random()?.short().to_owned();
-        let path = self.paths().locks().join(format!("lease-{id}"));
+        let path = self.paths().locks().join(format!("{LEASE_PREFIX}{id}"));
         let lock = lock::acquire(&path, Mode::Exclusive, lock::DEADLINE)?.remove_on_drop();
         let held = Arc::new(Held { id, db: self.db.clone(), _lock: lock });
         *current = Arc::downgrade(&held);
@@ -69,7 +72,7 @@ impl Store {
     /// Forgets, in a transaction, the leases whose processes are gone.
     pub(super) fn end_dead_leases(&self, tx: &Tx<'_>) -> Result<()> {
         for lease in tx.leases()? {
-            let path = self.paths().locks().join(format!("lease-{lease}"));
+            let path = self.paths().locks().join(format!("{LEASE_PREFIX}{lease}"));
             let dead = !path.exists() || lock::try_acquire(&path, Mode::Exclusive)?.map(Lock::remove_on_drop).is_some();
             if dead {
                 tx.end_lease(&lease)?;

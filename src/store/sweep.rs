@@ -10,9 +10,11 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::base::{Context as _, Digest, Id, Result, failpoint};
+use crate::base::{Context as _, Digest, Id, Kind, Result, failpoint};
 use crate::store::Store;
 use crate::store::db::{Noun, Tx};
+use crate::store::lease::LEASE_PREFIX;
+use crate::sys::lock::{self, Lock, Mode};
 
 /// What a sweep took away.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -66,6 +68,36 @@ impl Store {
         Ok(swept)
     }
 
+    /// Sweeps when there is a trace of a killed process: something half-made, or a lease, that nobody holds any more.
+    /// Cheap when there is none; every command calls it.
+    ///
+    /// # Errors
+    /// As [`Store::sweep`]. That another process publishes for long, or that the disk is full, is none: the next command
+    /// tries again.
+    pub fn recover(&self) -> Result<()> {
+        if self.dead_scratch()?.is_empty() && !self.has_dead_lease()? {
+            return Ok(());
+        }
+        match self.sweep() {
+            Err(error) if matches!(error.kind(), Kind::Timeout | Kind::NoSpace) => Ok(()),
+            swept => swept.map(drop),
+        }
+    }
+
+    /// Whether a lease's lock file has no holder. It is removed then: a lease without one is dead.
+    fn has_dead_lease(&self) -> Result<bool> {
+        let folder = self.paths().locks();
+        let mut found = false;
+        for entry in std::fs::read_dir(&folder).context(|| format!("reading {folder:?}"))? {
+            let entry = entry.context(|| format!("reading {folder:?}"))?;
+            if entry.file_name().as_bytes().starts_with(LEASE_PREFIX.as_bytes()) {
+                let lock = lock::try_acquire(&entry.path(), Mode::Exclusive)?;
+                found |= lock.map(Lock::remove_on_drop).is_some();
+            }
+        }
+        Ok(found)
+    }
+
     /// Names in the folder of layers or blobs that belong to no record. Exact only under the publish lock.
     pub(super) fn unlisted(&self, noun: Noun) -> Result<Vec<String>> {
         let folder = if noun == Noun::Layer { self.paths().layers() } else { self.paths().blobs() };
@@ -112,4 +144,33 @@ fn sweep_noun(tx: &Tx<'_>, noun: Noun, size: &str, freed_bytes: &mut u64) -> Res
         }
     }
     Ok(swept)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Paths;
+
+    #[test]
+    fn traces_of_a_killed_process_are_swept_by_the_next_command() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&Paths::new(folder.path().join("root"))).unwrap();
+        let (tmp, locks, blobs) = (store.paths().tmp(), store.paths().locks(), store.paths().blobs());
+        let left = |dir: &Path| std::fs::read_dir(dir).unwrap().count();
+        // A blob that was renamed and never recorded; nothing says so until a trace is found.
+        std::fs::write(blobs.join("0".repeat(64)), "x").unwrap();
+        store.recover().unwrap();
+        assert_eq!(left(&blobs), 1);
+        std::fs::write(locks.join("lease-dead"), "").unwrap();
+        store.recover().unwrap();
+        assert_eq!((left(&blobs), locks.join("lease-dead").exists()), (0, false));
+        std::fs::create_dir(tmp.join("layer-dead")).unwrap();
+        store.recover().unwrap();
+        assert_eq!(left(&tmp), 0);
+        // The living are spared.
+        let _lease = store.lease().unwrap();
+        let scratch = store.scratch_dir("layer").unwrap();
+        store.recover().unwrap();
+        assert!(scratch.path().exists());
+    }
 }

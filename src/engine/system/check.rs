@@ -18,7 +18,7 @@ impl Engine {
     /// # Errors
     /// Only when the check itself cannot be done.
     pub fn system_check(&self, options: CheckOptions) -> Result<CheckReport> {
-        let mut report = CheckReport::default();
+        let mut report = self.store.check(options)?;
         self.check_containers(options, &mut report)?;
         self.check_container_folders(options, &mut report)?;
         self.check_cgroups(options, &mut report)?;
