@@ -290,7 +290,7 @@ impl ImagesArgs {
         for (image, row) in rows {
             let mut cells = vec![row.repository.clone(), row.tag.clone()];
             if self.digests {
-                cells.push(image.manifest.to_string());
+                cells.push(row.digest.clone());
             }
             cells.extend([id(image), row.created_cell(), row.size_cell()]);
             table.row(cells);

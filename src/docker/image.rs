@@ -59,6 +59,8 @@ pub struct ImageRow {
     pub id: String,
     /// Twelve digits.
     pub short_id: String,
+    /// The digest of its manifest.
+    pub digest: String,
     /// When it was made, by its own word.
     pub created: Option<Timestamp>,
     /// Bytes of its layers.
@@ -93,7 +95,7 @@ impl ImageRow {
             "Containers": "N/A",
             "CreatedAt": self.created.map_or_else(|| "N/A".into(), date),
             "CreatedSince": self.created_cell(),
-            "Digest": NONE,
+            "Digest": self.digest,
             "ID": if no_trunc { &self.id } else { &self.short_id },
             "Repository": self.repository,
             "SharedSize": "N/A",
@@ -112,6 +114,7 @@ pub fn list_rows(image: &Image) -> Vec<ImageRow> {
         tag,
         id: image.id.to_string(),
         short_id: image.id.short().to_owned(),
+        digest: image.manifest.to_string(),
         created: image.created,
         size_bytes: image.size_bytes(),
     };

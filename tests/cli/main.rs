@@ -3,6 +3,10 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod container;
 mod golden;
 mod help;
+mod image;
+mod terminal;
 mod usage;
+mod volume;

@@ -108,7 +108,7 @@ fn wrong_values_name_their_flag() {
         ("--device fuse", "\"--device\""),
         ("--add-host x", "\"--add-host\""),
         ("--dns x", "\"--dns\""),
-        ("--dns-option", "--dns-option"),
+        ("--dns-option=", "\"--dns-option\""),
         ("--expose 99999", "\"--expose\""),
         ("--oom-score-adj 5000", "\"--oom-score-adj\""),
         ("--pid x", "unknown pid mode \"x\""),
