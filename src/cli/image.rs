@@ -14,7 +14,7 @@ use crate::cli::system::PruneArgs;
 use crate::cli::table::Table;
 use crate::cli::{Session, filter};
 use crate::docker::image as docker;
-use crate::engine::image::{BootstrapOptions, ImportOptions};
+use crate::engine::image::{BootstrapOptions, ImportOptions, reference_matches};
 use crate::model::image::{ArchiveFormat, Image, ImageRemoved};
 
 /// The verbs that are both flat and in the group.
@@ -270,14 +270,16 @@ impl ImagesArgs {
         let format = listing::format(self.format.as_deref())?;
         let mut query = filter::image(&self.filter)?;
         query.reference.extend(self.reference.clone());
-        let images = session.engine()?.image_list(&query)?;
+        let mut images = session.engine()?.image_list(&query)?;
+        for image in images.iter_mut().filter(|_| !query.reference.is_empty()) {
+            image.tags.retain(|tag| query.reference.iter().any(|pattern| reference_matches(pattern, tag)));
+        }
         let id = |image: &Image| if self.no_trunc { image.id.to_string() } else { image.id.short().to_owned() };
         if self.quiet {
             images.iter().try_for_each(|image| session.out.line(id(image)))?;
             return Ok(0);
         }
         let rows = images.iter().flat_map(|image| docker::list_rows(image).into_iter().map(move |row| (image, row)));
-        let rows = rows.filter(|(_, row)| self.reference.as_deref().is_none_or(|name| row.is_named(name)));
         if format == Format::Json {
             listing::json_lines(&mut session.out, rows.map(|(_, row)| row.json(self.no_trunc)))?;
             return Ok(0);

@@ -78,17 +78,6 @@ impl ImageRow {
         units::human_size(self.size_bytes)
     }
 
-    /// Whether the line is one of the name that a user gave: a repository, with or without a tag. Wildcards fit all, since
-    /// the engine has chosen already.
-    pub fn is_named(&self, name: &str) -> bool {
-        let Ok(reference) = Reference::parse(name) else { return true };
-        let full = |repository: &str| Reference::parse(repository).map(|reference| reference.to_string());
-        let tagged = format!("{}:{}", self.repository, self.tag);
-        let same_repository =
-            full(&self.repository).is_ok_and(|row| without_tag(&row) == without_tag(&reference.to_string()));
-        same_repository && (!has_tag(name) || full(&tagged).is_ok_and(|row| row == reference.to_string()))
-    }
-
     /// One line of `docker images --format json`.
     pub fn json(&self, no_trunc: bool) -> Value {
         json!({
@@ -197,17 +186,6 @@ pub fn history_rows(image: &Image) -> Vec<HistoryRow> {
         newest.short_id = image.id.short().to_owned();
     }
     rows
-}
-
-fn has_tag(name: &str) -> bool {
-    name.rsplit('/').next().is_some_and(|last| last.contains(':'))
-}
-
-fn without_tag(full: &str) -> &str {
-    match full.rsplit_once(':') {
-        Some((repository, tag)) if !tag.contains('/') => repository,
-        _ => full,
-    }
 }
 
 /// Repository and tag of a familiar reference.

@@ -32,7 +32,7 @@ fn run_keeps_streams_apart_and_ends_with_the_commands_status() {
 fn standard_input_goes_in_only_when_asked() {
     let rhumb = Rhumb::with_base();
     let big = vec![b'x'; 300_000];
-    assert_eq!(rhumb.run_with_input(["run", "--rm", "-i", BASE, "cat"], &big).bytes, big);
+    assert!(rhumb.run_with_input(["run", "--rm", "-i", BASE, "cat"], &big).bytes == big);
     assert_eq!(rhumb.run_with_input(["run", "--rm", BASE, "cat"], b"nothing").ok(), "");
     let only_err = rhumb.run(["run", "--rm", "-a", "stderr", BASE, "sh", "-c", "echo out; echo err >&2"]);
     assert_eq!((only_err.stdout.as_str(), only_err.stderr.as_str()), ("", "err\n"));

@@ -271,10 +271,8 @@ fn template() -> &'static Path {
             fs::remove_dir_all(&root).expect("removing an old template");
         }
         fs::create_dir_all(root.parent().expect("a path with a parent")).expect("making a folder");
-        let programs = PROGRAMS.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ");
-        let script = format!("image::from_host([{programs}], {BASE:?})");
         let mut command = Command::new(binary());
-        command.args(["-e", &script]).env("RHUMB_ROOT", &root);
+        command.args(["image", "from-host", BASE]).args(PROGRAMS).env("RHUMB_ROOT", &root);
         process::run(&mut command, None, PATIENCE).ok();
         root
     })

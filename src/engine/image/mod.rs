@@ -204,8 +204,9 @@ fn suits(image: &Image, filter: &ImageFilter) -> bool {
     named && labelled && filter.dangling.is_none_or(|dangling| dangling == image.tags.is_empty())
 }
 
-/// Whether a familiar reference is meant: by its repository, by its full familiar form, or by a pattern of either.
-fn reference_matches(pattern: &str, tag: &str) -> bool {
+/// Whether a familiar reference is meant: by its repository, by its full familiar form, or by a pattern of either. A
+/// listing shows only those names of an image that are.
+pub fn reference_matches(pattern: &str, tag: &str) -> bool {
     let Ok(reference) = Reference::parse(tag) else { return false };
     let full = format!("{}/{}", reference.host(), reference.path());
     let suffix = reference.tag().map(|tag| format!(":{tag}")).unwrap_or_default();
