@@ -317,7 +317,7 @@ fn what_a_dead_process_left_is_undone_at_the_next_open() {
         .unwrap();
     assert_eq!(root.engine.volume_get("half").unwrap_err().kind(), Kind::NotFound);
     let engine = root.reopen();
-    assert_eq!(engine.volume_list(&VolumeFilter::default()).unwrap(), [kept.clone()]);
+    assert_eq!(engine.volume_list(&VolumeFilter::default()).unwrap(), std::slice::from_ref(&kept));
     assert_eq!(files_of(&root.engine.paths().volumes()).into_iter().collect::<Vec<_>>(), [kept.id.as_str()]);
     assert!(store.read(|tx| tx.unfinished(Noun::Volume)).unwrap().is_empty());
     make(&root, "half");
