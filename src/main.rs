@@ -7,6 +7,11 @@ use rhumb::cli;
 
 fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().collect();
+    if let [_, verb] = args.as_slice()
+        && verb == rhumb::runtime::monitor::VERB
+    {
+        return ExitCode::from(u8::try_from(rhumb::runtime::monitor::main()).unwrap_or(1));
+    }
     if let [_, verb, root, id] = args.as_slice()
         && verb == rhumb::engine::container::REAP
     {

@@ -1,18 +1,39 @@
 //! The engine's side of the talk with a monitor.
+//!
+//! One connection carries one conversation at a time. What a conversation leaves half-read is never read as something
+//! else: after an attachment that did not end with the process, the next call takes a new connection.
 
-use std::os::fd::BorrowedFd;
-use std::path::Path;
+use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use crate::base::Result;
+use crate::base::{Context as _, Error, Kind, Result};
 use crate::model::exec::ExecOptions;
 use crate::model::log::Stream;
+use crate::runtime::attach::{self, Streams};
 use crate::runtime::plan::Plan;
-use crate::runtime::state::ExitRecord;
+use crate::runtime::state::{self, ExitRecord};
+use crate::runtime::wire::{Channel, MAX_FRAME, Reply, Request};
+use crate::sys::socket::{self, Interest};
+use crate::sys::{mount, self_exe, tty};
 
-/// A connection to a container's monitor. Dropping it never stops the container.
-pub struct Monitor {}
+/// How long processes may take to die from SIGKILL, and a monitor to go.
+const DYING: Duration = Duration::from_secs(10);
+
+/// A connection to a container's monitor. Dropping it never stops a container that was started.
+pub struct Monitor {
+    pub(crate) channel: Channel,
+    run_dir: PathBuf,
+    /// How the container ended, when this connection was told.
+    pub(crate) record: Option<ExitRecord>,
+    /// Half-read: not for anything further.
+    pub(crate) broken: bool,
+    /// This connection took the clean-up over and must stay open.
+    owner: Option<Channel>,
+}
 
 /// What an attached client does with the container's streams.
 pub struct Attachment<'a> {
@@ -20,7 +41,7 @@ pub struct Attachment<'a> {
     pub stdin: Option<BorrowedFd<'a>>,
     /// Takes output. An error ends the attachment.
     pub output: &'a mut (dyn FnMut(Stream, &[u8]) -> Result<()> + Send),
-    /// The user's terminal: its size is passed on now and whenever it changes.
+    /// The user's terminal: its size is passed on now and whenever it changes. Raw mode is the caller's.
     pub terminal: Option<BorrowedFd<'a>>,
     /// Bytes on standard input that end the attachment; empty for none.
     pub detach_keys: Vec<u8>,
@@ -42,13 +63,34 @@ pub enum AttachEnd {
 }
 
 /// Starts a monitor for `plan`, which makes everything up to the point where the container's command is about to be
-/// executed, and then waits for [`Monitor::start`]. The caller may attach in between, so no output is missed.
+/// executed, and then waits for [`Monitor::start`]. The caller may attach in between, so no output is missed. A container
+/// that was not started goes away with this connection.
 ///
 /// # Errors
 /// Whatever made a step fail, with everything undone: nothing is left in the kernel.
 pub fn create(plan: &Plan) -> Result<Monitor> {
-    let _ = plan;
-    todo!()
+    let doing = || "starting the container's monitor";
+    let (ours, theirs) = socket::pair().context(doing)?;
+    let program = self_exe::open().context(|| "opening our own program")?;
+    let mut command = Command::new(self_exe::path(&program));
+    command.arg0("rhumb").arg(super::monitor::VERB).env_clear();
+    #[cfg(debug_assertions)]
+    command.envs(std::env::vars().filter(|(name, _)| name.starts_with("RHUMB_FAILPOINT")));
+    command.stdin(Stdio::from(theirs)).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = command.spawn().context(doing)?;
+    drop((command, program));
+    // It outlives us as a rule; while we live it must not stay a zombie.
+    std::thread::Builder::new()
+        .name("monitor-end".to_owned())
+        .stack_size(64 * 1024)
+        .spawn(move || drop(child.wait()))
+        .context(doing)?;
+    let mut monitor = Monitor::over(Channel::new(ours, MAX_FRAME), &plan.run_dir);
+    monitor.channel.send(&Request::Create(Box::new(plan.clone())), &[])?;
+    match monitor.reply()? {
+        Reply::Created => Ok(monitor),
+        other => Err(unexpected(&other)),
+    }
 }
 
 /// Connects to the monitor of a running container.
@@ -56,37 +98,60 @@ pub fn create(plan: &Plan) -> Result<Monitor> {
 /// # Errors
 /// `conflict` when no monitor is there.
 pub fn connect(run_dir: &Path) -> Result<Monitor> {
-    let _ = run_dir;
-    todo!()
+    let not_running = |error: std::io::Error| Error::conflict("the container does not run").with_source(error);
+    let folder = mount::open_folder(run_dir).map_err(not_running)?;
+    let socket = socket::connect(folder.as_fd(), state::SOCKET).map_err(not_running)?;
+    Ok(Monitor::over(Channel::new(socket, MAX_FRAME), run_dir))
 }
 
 impl Monitor {
+    fn over(channel: Channel, run_dir: &Path) -> Monitor {
+        Monitor { channel, run_dir: run_dir.to_owned(), record: None, broken: false, owner: None }
+    }
+
     /// Lets the command be executed. Returns when it was, or could not be.
     ///
     /// # Errors
     /// `command_failed` with exit code 127 (not found) or 126 (not executable); others as they come.
     pub fn start(&mut self) -> Result<()> {
-        todo!()
+        match self.talk(&Request::Start)? {
+            Reply::Started => Ok(()),
+            other => Err(unexpected(&other)),
+        }
     }
 
-    /// Attaches to the first process; for a created container before [`Monitor::start`], which `started` then does once
+    /// Attaches to the first process; for a created container before [`Monitor::start`], which `start` then does once
     /// the attachment stands.
     ///
     /// # Errors
-    /// `interrupted`, `timeout`; `unavailable` when the monitor goes away.
+    /// `interrupted`, `timeout`; `unavailable` when the monitor goes away; with `start` as [`Monitor::start`].
     pub fn attach(&mut self, attachment: Attachment<'_>, start: bool) -> Result<AttachEnd> {
-        let _ = (attachment, start);
-        todo!()
+        self.mend()?;
+        attach::first(self, attachment, start)
     }
 
     /// Runs a further process, attached.
     ///
     /// # Errors
-    /// As [`Monitor::attach`]; `command_failed` with 126 or 127 when it cannot be executed; `conflict` when the container
-    /// does not run.
+    /// As [`Monitor::attach`], and the process is killed; `command_failed` with 126 or 127 when it cannot be executed;
+    /// `conflict` when the container does not run.
     pub fn exec(&mut self, options: &ExecOptions, attachment: Attachment<'_>) -> Result<AttachEnd> {
-        let _ = (options, attachment);
-        todo!()
+        self.mend()?;
+        let size = attachment.terminal.and_then(|terminal| tty::size(terminal).ok());
+        let request = |streams| Request::Exec { options: Box::new(options.clone()), streams, size };
+        let mut streams = Streams::default();
+        if options.tty {
+            self.channel.send(&request(false), &[])?;
+        } else {
+            let pipe = || socket::pipe().context(|| "making a pipe");
+            let (stdin, our_in) = pipe()?;
+            let (our_out, stdout) = pipe()?;
+            let (our_err, stderr) = pipe()?;
+            self.channel.send(&request(true), &[stdin.as_fd(), stdout.as_fd(), stderr.as_fd()])?;
+            streams.stdin = Some(our_in);
+            streams.outputs = vec![(Stream::Stdout, our_out), (Stream::Stderr, our_err)];
+        }
+        attach::further(self, attachment, streams)
     }
 
     /// Runs a further process without streams; returns its host pid.
@@ -94,8 +159,14 @@ impl Monitor {
     /// # Errors
     /// As [`Monitor::exec`].
     pub fn exec_detached(&mut self, options: &ExecOptions) -> Result<i32> {
-        let _ = options;
-        todo!()
+        let request = Request::Exec { options: Box::new(options.clone()), streams: false, size: None };
+        let reply = self.talk(&request)?;
+        // How it ends comes on this connection at some time.
+        self.broken = true;
+        match reply {
+            Reply::ExecStarted { pid } => Ok(pid),
+            other => Err(unexpected(&other)),
+        }
     }
 
     /// Waits for the end of the container.
@@ -103,8 +174,28 @@ impl Monitor {
     /// # Errors
     /// `timeout`, `interrupted`; `unavailable` when the monitor dies without a record.
     pub fn wait(&mut self, deadline: Option<Instant>, interrupt: &AtomicBool) -> Result<ExitRecord> {
-        let _ = (deadline, interrupt);
-        todo!()
+        if let Some(record) = &self.record {
+            return Ok(record.clone());
+        }
+        self.mend()?;
+        self.channel.send(&Request::Wait, &[])?;
+        let result = self.await_end(deadline, interrupt);
+        self.broken |= result.is_err();
+        result
+    }
+
+    fn await_end(&mut self, deadline: Option<Instant>, interrupt: &AtomicBool) -> Result<ExitRecord> {
+        loop {
+            match self.channel.receive_within(deadline, interrupt)?.map(|frame| frame.message()).transpose()? {
+                Some(Reply::Exited(record)) => {
+                    self.record = Some(record.clone());
+                    return Ok(record);
+                }
+                Some(Reply::Failed(error)) => return Err(error.into()),
+                Some(_) => {}
+                None => return Err(Error::unavailable("the container's monitor went away without a record")),
+            }
+        }
     }
 
     /// Sends a signal to the first process.
@@ -112,17 +203,29 @@ impl Monitor {
     /// # Errors
     /// `conflict` when it has ended.
     pub fn signal(&mut self, signal: i32) -> Result<()> {
-        let _ = signal;
-        todo!()
+        self.ask(&Request::Signal(signal))
     }
 
     /// Sends `signal`, and SIGKILL to all processes after `grace`; returns when the container has ended.
     ///
     /// # Errors
-    /// `timeout` when even SIGKILL does not help within ten seconds.
+    /// `timeout` when even SIGKILL does not help within ten seconds; `interrupted`.
     pub fn stop(&mut self, signal: i32, grace: Duration, interrupt: &AtomicBool) -> Result<ExitRecord> {
-        let _ = (signal, grace, interrupt);
-        todo!()
+        // A frozen process could not answer.
+        match self.set_paused(false) {
+            Err(error) if error.kind() != Kind::Conflict => return Err(error),
+            _ => {}
+        }
+        self.signal(signal)?;
+        match self.wait(Some(Instant::now() + grace), interrupt) {
+            Err(error) if error.kind() == Kind::Timeout => {}
+            other => return other,
+        }
+        match self.ask(&Request::KillAll) {
+            Err(error) if error.kind() == Kind::Conflict => {} // it ended just now
+            result => result?,
+        }
+        self.wait(Some(Instant::now() + DYING), interrupt).context(|| "killing the container")
     }
 
     /// Freezes or thaws all processes.
@@ -130,8 +233,7 @@ impl Monitor {
     /// # Errors
     /// `conflict` when it is in that state already.
     pub fn set_paused(&mut self, paused: bool) -> Result<()> {
-        let _ = paused;
-        todo!()
+        self.ask(&Request::Pause(paused))
     }
 
     /// Tells the monitor that this client cleans up after the container has ended, so that it does not run `on_exit`.
@@ -140,7 +242,7 @@ impl Monitor {
     /// # Errors
     /// `unavailable` when the monitor is gone.
     pub fn take_over_cleanup(&mut self) -> Result<()> {
-        todo!()
+        self.ask(&Request::TakeOver)
     }
 
     /// Waits until the monitor process itself is gone (its lock is free), so that run state can be removed.
@@ -148,6 +250,72 @@ impl Monitor {
     /// # Errors
     /// `timeout` after ten seconds.
     pub fn join(self) -> Result<()> {
-        todo!()
+        let deadline = Instant::now() + DYING;
+        let mut channel = self.owner.unwrap_or(self.channel);
+        // Its end of the connection closes with it; whatever it still says is for nobody.
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let mut interest = [Interest::new(channel.fd(), true, false)];
+            socket::wait(&mut interest, Some(left)).context(|| "waiting for the container's monitor")?;
+            let waiting = match interest[0].readable() {
+                true => channel.fill().unwrap_or(false),
+                false => !left.is_zero(),
+            };
+            while let Ok(Some(_)) = channel.decoder.next() {}
+            if !waiting {
+                break;
+            }
+        }
+        while state::is_held(&self.run_dir)? {
+            if Instant::now() >= deadline {
+                return Err(Error::timeout("the container's monitor does not end"));
+            }
+            std::thread::sleep(Duration::from_micros(200));
+        }
+        Ok(())
     }
+
+    /// Asks for something whose answer is "done".
+    pub(crate) fn ask(&mut self, request: &Request) -> Result<()> {
+        match self.talk(request)? {
+            Reply::Done => Ok(()),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Asks on a connection of its own, while this one is busy. Not heard is not an error: the container may be ending.
+    pub(crate) fn ask_aside(&self, request: &Request) {
+        if let Ok(mut aside) = connect(&self.run_dir) {
+            let _ = aside.ask(request);
+        }
+    }
+
+    fn talk(&mut self, request: &Request) -> Result<Reply> {
+        self.mend()?;
+        self.channel.send(request, &[])?;
+        self.reply()
+    }
+
+    fn reply(&mut self) -> Result<Reply> {
+        match self.channel.receive()?.map(|frame| frame.message()).transpose()? {
+            Some(Reply::Failed(error)) => Err(error.into()),
+            Some(reply) => Ok(reply),
+            None => Err(Error::unavailable("the container's monitor went away")),
+        }
+    }
+
+    /// A new connection when this one is half-read. The old one stays open for what hangs on it.
+    fn mend(&mut self) -> Result<()> {
+        if self.broken {
+            let fresh = connect(&self.run_dir)?.channel;
+            let old = std::mem::replace(&mut self.channel, fresh);
+            self.owner.get_or_insert(old);
+            self.broken = false;
+        }
+        Ok(())
+    }
+}
+
+fn unexpected(reply: &Reply) -> Error {
+    Error::corrupt(format!("the container's monitor answered {reply:?}"))
 }

@@ -1,8 +1,35 @@
 //! Floor 3: processes. Starts a container from a [`plan::Plan`], holds it with a monitor, talks to the monitor.
 //!
 //! Knows nothing of images, volumes or names: it gets a root file system, an OCI runtime specification and two folders.
+//!
+//! ```text
+//! client   the engine's side                        wire      their language
+//! monitor  one process per container: the loop       conn      its clients          stdio    its streams
+//! birth    makes the container                       execs     further processes    attach   the client's pump
+//! init     the first process until execve            handover  the stages' language
+//! exec     a further process until execve            launch    what both do last: user, rights, program
+//! mounts   the list of mounts, a pure function       rootfs    carries it out
+//! cgroup   limits                                    user      passwd and group of the container
+//! state    the files that tell what lives            log       written by the monitor, read by anyone
+//! ```
 
+mod attach;
+mod birth;
+mod cgroup;
 pub mod client;
+mod conn;
+mod exec;
+mod execs;
+mod handover;
+mod init;
+mod launch;
 pub mod log;
+pub mod monitor;
+mod mounts;
 pub mod plan;
+mod reaper;
+mod rootfs;
 pub mod state;
+mod stdio;
+mod user;
+mod wire;

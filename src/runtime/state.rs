@@ -4,14 +4,34 @@
 //! <run_dir>/monitor.lock     flock, held exclusively by the monitor for its whole life
 //! <run_dir>/state.json       RunState, replaced by rename
 //! <run_dir>/control.sock     where the monitor listens
-//! <state_dir>/exit.json      ExitRecord, written durably before the monitor goes
+//! <state_dir>/started.json   RunState at the start, removed at the end: tells after a reboot that it ran
+//! <state_dir>/exit.json      ExitRecord, written durably before the monitor goes, removed at the next start
 //! ```
+//!
+//! A container that is made but not started has neither of the state files: until then its last end is what is known.
 
+use std::fs::{File, TryLockError};
+use std::io::{ErrorKind, Read as _};
 use std::path::Path;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::base::{Result, Timestamp};
+use crate::base::{Context as _, Error, Result, Timestamp};
+use crate::runtime::cgroup::{self, Cgroup};
+
+/// The lock file in the run folder.
+pub(crate) const LOCK: &str = "monitor.lock";
+/// The socket in the run folder.
+pub(crate) const SOCKET: &str = "control.sock";
+/// The state file in the run folder.
+pub(crate) const STATE: &str = "state.json";
+/// The exit record in the state folder.
+pub(crate) const EXIT: &str = "exit.json";
+/// The mark of a start in the state folder.
+pub(crate) const STARTED: &str = "started.json";
+/// The most that is read of a state file, in bytes.
+const MAX_FILE: u64 = 64 * 1024;
 
 /// What the monitor says of a live container.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,18 +86,42 @@ pub enum Life {
 /// # Errors
 /// `corrupt` when a state file cannot be read.
 pub fn life(state_dir: &Path, run_dir: &Path) -> Result<Life> {
-    let _ = (state_dir, run_dir);
-    todo!()
+    let held = is_held(run_dir)?;
+    if let Some(record) = read_json::<ExitRecord>(&state_dir.join(EXIT))? {
+        return Ok(Life::Ended(record));
+    }
+    let state = match read_json::<RunState>(&run_dir.join(STATE))? {
+        Some(state) => Some(state),
+        None => read_json::<RunState>(&state_dir.join(STARTED))?,
+    };
+    let Some(state) = state else { return Ok(Life::Never) };
+    if held {
+        return Ok(Life::Alive(state));
+    }
+    // It may have ended between the two looks: the lock is free only after the record was written.
+    if let Some(record) = read_json::<ExitRecord>(&state_dir.join(EXIT))? {
+        return Ok(Life::Ended(record));
+    }
+    let why = if state.boot_id == boot_id()? { "the monitor was killed" } else { "the machine was restarted" };
+    Ok(Life::Lost { last: Some(state), why: why.to_owned() })
 }
 
 /// Ends and removes whatever a lost or ended container left in the kernel: processes in its cgroup, the cgroup, the run
 /// folder. Idempotent; "already gone" is success. Must not be called while a monitor holds the container.
 ///
 /// # Errors
-/// `timeout` when processes do not die within ten seconds.
+/// `conflict` when a monitor holds it; `timeout` when processes do not die within ten seconds.
 pub fn sweep(cgroup: &str, run_dir: &Path) -> Result<()> {
-    let _ = (cgroup, run_dir);
-    todo!()
+    if is_held(run_dir)? {
+        return Err(Error::conflict("the container's monitor is still there"));
+    }
+    Cgroup::new(cgroup)?.remove()?;
+    match std::fs::remove_dir_all(run_dir) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(Error::from(error).context(format!("removing {run_dir:?}")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The names of the cgroups below `parent` (`rhumb-1a2b3c4d`), over all hierarchies: what a check compares with the records.
@@ -85,6 +129,117 @@ pub fn sweep(cgroup: &str, run_dir: &Path) -> Result<()> {
 /// # Errors
 /// What reading the hierarchies gives.
 pub fn cgroups_below(parent: &str) -> Result<Vec<String>> {
-    let _ = parent;
-    todo!()
+    cgroup::names_below(parent)
+}
+
+/// A monitor holds the run folder.
+pub(crate) fn is_held(run_dir: &Path) -> Result<bool> {
+    let path = run_dir.join(LOCK);
+    let file = match File::open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(Error::from(error).context(format!("opening {path:?}"))),
+    };
+    match file.try_lock_shared() {
+        Ok(()) => Ok(false),
+        Err(TryLockError::WouldBlock) => Ok(true),
+        Err(TryLockError::Error(error)) => Err(Error::from(error).context(format!("looking at the lock {path:?}"))),
+    }
+}
+
+/// Names this boot of the machine.
+pub(crate) fn boot_id() -> Result<String> {
+    let path = "/proc/sys/kernel/random/boot_id";
+    Ok(std::fs::read_to_string(path).context(|| format!("reading {path:?}"))?.trim().to_owned())
+}
+
+/// When a process started, in clock ticks since boot: with its number and the boot, its identity.
+pub(crate) fn start_time(pid: i32) -> Result<u64> {
+    let path = format!("/proc/{pid}/stat");
+    let text = std::fs::read_to_string(&path).context(|| format!("reading {path:?}"))?;
+    // The name, in parentheses, may contain anything; the fields after it may not (proc_pid_stat(5), field 22).
+    let fields = text.rsplit_once(')').map(|(_, fields)| fields.split_whitespace());
+    fields
+        .and_then(|mut fields| fields.nth(19))
+        .and_then(|field| field.parse().ok())
+        .ok_or_else(|| Error::corrupt(format!("unreadable {path:?}")))
+}
+
+/// Writes a small file so that readers find the old one or the new one, never a half; `durable` also against a power cut.
+pub(crate) fn write_json(path: &Path, value: &impl Serialize, durable: bool) -> Result<()> {
+    let doing = || format!("writing {path:?}");
+    let json = serde_json::to_vec(value).expect("plain data with string keys is always JSON");
+    let temporary = path.with_extension("tmp");
+    let write = || -> std::io::Result<()> {
+        let mut file = File::create(&temporary)?;
+        std::io::Write::write_all(&mut file, &json)?;
+        if durable {
+            file.sync_all()?;
+        }
+        std::fs::rename(&temporary, path)?;
+        if let (true, Some(parent)) = (durable, path.parent()) {
+            File::open(parent)?.sync_all()?;
+        }
+        Ok(())
+    };
+    write().context(doing)
+}
+
+/// Removes a file; a missing one is fine.
+pub(crate) fn remove_file(path: &Path) -> Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(Error::from(error).context(format!("removing {path:?}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
+    let mut text = Vec::new();
+    match File::open(path).and_then(|file| file.take(MAX_FILE).read_to_end(&mut text)) {
+        Ok(_) => {}
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Error::from(error).context(format!("reading {path:?}"))),
+    }
+    serde_json::from_slice(&text)
+        .map(Some)
+        .map_err(|error| Error::corrupt(format!("unreadable state file {path:?}")).with_source(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state(boot_id: &str) -> RunState {
+        let started = Timestamp::from_nanos(1);
+        RunState { boot_id: boot_id.into(), monitor: (1, 2), init: Some((3, 4)), started, paused: false }
+    }
+
+    #[test]
+    fn a_lost_container_says_why() {
+        let folder = tempfile::tempdir().unwrap();
+        let (state_dir, run_dir) = (folder.path().join("s"), folder.path().join("r"));
+        std::fs::create_dir(&state_dir).unwrap();
+        assert_eq!(life(&state_dir, &run_dir).unwrap(), Life::Never);
+        write_json(&state_dir.join(STARTED), &state("another boot"), true).unwrap();
+        let Life::Lost { why, .. } = life(&state_dir, &run_dir).unwrap() else { panic!() };
+        assert!(why.contains("restarted"));
+        std::fs::create_dir(&run_dir).unwrap();
+        write_json(&run_dir.join(STATE), &state(&boot_id().unwrap()), false).unwrap();
+        let Life::Lost { why, .. } = life(&state_dir, &run_dir).unwrap() else { panic!() };
+        assert!(why.contains("killed"));
+        let lock = File::create(run_dir.join(LOCK)).unwrap();
+        lock.lock().unwrap();
+        assert!(matches!(life(&state_dir, &run_dir).unwrap(), Life::Alive(_)));
+        drop(lock);
+        std::fs::write(state_dir.join(EXIT), "{").unwrap();
+        assert_eq!(life(&state_dir, &run_dir).unwrap_err().kind(), crate::base::Kind::Corrupt);
+    }
+
+    #[test]
+    fn our_own_start_time_is_stable() {
+        let pid = std::process::id() as i32;
+        assert_eq!(start_time(pid).unwrap(), start_time(pid).unwrap());
+    }
 }

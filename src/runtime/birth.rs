@@ -1,0 +1,259 @@
+//! The birth of a container, by its monitor: cgroup, root, fork of the init, id maps, until the init says `Ready`.
+//!
+//! Every failure undoes what was done: the init is killed and taken in, the cgroup is removed.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::Path;
+
+use oci_spec::runtime::{LinuxIdMapping, LinuxNamespaceType, Spec};
+
+use crate::base::failpoint;
+use crate::base::{Context as _, Error, Result};
+use crate::model::log::Stream;
+use crate::runtime::cgroup::Cgroup;
+use crate::runtime::handover::{FromStage, ToStage};
+use crate::runtime::init::{self, Birth};
+use crate::runtime::plan::Plan;
+use crate::runtime::stdio::{Input, Output};
+use crate::runtime::wire::{Channel, MAX_FRAME};
+use crate::runtime::{mounts, rootfs};
+use crate::sys::namespace::{self, Namespaces};
+use crate::sys::process::{self, Child, Fork};
+use crate::sys::{signal, socket};
+
+/// A container that waits for its start.
+pub(crate) struct Newborn {
+    /// Its first process.
+    pub(crate) init: Child,
+    /// The talk with it.
+    pub(crate) stage: Channel,
+    /// Our ends of its streams.
+    pub(crate) outputs: Vec<Output>,
+    /// Our end of its input.
+    pub(crate) input: Input,
+    /// The master of its terminal.
+    pub(crate) terminal: Option<OwnedFd>,
+}
+
+/// Makes a container up to the point where its command is about to be executed.
+///
+/// # Errors
+/// Whatever failed, with everything undone.
+pub(crate) fn make(plan: &Plan, cgroup: &Cgroup) -> Result<Newborn> {
+    refuse_unsupported(&plan.spec)?;
+    let result = failpoint::hit("monitor.create.cgroup")
+        .and_then(|()| {
+            let linux = plan.spec.linux().as_ref();
+            cgroup.create(linux.and_then(|linux| linux.resources().as_ref()))
+        })
+        .and_then(|()| make_in(plan, cgroup));
+    result.map_err(|error| match cgroup.remove() {
+        Ok(()) => error,
+        Err(failure) => {
+            let message = error.message().to_owned();
+            error.context(format!("{message} (and removing the cgroup failed: {failure})"))
+        }
+    })
+}
+
+fn make_in(plan: &Plan, cgroup: &Cgroup) -> Result<Newborn> {
+    let spec = &plan.spec;
+    let steps = mounts::plan(spec)?;
+    let taken = rootfs::prepare(&steps, cgroup)?;
+    let own_users = mounts::is_new(spec, LinuxNamespaceType::User);
+    let root = if own_users { None } else { Some(rootfs::mount_root(&plan.rootfs, None)?) };
+    let entrances = cgroup.entrances()?;
+    let unified = cgroup.unified_folder()?;
+    let terminal = spec.process().as_ref().and_then(|process| process.terminal()).unwrap_or(false);
+    let (ours, theirs) = if terminal { Streams::none() } else { Streams::pipes(plan.stdin_open)? };
+    let (our_socket, their_socket) = socket::pair().context(|| "making a socket")?;
+    let (joins, pid_namespace) = foreign_namespaces(spec)?;
+    failpoint::hit("monitor.create.fork")?;
+    let fork = || process::fork(new_namespaces(spec), unified.as_ref().map(|fd| fd.as_fd()));
+    let forked = match &pid_namespace {
+        None => fork(),
+        Some(namespace) => fork_into(namespace, fork),
+    };
+    match forked.context(|| "making the container's first process")? {
+        Fork::Child => {
+            let birth = Birth { socket: their_socket, root, steps, taken, entrances, joins, streams: theirs };
+            // What the monitor has beside this must not live on in the child, above all its lock.
+            birth.close_others();
+            init::run(plan, birth)
+        }
+        Fork::Parent(init) => {
+            drop((their_socket, root, taken, entrances, joins, theirs));
+            let stage = Channel::new(our_socket, MAX_FRAME);
+            match raise(plan, &init, stage, own_users) {
+                Ok((stage, master)) => newborn(init, stage, ours, master, plan),
+                Err(error) => {
+                    end(&init);
+                    Err(error)
+                }
+            }
+        }
+    }
+}
+
+/// Forks into another pid namespace and comes back.
+pub(crate) fn fork_into(namespace: &OwnedFd, fork: impl FnOnce() -> std::io::Result<Fork>) -> std::io::Result<Fork> {
+    let own = File::open("/proc/self/ns/pid")?;
+    namespace::join(namespace.as_fd(), namespace::PID)?;
+    let forked = fork();
+    match forked {
+        Ok(Fork::Child) => forked,
+        _ => {
+            namespace::join(own.as_fd(), namespace::PID)?;
+            forked
+        }
+    }
+}
+
+/// Brings the init to `Ready`.
+fn raise(plan: &Plan, init: &Child, mut stage: Channel, own_users: bool) -> Result<(Channel, Option<OwnedFd>)> {
+    if let Some(adjust) = plan.spec.process().as_ref().and_then(|process| process.oom_score_adj()) {
+        // From outside: inside, the file belongs to root, which a user namespace may not have.
+        write_proc(init.pid, "oom_score_adj", &adjust.to_string())?;
+    }
+    if own_users {
+        let linux = plan.spec.linux().as_ref();
+        let map = |mappings: Option<&Vec<LinuxIdMapping>>| -> String {
+            let line = |m: &LinuxIdMapping| format!("{} {} {}\n", m.container_id(), m.host_id(), m.size());
+            mappings.into_iter().flatten().map(line).collect()
+        };
+        write_proc(init.pid, "uid_map", &map(linux.and_then(|linux| linux.uid_mappings().as_ref())))?;
+        write_proc(init.pid, "gid_map", &map(linux.and_then(|linux| linux.gid_mappings().as_ref())))?;
+        let path = format!("/proc/{}/ns/user", init.pid);
+        let users = File::open(&path).context(|| format!("opening {path:?}"))?;
+        let root = rootfs::mount_root(&plan.rootfs, Some(users.as_fd()))?;
+        stage.send(&ToStage::Mapped, &[root.as_fd()])?;
+    }
+    match stage.receive()?.map(|frame| frame.message()).transpose()? {
+        Some(FromStage::Ready { .. }) => {
+            let master = stage.decoder.fds.pop_front();
+            Ok((stage, master))
+        }
+        Some(FromStage::Failed(error)) => Err(error.into()),
+        None => Err(Error::failed("the container's first process died while it was set up")),
+    }
+}
+
+fn newborn(init: Child, stage: Channel, ours: Streams, master: Option<OwnedFd>, plan: &Plan) -> Result<Newborn> {
+    let doing = || "making the container's streams";
+    let (outputs, input) = match &master {
+        Some(master) => {
+            socket::set_nonblocking(master, true).context(doing)?;
+            let (read, write) = (master.try_clone().context(doing)?, master.try_clone().context(doing)?);
+            let input = plan.stdin_open.then_some(write);
+            (vec![Output::new(Stream::Stdout, read)], Input::new(input, true))
+        }
+        None => {
+            let Streams { stdin, stdout, stderr } = ours;
+            for fd in [&stdin, &stdout, &stderr].into_iter().flatten() {
+                socket::set_nonblocking(fd, true).context(doing)?;
+            }
+            let outputs = [(Stream::Stdout, stdout), (Stream::Stderr, stderr)];
+            let outputs = outputs.into_iter().filter_map(|(stream, fd)| Some(Output::new(stream, fd?)));
+            (outputs.collect(), Input::new(stdin, false))
+        }
+    };
+    Ok(Newborn { init, stage, outputs, input, terminal: master })
+}
+
+fn end(init: &Child) {
+    // It may have ended by itself, which is as good.
+    let _ = process::signal(init.pidfd.as_fd(), signal::KILL);
+    let mut interest = [socket::Interest::new(init.pidfd.as_fd(), true, false)];
+    let _ = socket::wait(&mut interest, None); // readable when it has ended
+    let _ = process::reap();
+}
+
+/// Our ends of pipes.
+#[derive(Default)]
+struct Streams {
+    stdin: Option<OwnedFd>,
+    stdout: Option<OwnedFd>,
+    stderr: Option<OwnedFd>,
+}
+
+impl Streams {
+    fn none() -> (Streams, [Option<OwnedFd>; 3]) {
+        (Streams::default(), [None, None, None])
+    }
+
+    fn pipes(stdin_open: bool) -> Result<(Streams, [Option<OwnedFd>; 3])> {
+        let pipe = || socket::pipe().context(|| "making a pipe");
+        let (their_in, stdin) = if stdin_open { pipe().map(|(r, w)| (Some(r), Some(w)))? } else { (None, None) };
+        let (stdout, their_out) = pipe()?;
+        let (stderr, their_err) = pipe()?;
+        let ours = Streams { stdin, stdout: Some(stdout), stderr: Some(stderr) };
+        Ok((ours, [their_in, Some(their_out), Some(their_err)]))
+    }
+}
+
+fn new_namespaces(spec: &Spec) -> Namespaces {
+    let namespaces = spec.linux().as_ref().and_then(|linux| linux.namespaces().as_deref()).unwrap_or_default();
+    // The cgroup namespace is made later, by the init: its root is where the init is by then.
+    let new = namespaces.iter().filter(|one| one.path().is_none() && one.typ() != LinuxNamespaceType::Cgroup);
+    new.fold(namespace::MOUNT, |all, one| all | flag(one.typ()))
+}
+
+fn flag(kind: LinuxNamespaceType) -> Namespaces {
+    match kind {
+        LinuxNamespaceType::Mount => namespace::MOUNT,
+        LinuxNamespaceType::Cgroup => namespace::CGROUP,
+        LinuxNamespaceType::Uts => namespace::UTS,
+        LinuxNamespaceType::Ipc => namespace::IPC,
+        LinuxNamespaceType::User => namespace::USER,
+        LinuxNamespaceType::Pid => namespace::PID,
+        LinuxNamespaceType::Network => namespace::NETWORK,
+        LinuxNamespaceType::Time => 0,
+    }
+}
+
+/// Namespaces of others that the init joins, and the pid namespace, which it is forked into.
+type Foreign = (Vec<(OwnedFd, Namespaces)>, Option<OwnedFd>);
+
+fn foreign_namespaces(spec: &Spec) -> Result<Foreign> {
+    let namespaces = spec.linux().as_ref().and_then(|linux| linux.namespaces().as_deref()).unwrap_or_default();
+    let (mut joins, mut pid) = (Vec::new(), None);
+    for one in namespaces {
+        let Some(path) = one.path() else { continue };
+        let file = File::open(path).context(|| format!("opening the namespace {path:?}"))?;
+        match one.typ() {
+            LinuxNamespaceType::Pid => pid = Some(file.into()),
+            LinuxNamespaceType::Network | LinuxNamespaceType::Ipc | LinuxNamespaceType::Uts => {
+                joins.push((file.into(), flag(one.typ())));
+            }
+            other => return Err(Error::unsupported(format!("joining a {other:?} namespace"))),
+        }
+    }
+    Ok((joins, pid))
+}
+
+fn refuse_unsupported(spec: &Spec) -> Result<()> {
+    let linux = spec.linux().as_ref();
+    if linux.is_some_and(|linux| linux.seccomp().is_some()) {
+        return Err(Error::unsupported("seccomp filters").with_hint("use the security option seccomp=unconfined"));
+    }
+    let namespaces = linux.and_then(|linux| linux.namespaces().as_deref()).unwrap_or_default();
+    if namespaces.iter().any(|one| one.typ() == LinuxNamespaceType::Time) {
+        return Err(Error::unsupported("time namespaces"));
+    }
+    if spec.hooks().is_some() {
+        return Err(Error::unsupported("hooks"));
+    }
+    Ok(())
+}
+
+fn write_proc(pid: i32, name: &str, text: &str) -> Result<()> {
+    // Our own child, not taken in yet: the number cannot be another's.
+    let path = format!("/proc/{pid}/{name}");
+    File::options()
+        .write(true)
+        .open(Path::new(&path))
+        .and_then(|mut file| file.write_all(text.as_bytes()))
+        .context(|| format!("writing {text:?} to {path:?}"))
+}

@@ -1,0 +1,150 @@
+//! The exec stage: a further process in a running container, from the monitor's fork to the execution of its command.
+//!
+//! The monitor forks it into the container's pid namespace; here it joins the cgroup and the other namespaces, all through
+//! one descriptor of the init, and takes the container's rights. Its streams are pipes of its client, or a terminal that
+//! is made inside the container and whose master the client gets; it never sees a file or terminal of the host.
+
+use std::fs::File;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use oci_spec::runtime::LinuxNamespaceType;
+
+use crate::base::{Context as _, Error, Result};
+use crate::model::exec::ExecOptions;
+use crate::runtime::handover::Stage;
+use crate::runtime::launch::{self, Launch};
+use crate::runtime::plan::Plan;
+use crate::runtime::{cgroup, init};
+use crate::sys::capability::{self, Capabilities};
+use crate::sys::namespace::{self, Namespaces};
+use crate::sys::tty::{self, Size};
+use crate::sys::{mount, process};
+
+/// What the monitor gives to an exec by forking.
+pub(crate) struct Entry {
+    /// The socket to the monitor.
+    pub(crate) socket: OwnedFd,
+    /// The container's first process.
+    pub(crate) init: OwnedFd,
+    /// The way into version 1 cgroups.
+    pub(crate) entrances: Vec<File>,
+    /// Standard streams; none is empty.
+    pub(crate) streams: [Option<OwnedFd>; 3],
+    /// The size of its terminal.
+    pub(crate) size: Option<Size>,
+}
+
+impl Entry {
+    /// Closes in the child what the monitor had beside this.
+    pub(crate) fn close_others(&self) {
+        let keep: Vec<BorrowedFd<'_>> = [&self.socket, &self.init]
+            .into_iter()
+            .chain(self.streams.iter().flatten())
+            .map(|fd| fd.as_fd())
+            .chain(self.entrances.iter().map(|file| file.as_fd()))
+            .collect();
+        if process::close_all_but(&keep).is_err() {
+            process::exit_now(1);
+        }
+    }
+}
+
+/// Runs in the child.
+pub(crate) fn run(plan: &Plan, options: &ExecOptions, entry: Entry) -> ! {
+    let Entry { socket, init, entrances, streams, size } = entry;
+    let stage = Stage::new(socket);
+    let error = match set_up(plan, options, &stage, init, entrances, streams, size) {
+        Ok(launch) => launch::execute(&launch),
+        Err(error) => error,
+    };
+    stage.failed(&error);
+    process::exit_now(error.failure().map_or(1, |failure| failure.exit_code));
+}
+
+fn set_up(
+    plan: &Plan,
+    options: &ExecOptions,
+    stage: &Stage,
+    init: OwnedFd,
+    entrances: Vec<File>,
+    streams: [Option<OwnedFd>; 3],
+    size: Option<Size>,
+) -> Result<Launch> {
+    process::set_undumpable().context(|| "closing the process to tracing")?;
+    // Only listings show it.
+    let _ = process::set_name(c"rhumb:exec");
+    cgroup::enter(entrances)?;
+    namespace::join(init.as_fd(), namespaces(plan)).context(|| "entering the container")?;
+    drop(init);
+    if has_own_users(plan) {
+        process::become_user(0, 0, &[], true).context(|| "becoming root of the user namespace")?;
+    }
+    process::new_session().context(|| "starting a session")?;
+    let mut launch = describe(plan, options)?;
+    if options.tty {
+        let root = mount::open_folder(Path::new("/")).context(|| "opening the container's root")?;
+        let doing = || "making a terminal";
+        let master = mount::open_device(root.as_fd(), Path::new("/dev/pts/ptmx")).context(doing)?;
+        let terminal = tty::open_terminal(master.as_fd()).context(doing)?;
+        if let Some(size) = size {
+            tty::set_size(&master, size).context(doing)?;
+        }
+        tty::take_control(terminal.as_fd()).context(|| "taking the terminal")?;
+        let user = launch::prepare(&mut launch, [terminal.as_fd(); 3])?;
+        stage.ready(user.uid, Some(master.as_fd()))?;
+    } else {
+        let [stdin, stdout, stderr] = streams;
+        let (stdin, stdout, stderr) = (init::or_empty(stdin)?, init::or_empty(stdout)?, init::or_empty(stderr)?);
+        launch::prepare(&mut launch, [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()])?;
+    }
+    Ok(launch)
+}
+
+/// The namespaces that the container does not share with us.
+fn namespaces(plan: &Plan) -> Namespaces {
+    let namespaces = plan.spec.linux().as_ref().and_then(|linux| linux.namespaces().as_deref()).unwrap_or_default();
+    // The pid namespace was joined by the fork.
+    namespaces.iter().fold(namespace::MOUNT, |all, one| {
+        all | match one.typ() {
+            LinuxNamespaceType::Network => namespace::NETWORK,
+            LinuxNamespaceType::Ipc => namespace::IPC,
+            LinuxNamespaceType::Uts => namespace::UTS,
+            LinuxNamespaceType::User => namespace::USER,
+            LinuxNamespaceType::Cgroup => namespace::CGROUP,
+            _ => 0,
+        }
+    })
+}
+
+fn has_own_users(plan: &Plan) -> bool {
+    namespaces(plan) & namespace::USER != 0
+}
+
+/// The container's first process, changed as the options say.
+fn describe(plan: &Plan, options: &ExecOptions) -> Result<Launch> {
+    let process = plan.spec.process().as_ref().ok_or_else(|| Error::invalid("the specification has no process"))?;
+    let mut launch = Launch::first(process, &plan.user, &plan.group_add);
+    launch.args.clone_from(&options.args);
+    for (name, value) in &options.env {
+        let prefix = format!("{name}=");
+        launch.env.retain(|entry| !entry.starts_with(&prefix));
+        launch.env.push(format!("{name}={value}"));
+    }
+    if options.tty && !launch.env.iter().any(|entry| entry.starts_with("TERM=")) {
+        launch.env.push("TERM=xterm".to_owned());
+    }
+    if let Some(user) = &options.user {
+        launch.user.clone_from(user);
+    }
+    if let Some(cwd) = &options.working_dir {
+        launch.cwd.clone_from(cwd);
+    }
+    launch.make_cwd = false;
+    if options.privileged {
+        let all = capability::held()?;
+        launch.capabilities =
+            Capabilities { bounding: all.clone(), effective: all.clone(), permitted: all, ..Capabilities::default() };
+    }
+    Ok(launch)
+}

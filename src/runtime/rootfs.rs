@@ -1,0 +1,412 @@
+//! Carries out the steps of [`crate::runtime::mounts`]: first what needs the host, then the rest inside.
+//!
+//! ```text
+//! monitor, on the host           prepare()   opens and copies what comes from the host: the root, binds, cgroups;
+//!                                            all attached nowhere, so the host never sees a mount
+//! init, in its mount namespace   build()     attaches them, makes the rest, enters the root
+//! ```
+//!
+//! Every target is walked to component by component below a pinned root, made there if it is missing, and mounted onto by
+//! descriptor: an image full of links, and a neighbour who swaps them meanwhile, can lead nowhere else (SECURITY rows
+//! 4 to 12). Whatever lies at or below `/proc`, `/sys` and `/dev` must be reached without any link at all.
+
+use std::ffi::OsString;
+use std::io::{self, ErrorKind};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::path::{Component, Path, PathBuf};
+
+use crate::base::{Context as _, Error, Result};
+use crate::runtime::cgroup::Cgroup;
+use crate::runtime::mounts::Step;
+use crate::runtime::plan::Rootfs;
+use crate::sys::mount::{self, Attributes, Kind, Propagation};
+use crate::sys::overlay::{self, Upper};
+use crate::sys::tty;
+
+/// The most links that one path may go through, as the kernel's own limit.
+const MAX_LINKS: usize = 40;
+
+/// What was taken from the host for one step.
+pub(crate) type Taken = Vec<(PathBuf, OwnedFd)>;
+
+/// Both ends of a container's terminal: the master and the container's.
+pub(crate) type Terminal = (OwnedFd, OwnedFd);
+
+/// Mounts the root file system, attached nowhere; `userns` shows its files with the ids of that user namespace.
+pub(crate) fn mount_root(rootfs: &Rootfs, userns: Option<BorrowedFd<'_>>) -> Result<OwnedFd> {
+    let private = Attributes { propagation: Propagation::Private, recursive: true, ..Attributes::default() };
+    let mapped = |path: &Path| -> Result<OwnedFd> {
+        let doing = || format!("mapping the ids of {path:?}");
+        let tree = mount::clone_tree_at(path, false).context(doing)?;
+        mount::set_attributes(tree.as_fd(), Attributes { user_namespace: userns, ..private }).context(doing)?;
+        Ok(tree)
+    };
+    match (rootfs, userns) {
+        (Rootfs::Overlay { lower, upper, work, volatile }, None) => {
+            overlay::mount_detached(lower, Some(Upper { upper, work, volatile: *volatile }))
+        }
+        (Rootfs::Overlay { lower, upper, work, volatile }, Some(_)) => {
+            let layers = lower.iter().map(|layer| mapped(layer)).collect::<Result<Vec<_>>>()?;
+            let (Some(parent), Some(upper), Some(work_name)) = (upper.parent(), upper.file_name(), work.file_name())
+            else {
+                return Err(Error::invalid("the upper folder has no parent"));
+            };
+            if work.parent() != Some(parent) {
+                return Err(Error::invalid("the upper and work folders are not side by side"));
+            }
+            // Both must come from one mount, so their parent is what is mapped.
+            let parent = mapped(parent)?;
+            let open = |name: &std::ffi::OsStr| {
+                mount::open_folder_in(parent.as_fd(), Path::new(name)).context(|| format!("opening {name:?}"))
+            };
+            let (upper, work) = (open(upper)?, open(work_name)?);
+            mount::new_overlay(&layers, upper.as_fd(), work.as_fd(), *volatile)
+                .context(|| format!("mounting an overlay of {} layers", lower.len()))
+        }
+        (Rootfs::Dir(path), None) => {
+            let doing = || format!("opening the root {path:?}");
+            let tree = mount::clone_tree_at(path, true).context(doing)?;
+            mount::set_attributes(tree.as_fd(), private).context(doing)?;
+            Ok(tree)
+        }
+        (Rootfs::Dir(path), Some(_)) => mapped(path),
+    }
+}
+
+/// Opens what the steps take from the host, one entry for each step.
+pub(crate) fn prepare(steps: &[Step], cgroup: &Cgroup) -> Result<Vec<Taken>> {
+    steps.iter().map(|step| prepare_step(step, cgroup)).collect()
+}
+
+fn prepare_step(step: &Step, cgroup: &Cgroup) -> Result<Taken> {
+    match step {
+        Step::Bind { source, recursive, set, clear, propagation, .. } => {
+            let doing = || format!("opening {source:?} to mount it");
+            let tree = mount::clone_tree_at(source, *recursive).context(doing)?;
+            let change = Attributes {
+                set: *set,
+                clear: *clear,
+                propagation: *propagation,
+                recursive: *recursive,
+                ..Attributes::default()
+            };
+            mount::set_attributes(tree.as_fd(), change).context(doing)?;
+            Ok(vec![(source.clone(), tree)])
+        }
+        Step::Device { path, bind: true, device, .. } => {
+            let doing = || format!("opening the device {path:?} of the host");
+            let tree = mount::clone_tree_at(path, false).context(doing)?;
+            if mount::kind(&tree).context(doing)? != Kind::Device(*device) {
+                return Err(Error::invalid(format!("the host's {path:?} is another device")));
+            }
+            Ok(vec![(path.clone(), tree)])
+        }
+        Step::Cgroups { read_only, .. } => {
+            let mut taken = Vec::new();
+            for (name, dir) in cgroup.views() {
+                let doing = || format!("opening the cgroup {dir:?}");
+                let tree = mount::clone_tree_at(&dir, false).context(doing)?;
+                let set =
+                    mount::NO_SUID | mount::NO_DEV | mount::NO_EXEC | if *read_only { mount::READ_ONLY } else { 0 };
+                let propagation = Propagation::Private;
+                mount::set_attributes(tree.as_fd(), Attributes { set, propagation, ..Attributes::default() })
+                    .context(doing)?;
+                taken.push((PathBuf::from(name), tree));
+            }
+            Ok(taken)
+        }
+        _ => Ok(Vec::new()),
+    }
+}
+
+/// Builds the container's root in this, its own, mount namespace and enters it. Returns its terminal.
+pub(crate) fn build(root: OwnedFd, steps: &[Step], taken: Vec<Taken>) -> Result<Option<Terminal>> {
+    mount::make_all_private().context(|| "making the container's mounts private")?;
+    // Over the old root, which goes away in the end; nothing else is ever covered.
+    let old = mount::open_folder(Path::new("/")).context(|| "opening the root")?;
+    mount::attach(root.as_fd(), old.as_fd()).context(|| "attaching the container's root")?;
+    drop(old);
+    let mut builder = Builder { root, null: None, empty: None, terminal: None };
+    for (step, taken) in steps.iter().zip(taken) {
+        builder.apply(step, taken).map_err(|error| error.context(format!("setting up the container: {step}")))?;
+    }
+    mount::enter_root(builder.root.as_fd()).context(|| "entering the container's root")?;
+    Ok(builder.terminal)
+}
+
+struct Builder {
+    root: OwnedFd,
+    /// The container's null device, checked.
+    null: Option<OwnedFd>,
+    /// An empty folder to hide folders with.
+    empty: Option<OwnedFd>,
+    terminal: Option<Terminal>,
+}
+
+impl Builder {
+    fn apply(&mut self, step: &Step, taken: Taken) -> Result<()> {
+        match step {
+            Step::New { kind, source, options, attributes, target } => {
+                let at = self.place(target, true)?;
+                let mounted = mount::new_filesystem(kind, source.as_deref(), options, *attributes)
+                    .context(|| format!("making a {kind} file system"))?;
+                mount::attach(mounted.as_fd(), at.as_fd()).context(|| format!("mounting onto {target:?}"))?;
+                Ok(())
+            }
+            Step::Bind { target, .. } => {
+                for (_, tree) in taken {
+                    let folder = mount::kind(&tree)? == Kind::Dir;
+                    let at = self.place(target, folder)?;
+                    mount::attach(tree.as_fd(), at.as_fd()).context(|| format!("mounting onto {target:?}"))?;
+                }
+                Ok(())
+            }
+            Step::Cgroups { read_only, target } => self.cgroups(target, *read_only, taken),
+            Step::Device { path, device, mode, owner, bind: false } => {
+                let (dir, name) = self.place_parent(path)?;
+                match mount::make_device(dir.as_fd(), Path::new(&name), *device, *mode, *owner) {
+                    Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                    result => result.context(|| format!("making {path:?}"))?,
+                }
+                let pinned = mount::make_file(dir.as_fd(), Path::new(&name))?;
+                if mount::kind(&pinned)? != Kind::Device(*device) {
+                    return Err(Error::invalid(format!("{path:?} is there already and something else")));
+                }
+                Ok(())
+            }
+            Step::Device { path, bind: true, .. } => {
+                for (_, tree) in taken {
+                    let at = self.place(path, false)?;
+                    mount::attach(tree.as_fd(), at.as_fd()).context(|| format!("mounting onto {path:?}"))?;
+                }
+                Ok(())
+            }
+            Step::Link { path, to } => {
+                let (dir, name) = self.place_parent(path)?;
+                Ok(mount::make_link(to, dir.as_fd(), Path::new(&name))?)
+            }
+            Step::Console => self.console(),
+            Step::ReadOnly(path) => {
+                let Some(at) = self.existing(path)? else { return Ok(()) };
+                let tree = mount::clone_tree(at.as_fd(), true)?;
+                let set = Attributes { set: mount::READ_ONLY, recursive: true, ..Attributes::default() };
+                mount::set_attributes(tree.as_fd(), set)?;
+                Ok(mount::attach(tree.as_fd(), at.as_fd())?)
+            }
+            Step::Mask(path) => {
+                let Some(at) = self.existing(path)? else { return Ok(()) };
+                let cover = if mount::kind(&at)? == Kind::Dir {
+                    if self.empty.is_none() {
+                        let options = [("nr_inodes".to_owned(), Some("1".to_owned()))];
+                        let attributes = mount::READ_ONLY | mount::NO_SUID | mount::NO_DEV | mount::NO_EXEC;
+                        self.empty = Some(mount::new_filesystem("tmpfs", Some("tmpfs"), &options, attributes)?);
+                    }
+                    self.empty.as_ref()
+                } else {
+                    if self.null.is_none() {
+                        let null = mount::pin_strictly(self.root.as_fd(), Path::new("/dev/null"))?;
+                        // Bound over a secret, anything else would hand out what it is (CVE-2025-31133).
+                        if mount::kind(&null)? != Kind::Device(mount::NULL) {
+                            return Err(Error::invalid("the container's /dev/null is not the null device"));
+                        }
+                        self.null = Some(null);
+                    }
+                    self.null.as_ref()
+                };
+                let cover = cover.expect("made just above");
+                let tree = mount::clone_tree(cover.as_fd(), false)?;
+                Ok(mount::attach(tree.as_fd(), at.as_fd())?)
+            }
+            Step::ReadOnlyRoot => {
+                let set = Attributes { set: mount::READ_ONLY, ..Attributes::default() };
+                Ok(mount::set_attributes(self.root.as_fd(), set)?)
+            }
+        }
+    }
+
+    fn cgroups(&self, target: &Path, read_only: bool, taken: Taken) -> Result<()> {
+        let single = matches!(taken.as_slice(), [(name, _)] if name.as_os_str().is_empty());
+        if single {
+            let at = self.place(target, true)?;
+            for (_, tree) in taken {
+                mount::attach(tree.as_fd(), at.as_fd())?;
+            }
+            return Ok(());
+        }
+        let at = self.place(target, true)?;
+        let options = [("mode".to_owned(), Some("755".to_owned()))];
+        let attributes = mount::NO_SUID | mount::NO_DEV | mount::NO_EXEC;
+        let folder = mount::new_filesystem("tmpfs", Some("tmpfs"), &options, attributes)?;
+        mount::attach(folder.as_fd(), at.as_fd())?;
+        for (name, tree) in taken {
+            let at = mount::make_dir(folder.as_fd(), &name, 0o755)?;
+            mount::attach(tree.as_fd(), at.as_fd())?;
+        }
+        if read_only {
+            mount::set_attributes(folder.as_fd(), Attributes { set: mount::READ_ONLY, ..Attributes::default() })?;
+        }
+        Ok(())
+    }
+
+    fn console(&mut self) -> Result<()> {
+        // Our own devpts was mounted at /dev/pts without following a link, so this is its multiplexer.
+        let master = mount::open_device(self.root.as_fd(), Path::new("/dev/pts/ptmx"))?;
+        let terminal = tty::open_terminal(master.as_fd())?;
+        let (dir, name) = self.place_parent(Path::new("/dev/console"))?;
+        let at = mount::make_file(dir.as_fd(), Path::new(&name))?;
+        let tree = mount::clone_tree(terminal.as_fd(), false)?;
+        mount::attach(tree.as_fd(), at.as_fd())?;
+        self.terminal = Some((master, terminal));
+        Ok(())
+    }
+
+    /// Pins a path that the kernel may or may not provide.
+    fn existing(&self, path: &Path) -> Result<Option<OwnedFd>> {
+        let pinned = if is_system(path) {
+            mount::pin_strictly(self.root.as_fd(), path)
+        } else {
+            mount::pin(self.root.as_fd(), path)
+        };
+        match pinned {
+            Ok(fd) => Ok(Some(fd)),
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
+            Err(error) => Err(Error::from(error).context(format!("opening {path:?} in the container"))),
+        }
+    }
+
+    /// Pins a target, making it and its parents where they are missing.
+    fn place(&self, path: &Path, folder: bool) -> Result<OwnedFd> {
+        let pinned = if is_system(path) {
+            mount::pin_strictly(self.root.as_fd(), path)
+        } else {
+            mount::pin(self.root.as_fd(), path)
+        };
+        let pinned = match pinned {
+            Ok(pinned) => pinned,
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                walk(self.root.as_fd(), path, if folder { Leaf::Folder } else { Leaf::File })
+                    .context(|| format!("making {path:?} in the container"))?
+            }
+            Err(error) if is_link_error(&error) => {
+                return Err(Error::invalid(format!("the image's {path:?} is, or lies behind, a symbolic link"))
+                    .with_hint("/proc, /sys and /dev of an image must be folders, or missing"));
+            }
+            Err(error) => return Err(Error::from(error).context(format!("opening {path:?} in the container"))),
+        };
+        match (mount::kind(&pinned)? == Kind::Dir, folder) {
+            (true, false) => Err(Error::invalid(format!("{path:?} is a folder, and a file is to be mounted there"))),
+            (false, true) => Err(Error::invalid(format!("{path:?} is not a folder, and one is to be mounted there"))),
+            _ => Ok(pinned),
+        }
+    }
+
+    /// Pins the folder of a path below `/dev`.
+    fn place_parent(&self, path: &Path) -> Result<(OwnedFd, OsString)> {
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+            return Err(Error::invalid(format!("{path:?} names no file")));
+        };
+        Ok((self.place(parent, true)?, name.to_owned()))
+    }
+}
+
+/// Paths that must be reached without any link.
+fn is_system(path: &Path) -> bool {
+    ["/proc", "/sys", "/dev"].iter().any(|system| path.starts_with(system))
+}
+
+fn is_link_error(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(40) // ELOOP
+}
+
+enum Leaf {
+    Folder,
+    File,
+}
+
+/// Walks to `path` below `root` one name at a time, making what is missing; links are followed inside the root only,
+/// except for system paths, where they are refused.
+fn walk(root: BorrowedFd<'_>, path: &Path, leaf: Leaf) -> io::Result<OwnedFd> {
+    let strict = is_system(path);
+    let mut ahead: Vec<OsString> = names(path).rev().collect();
+    let mut behind: Vec<OwnedFd> = vec![root.try_clone_to_owned()?];
+    let mut links = 0;
+    while let Some(name) = ahead.pop() {
+        let here = behind.last().expect("the root is never popped").as_fd();
+        if name == ".." {
+            if behind.len() > 1 {
+                behind.pop();
+            }
+            continue;
+        }
+        match mount::look(here, Path::new(&name)) {
+            Ok((found, Kind::Link)) => {
+                links += 1;
+                if strict || links > MAX_LINKS {
+                    return Err(io::Error::from_raw_os_error(40)); // ELOOP
+                }
+                let to = mount::read_link(found.as_fd())?;
+                if to.is_absolute() {
+                    behind.truncate(1);
+                }
+                ahead.extend(names(&to).collect::<Vec<_>>().into_iter().rev());
+            }
+            Ok((found, _)) => behind.push(found),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                let made = match (ahead.is_empty(), &leaf) {
+                    (true, Leaf::File) => mount::make_file(here, Path::new(&name))?,
+                    _ => mount::make_dir(here, Path::new(&name), 0o755)?,
+                };
+                behind.push(made);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(behind.pop().expect("the root is never popped"))
+}
+
+/// Makes the folder `path` in the root that we are in, with its parents: a working folder that is missing.
+pub(crate) fn make_folder(path: &Path) -> Result<()> {
+    let doing = || format!("making {path:?} in the container");
+    let root = mount::open_folder(Path::new("/")).context(doing)?;
+    walk(root.as_fd(), path, Leaf::Folder).context(doing)?;
+    Ok(())
+}
+
+fn names(path: &Path) -> impl DoubleEndedIterator<Item = OsString> {
+    path.components().filter_map(|part| match part {
+        Component::Normal(name) => Some(name.to_owned()),
+        Component::ParentDir => Some(OsString::from("..")),
+        Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn walking_makes_what_is_missing_and_never_leaves_the_root() {
+        let folder = tempfile::tempdir().unwrap();
+        let (root, outside) = (folder.path().join("root"), folder.path().join("outside"));
+        std::fs::create_dir(&root).unwrap();
+        std::fs::create_dir(&outside).unwrap();
+        symlink(&outside, root.join("absolute")).unwrap();
+        symlink("../outside", root.join("relative")).unwrap();
+        symlink("/run/dangling/file", root.join("resolv.conf")).unwrap();
+        symlink("loop", root.join("loop")).unwrap();
+        let fd = mount::open_folder(&root).unwrap();
+        walk(fd.as_fd(), Path::new("/a/b/c"), Leaf::Folder).unwrap();
+        walk(fd.as_fd(), Path::new("/absolute/x/f"), Leaf::File).unwrap();
+        walk(fd.as_fd(), Path::new("/relative/y"), Leaf::Folder).unwrap();
+        walk(fd.as_fd(), Path::new("/resolv.conf"), Leaf::File).unwrap();
+        assert!(root.join("a/b/c").is_dir());
+        assert!(root.join("run/dangling/file").is_file());
+        assert!(root.join("outside/y").is_dir());
+        assert!(root.join(outside.strip_prefix("/").unwrap()).join("x/f").is_file());
+        assert_eq!(std::fs::read_dir(&outside).unwrap().count(), 0);
+        assert!(walk(fd.as_fd(), Path::new("/loop/x"), Leaf::Folder).is_err());
+        symlink("/etc", root.join("dev")).unwrap();
+        assert!(walk(fd.as_fd(), Path::new("/dev/x"), Leaf::File).is_err());
+    }
+}

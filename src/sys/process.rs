@@ -1,0 +1,343 @@
+//! Processes: making them with clone3(2), naming them without races, what they may do, ending them.
+//!
+//! A fork happens only in a process with one thread (the monitor): the child shares no locks with anyone. The engine
+//! itself, which has threads, never forks; it starts programs through the standard library.
+#![expect(unsafe_code, reason = "clone3, close_range and _exit have no safe wrapper")]
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+use rustix::process::{DumpableBehavior, PidfdFlags};
+
+/// clone3's flag for a cgroup descriptor; the constant of the C library overflowed to zero.
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
+/// Which side of a fork we are on.
+#[derive(Debug)]
+pub enum Fork {
+    /// The new process.
+    Child,
+    /// The old one, with the new one's number and descriptor.
+    Parent(Child),
+}
+
+/// A process that we made.
+#[derive(Debug)]
+pub struct Child {
+    /// Its number in our pid namespace.
+    pub pid: i32,
+    /// Names it without races.
+    pub pidfd: OwnedFd,
+}
+
+/// How a child ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ended {
+    /// Which one.
+    pub pid: i32,
+    /// Its exit status, or 128 plus the number of the signal that ended it.
+    pub code: i32,
+}
+
+/// Makes a copy of this process in the new namespaces `namespaces` ([`crate::sys::namespace`] constants), born in the
+/// cgroup2 folder `cgroup` when one is given.
+///
+/// # Errors
+/// What clone3(2) gives; `Other` when this process has more than one thread.
+pub fn fork(namespaces: u64, cgroup: Option<BorrowedFd<'_>>) -> io::Result<Fork> {
+    // A folder in proc has two links and one for each of its folders.
+    if std::fs::metadata("/proc/self/task")?.nlink() > 3 {
+        return Err(io::Error::other("fork in a process with threads"));
+    }
+    let mut pidfd: libc::c_int = -1;
+    let arguments = libc::clone_args {
+        flags: namespaces | libc::CLONE_PIDFD as u64 | if cgroup.is_some() { CLONE_INTO_CGROUP } else { 0 },
+        pidfd: (&raw mut pidfd) as u64,
+        child_tid: 0,
+        parent_tid: 0,
+        exit_signal: libc::SIGCHLD as u64,
+        stack: 0,
+        stack_size: 0,
+        tls: 0,
+        set_tid: 0,
+        set_tid_size: 0,
+        cgroup: cgroup.map_or(0, |fd| fd.as_raw_fd() as u64),
+    };
+    // SAFETY: the structure lives through the call and its size is passed; no stack is given and CLONE_VM is not among
+    // the flags, so this is fork(2): the child goes on with a copy of our only thread.
+    let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size_of_val(&arguments)) };
+    match pid {
+        -1 => Err(io::Error::last_os_error()),
+        0 => Ok(Fork::Child),
+        pid => {
+            // SAFETY: the kernel stored a new descriptor that nobody else owns.
+            let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+            Ok(Fork::Parent(Child { pid: pid as i32, pidfd }))
+        }
+    }
+}
+
+/// Takes in one ended child if there is one.
+///
+/// # Errors
+/// What waitpid(2) gives besides "no children".
+pub fn reap() -> io::Result<Option<Ended>> {
+    let mut status = 0;
+    loop {
+        // SAFETY: the kernel writes one integer, which lives through the call. (The wrapper of nix loses the end of a
+        // process that died from a real-time signal.)
+        let pid = unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG) };
+        if pid > 0 {
+            let code = match libc::WIFSIGNALED(status) {
+                true => 128 + libc::WTERMSIG(status),
+                false => libc::WEXITSTATUS(status),
+            };
+            return Ok(Some(Ended { pid, code }));
+        }
+        match (pid, io::Error::last_os_error()) {
+            (0, _) => return Ok(None),
+            (_, error) if error.raw_os_error() == Some(libc::ECHILD) => return Ok(None),
+            (_, error) if error.kind() == io::ErrorKind::Interrupted => {}
+            (_, error) => return Err(error),
+        }
+    }
+}
+
+/// A descriptor of the process `pid`, which the caller knows to be alive or its own unreaped child.
+///
+/// # Errors
+/// What pidfd_open(2) gives.
+pub fn pidfd(pid: i32) -> io::Result<OwnedFd> {
+    let pid = rustix::process::Pid::from_raw(pid).ok_or(io::ErrorKind::InvalidInput)?;
+    Ok(rustix::process::pidfd_open(pid, PidfdFlags::empty())?)
+}
+
+/// Sends a signal through a process descriptor.
+///
+/// # Errors
+/// `InvalidInput` for an impossible number; what pidfd_send_signal(2) gives.
+pub fn signal(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
+    send_signal(pidfd, signal, 0)
+}
+
+/// As [`signal`], to all of its process group (Linux 6.9; before, to the process alone).
+///
+/// # Errors
+/// As [`signal`].
+pub fn signal_group(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
+    const PIDFD_SIGNAL_PROCESS_GROUP: libc::c_uint = 1 << 2;
+    match send_signal(pidfd, signal, PIDFD_SIGNAL_PROCESS_GROUP) {
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => send_signal(pidfd, signal, 0),
+        result => result,
+    }
+}
+
+fn send_signal(pidfd: BorrowedFd<'_>, signal: i32, flags: libc::c_uint) -> io::Result<()> {
+    if !(1..=64).contains(&signal) {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let fd = pidfd.as_raw_fd();
+    // SAFETY: a plain system call on a borrowed descriptor; no siginfo is passed.
+    let result =
+        unsafe { libc::syscall(libc::SYS_pidfd_send_signal, fd, signal, std::ptr::null::<libc::siginfo_t>(), flags) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Marks all descriptors from `first` on close-on-exec.
+///
+/// # Errors
+/// What close_range(2) gives.
+pub fn close_on_exec_from(first: i32) -> io::Result<()> {
+    close_range(first, libc::CLOSE_RANGE_CLOEXEC)
+}
+
+/// Closes all descriptors from `first` on. Nothing in this process may own one of them: for the first moments of a
+/// program, which inherited them from who knows whom.
+///
+/// # Errors
+/// What close_range(2) gives.
+pub fn close_inherited_from(first: i32) -> io::Result<()> {
+    close_range(first, 0)
+}
+
+fn close_range(first: i32, flags: libc::c_uint) -> io::Result<()> {
+    close_between(first, libc::c_int::MAX, flags)
+}
+
+fn close_between(first: i32, last: i32, flags: libc::c_uint) -> io::Result<()> {
+    // SAFETY: a plain system call; the callers answer for the ownership of the descriptors.
+    let result = unsafe { libc::syscall(libc::SYS_close_range, first, last, flags) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Takes ownership of the standard input of a program that was started with a socket there.
+///
+/// # Errors
+/// What fcntl(2) gives.
+pub fn take_stdin(at_least: i32) -> io::Result<OwnedFd> {
+    Ok(rustix::io::fcntl_dupfd_cloexec(io::stdin().as_fd(), at_least)?)
+}
+
+/// Closes every descriptor from 3 on that is not in `keep`: for a stage, which shares with its monitor's memory values
+/// that own descriptors, and will never drop them.
+///
+/// # Errors
+/// What close_range(2) gives.
+pub fn close_all_but(keep: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let mut keep: Vec<i32> = keep.iter().map(|fd| fd.as_raw_fd()).filter(|fd| *fd >= 3).collect();
+    keep.sort_unstable();
+    let mut first = 3;
+    for fd in keep {
+        if fd > first {
+            close_between(first, fd - 1, 0)?;
+        }
+        first = fd + 1;
+    }
+    close_between(first, libc::c_int::MAX, 0)
+}
+
+/// Makes `fds` the standard streams 0, 1, 2.
+///
+/// # Errors
+/// What dup3(2) gives.
+pub fn set_stdio(fds: [BorrowedFd<'_>; 3]) -> io::Result<()> {
+    // First out of the way of 0 to 2, so that none is overwritten before it was copied.
+    let mut moved = Vec::with_capacity(3);
+    for fd in fds {
+        moved.push(rustix::io::fcntl_dupfd_cloexec(fd, 3)?);
+    }
+    nix::unistd::dup2_stdin(&moved[0])?;
+    nix::unistd::dup2_stdout(&moved[1])?;
+    nix::unistd::dup2_stderr(&moved[2])?;
+    Ok(())
+}
+
+/// Ends this process at once: no destructors, no buffers, no handlers. What the child of a fork does instead of returning.
+pub fn exit_now(code: i32) -> ! {
+    // SAFETY: _exit(2) is always safe to call.
+    unsafe { libc::_exit(code) }
+}
+
+/// Replaces this process by a program. Returns only when that failed.
+pub fn exec(path: &CString, args: &[CString], env: &[CString]) -> io::Error {
+    match nix::unistd::execve(path, args, env) {
+        Ok(never) => match never {},
+        Err(errno) => errno.into(),
+    }
+}
+
+/// Starts a new session without a terminal.
+///
+/// # Errors
+/// What setsid(2) gives.
+pub fn new_session() -> io::Result<()> {
+    rustix::process::setsid()?;
+    Ok(())
+}
+
+/// Nobody may trace this process or look through its descriptors until it executes a program.
+///
+/// # Errors
+/// What prctl(2) gives.
+pub fn set_undumpable() -> io::Result<()> {
+    Ok(rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?)
+}
+
+/// Dies when its parent does. A change of credentials clears it.
+///
+/// # Errors
+/// What prctl(2) gives.
+pub fn die_with_parent() -> io::Result<()> {
+    Ok(rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?)
+}
+
+/// Orphans below this process become its children.
+///
+/// # Errors
+/// What prctl(2) gives.
+pub fn adopt_orphans() -> io::Result<()> {
+    Ok(rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?)
+}
+
+/// No program that it executes may gain rights.
+///
+/// # Errors
+/// What prctl(2) gives.
+pub fn set_no_new_privileges() -> io::Result<()> {
+    Ok(rustix::thread::set_no_new_privs(true)?)
+}
+
+/// Sets the mode bits that new files do not get.
+pub fn set_umask(mask: u32) {
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(mask));
+}
+
+/// Takes the name `name` in listings of processes.
+///
+/// # Errors
+/// What prctl(2) gives.
+pub fn set_name(name: &std::ffi::CStr) -> io::Result<()> {
+    Ok(rustix::thread::set_name(name)?)
+}
+
+/// Becomes another user; real, effective and saved ids alike. Permitted capabilities survive when `keep` is set.
+///
+/// # Errors
+/// What setgroups(2), setresgid(2), setresuid(2) give.
+pub fn become_user(uid: u32, gid: u32, groups: &[u32], keep: bool) -> io::Result<()> {
+    use rustix::thread::{Gid, Uid};
+    rustix::thread::set_keep_capabilities(keep)?;
+    let groups: Vec<Gid> = groups.iter().map(|gid| Gid::from_raw(*gid)).collect();
+    rustix::thread::set_thread_groups(&groups)?;
+    let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+    rustix::thread::set_thread_res_gid(gid, gid, gid)?;
+    rustix::thread::set_thread_res_uid(uid, uid, uid)?;
+    Ok(())
+}
+
+/// Goes to a folder.
+///
+/// # Errors
+/// What chdir(2) gives.
+pub fn change_dir(path: &Path) -> io::Result<()> {
+    Ok(rustix::process::chdir(path)?)
+}
+
+/// The working folder as the kernel sees it; a folder outside the root starts with `(unreachable)`.
+///
+/// # Errors
+/// What getcwd(2) gives.
+pub fn current_dir() -> io::Result<Vec<u8>> {
+    Ok(rustix::process::getcwd(Vec::new())?.into_bytes())
+}
+
+/// Sets a resource limit by its number-less name, `nofile`; `None` is unlimited.
+///
+/// # Errors
+/// `InvalidInput` for an unknown name; what setrlimit(2) gives.
+pub fn set_limit(name: &str, soft: Option<u64>, hard: Option<u64>) -> io::Result<()> {
+    use rustix::process::Resource;
+    let resource = match name {
+        "as" => Resource::As,
+        "core" => Resource::Core,
+        "cpu" => Resource::Cpu,
+        "data" => Resource::Data,
+        "fsize" => Resource::Fsize,
+        "locks" => Resource::Locks,
+        "memlock" => Resource::Memlock,
+        "msgqueue" => Resource::Msgqueue,
+        "nice" => Resource::Nice,
+        "nofile" => Resource::Nofile,
+        "nproc" => Resource::Nproc,
+        "rss" => Resource::Rss,
+        "rtprio" => Resource::Rtprio,
+        "rttime" => Resource::Rttime,
+        "sigpending" => Resource::Sigpending,
+        "stack" => Resource::Stack,
+        _ => return Err(io::ErrorKind::InvalidInput.into()),
+    };
+    Ok(rustix::process::setrlimit(resource, rustix::process::Rlimit { current: soft, maximum: hard })?)
+}
