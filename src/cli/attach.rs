@@ -69,9 +69,8 @@ pub(crate) fn attached(
     };
     let signals = match (streams.tty, streams.sig_proxy) {
         (false, true) => Some(signal_pipe::pipe(&signal_pipe::PROXIED)?),
-        // The terminal must be given back before this process goes.
-        (true, _) => signal_pipe::raise_flag_on(&signal_pipe::PROXIED, session.interrupt()).map(|()| None)?,
-        (false, false) => None,
+        // The engine's opening has seen to it that a signal ends the attachment, so that the terminal is given back.
+        (true, _) | (false, false) => None,
     };
     let interrupt = Arc::clone(session.interrupt());
     let ended = act(Attachment {

@@ -38,6 +38,7 @@ use clap::Parser as _;
 use crate::base::{Kind, Result};
 use crate::engine::{Engine, EngineOptions};
 use crate::model::container::ContainerRemove;
+use crate::sys::signal_pipe;
 
 pub(crate) use out::Out;
 
@@ -54,8 +55,10 @@ impl Session {
         Session { root, interrupt: Arc::default(), out: Out::new() }
     }
 
-    /// Opens the state root.
+    /// Opens the state root. From here on the first Ctrl-C ends waits, so that half-done things are undone; the second
+    /// one ends the process, and the next command undoes them.
     pub(crate) fn engine(&self) -> Result<Engine> {
+        signal_pipe::raise_flag_on(&signal_pipe::ENDING, &self.interrupt)?;
         Engine::open(&EngineOptions { root: self.root.clone(), interrupt: Arc::clone(&self.interrupt) })
     }
 
@@ -78,6 +81,9 @@ impl Session {
                 }
                 report::error(&error);
                 code = if code == 0 { error.kind().exit_code() } else { code };
+                if error.kind() == Kind::Interrupted {
+                    break;
+                }
             }
         }
         code

@@ -74,6 +74,9 @@ fn describe(usage: &clap::Error, asked: &Asked) -> Error {
     let command = &asked.path;
     let see = || format!("see \"{command} --help\"");
     match usage.kind() {
+        ErrorKind::UnknownArgument if given(ContextKind::InvalidArg) == "-e" => {
+            Error::invalid("option \"-e\" needs an expression").with_hint("write rhumb -e 'EXPRESSION'")
+        }
         ErrorKind::UnknownArgument => {
             let given = given(ContextKind::InvalidArg);
             let name = given.trim_start_matches('-');

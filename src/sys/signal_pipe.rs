@@ -18,6 +18,9 @@ use crate::base::{Error, Result};
 pub const PROXIED: [i32; 7] =
     [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGUSR1, libc::SIGUSR2, libc::SIGALRM, libc::SIGTERM];
 
+/// The signals with which a user ends a command.
+pub const ENDING: [i32; 3] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP];
+
 /// The write end of the pipe, -1 for none.
 static PIPE: AtomicI32 = AtomicI32::new(-1);
 /// The flag of [`raise_flag_on`]: an `Arc` that is never freed, since a handler may hold it at any time.

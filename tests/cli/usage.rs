@@ -11,6 +11,7 @@ fn wrong_words_are_answered_with_what_was_meant() {
         ("container lss", 2, "unknown command \"lss\" of \"rhumb container\"", "did you mean \"ls\"?"),
         ("ps --fromat json", 2, "unknown option \"--fromat\" of \"rhumb ps\"", "did you mean \"--format\"?"),
         ("ps -y", 2, "unknown option \"-y\" of \"rhumb ps\"", "see \"rhumb ps --help\""),
+        ("-e", 2, "needs an expression", "EXPRESSION"),
         ("run --memoryy 1 x", 125, "unknown option \"--memoryy\" of \"rhumb run\"", "did you mean \"--memory\"?"),
         ("run", 125, "\"rhumb run\" needs IMAGE", "see"),
         ("exec", 125, "needs CONTAINER", "see"),
