@@ -75,5 +75,6 @@ pub mod docker;
 pub mod engine;
 pub mod model;
 pub mod runtime;
+pub mod script;
 pub mod store;
 pub mod sys;

@@ -4,6 +4,7 @@ pub mod capability;
 pub mod child;
 pub mod exchange;
 pub mod fs;
+pub mod group;
 pub mod lock;
 pub mod machine;
 pub mod mount;

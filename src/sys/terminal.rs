@@ -54,6 +54,24 @@ impl Drop for RawMode {
     }
 }
 
+/// Runs `work` while the terminal does not show what is typed; what is no terminal is left alone.
+///
+/// # Errors
+/// What tcsetattr(3) gives.
+pub fn without_echo<T>(terminal: impl AsFd, work: impl FnOnce() -> T) -> Result<T> {
+    let Ok(before) = tcgetattr(&terminal) else { return Ok(work()) };
+    let mut wanted = before.clone();
+    wanted.local_flags.remove(nix::sys::termios::LocalFlags::ECHO);
+    let set = |to: &Termios| {
+        tcsetattr(&terminal, SetArg::TCSADRAIN, to)
+            .map_err(|errno| Error::from(std::io::Error::from(errno)).context("tcsetattr"))
+    };
+    set(&wanted)?;
+    let value = work();
+    set(&before)?;
+    Ok(value)
+}
+
 /// Gives the terminal back as it was; nothing when none is in raw mode.
 pub fn restore() {
     if let Some((terminal, before)) = lock().take() {
