@@ -86,6 +86,7 @@ impl Scratch {
     pub fn publish(mut self, target: &Path) -> io::Result<()> {
         std::fs::rename(&self.path, target)?;
         self.kept = true;
+        // At its real name nothing asks for the lock; a sweep that moves it away again must find it free.
         match target.parent() {
             Some(folder) => crate::sys::fs::sync_dir(folder),
             None => Ok(()),
@@ -99,6 +100,7 @@ impl Drop for Scratch {
             // The next sweep tries again; the error that led here is already on its way.
             let _ = remove_tree(&self.path);
         }
+        lock::unlock(&self.file);
     }
 }
 

@@ -1,6 +1,7 @@
 //! Locks between processes: `flock(2)` on files, with a deadline and the holder's name in the error.
 //!
-//! A lock belongs to the open file description, so it ends with the last descriptor, however its process ends. The
+//! A lock belongs to the open file description, so it ends with the last descriptor, however its process ends; when it is
+//! dropped it is released at once, also for a child that inherited the descriptor. The
 //! holder is read from `/proc/locks`: nothing is written to a lock file, so that locking works with no byte free.
 //!
 //! It does not queue: waiters poll with a short back-off. Fairness is not promised, a deadline is.
@@ -65,7 +66,15 @@ impl Drop for Lock {
             // While it is locked nobody else can hold it; if it cannot be removed it stays, empty and free.
             let _ = std::fs::remove_file(&self.path);
         }
+        unlock(&self.file);
     }
+}
+
+/// Releases a lock now. Closing the descriptor would do so only when no other process has a copy of it, and a child has
+/// one between its fork and its exec.
+pub fn unlock(file: impl AsFd) {
+    // The end of the descriptor releases it in any case.
+    let _ = rustix::fs::flock(file, FlockOperation::Unlock);
 }
 
 /// Locks the file at `path`, making it (mode 0600) when it is missing, and waits up to `deadline`.

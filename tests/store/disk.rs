@@ -11,16 +11,16 @@ use rhumb::store::pack::{PackOptions, pack};
 use crate::tree::run;
 
 /// A tmpfs that goes with the value.
-struct Tmpfs(tempfile::TempDir);
+pub(crate) struct Tmpfs(tempfile::TempDir);
 
 impl Tmpfs {
-    fn new(size: &str) -> Tmpfs {
+    pub(crate) fn new(size: &str) -> Tmpfs {
         let folder = tempfile::tempdir().unwrap();
         run("mount", &["-t", "tmpfs", "-o", &format!("size={size}"), "none", folder.path().to_str().unwrap()]);
         Tmpfs(folder)
     }
 
-    fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.0.path()
     }
 }

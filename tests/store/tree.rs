@@ -78,28 +78,31 @@ pub(crate) fn set_xattr(path: &Path, name: &str, value: &[u8]) {
 pub(crate) fn account(root: &Path, nanoseconds: bool) -> BTreeMap<PathBuf, String> {
     let mut lines = BTreeMap::new();
     let mut links = BTreeMap::new();
-    walk(root, Path::new(""), nanoseconds, &mut links, &mut lines);
+    // Not by recursion: a hostile tree may be deeper than the stack.
+    let mut waiting = vec![PathBuf::new()];
+    while let Some(relative) = waiting.pop() {
+        let path = root.join(&relative);
+        lines.insert(relative.clone(), line(&path, &relative, nanoseconds, &mut links));
+        if std::fs::symlink_metadata(&path).unwrap().is_dir() {
+            let mut names: Vec<_> = std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+            names.sort();
+            waiting.extend(names.into_iter().rev().map(|name| relative.join(name)));
+        }
+    }
     lines
 }
 
-fn walk(
-    root: &Path,
-    relative: &Path,
-    nanoseconds: bool,
-    links: &mut BTreeMap<u64, PathBuf>,
-    lines: &mut BTreeMap<PathBuf, String>,
-) {
+fn line(path: &Path, relative: &Path, nanoseconds: bool, links: &mut BTreeMap<u64, PathBuf>) -> String {
     use std::os::unix::ffi::OsStrExt as _;
-    let path = root.join(relative);
-    let facts = std::fs::symlink_metadata(&path).unwrap();
+    let facts = std::fs::symlink_metadata(path).unwrap();
     let kind = facts.file_type();
-    let content = if kind.is_file() {
-        let mut file = std::fs::File::open(&path).unwrap();
+    let content = if kind.is_file() && facts.len() < 1 << 30 {
+        let mut file = std::fs::File::open(path).unwrap();
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).unwrap();
         Digest::of(&bytes).to_string()
     } else if kind.is_symlink() {
-        format!("{:?}", std::fs::read_link(&path).unwrap())
+        format!("{:?}", std::fs::read_link(path).unwrap())
     } else if kind.is_block_device() || kind.is_char_device() {
         facts.rdev().to_string()
     } else {
@@ -110,21 +113,13 @@ fn walk(
     let nanos = if nanoseconds { facts.mtime_nsec() } else { 0 };
     let first = if kind.is_dir() { relative } else { links.entry(facts.ino()).or_insert(relative.to_owned()) };
     let size = if kind.is_dir() { 0 } else { facts.len() };
-    let line = format!(
+    format!(
         "{:o} {}:{} {size} {}.{nanos} {content} {xattrs:?} same as {first:?}",
         facts.mode(),
         facts.uid(),
         facts.gid(),
         facts.mtime(),
-    );
-    lines.insert(relative.to_owned(), line);
-    if kind.is_dir() {
-        let mut names: Vec<_> = std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-        names.sort();
-        for name in names {
-            walk(root, &relative.join(name), nanoseconds, links, lines);
-        }
-    }
+    )
 }
 
 /// Compares two accounts and shows the first lines that differ.

@@ -127,3 +127,29 @@ impl<D: Read> Read for Guarded<D> {
         Ok(count)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bomb_is_stopped() {
+        // Deflate never reaches the ratio by much, zstd by far.
+        let mut packed = zstd::stream::read::Encoder::new(io::repeat(0).take(BOMB_FLOOR_BYTES + (1 << 20)), 1).unwrap();
+        let mut bytes = Vec::new();
+        packed.read_to_end(&mut bytes).unwrap();
+        let (compression, reader) = detect(bytes.as_slice()).unwrap();
+        assert_eq!(compression, Compression::Zstd);
+        let error = io::copy(&mut decompress(compression, reader).unwrap(), &mut io::sink()).unwrap_err();
+        assert!(error.to_string().contains("bomb"), "{error}");
+    }
+
+    #[test]
+    fn a_frame_with_a_huge_window_is_refused() {
+        // A frame header that asks for 2 GiB (RFC 8878, "Window Descriptor").
+        let frame = [0x28, 0xb5, 0x2f, 0xfd, 0x00, 21 << 3, 0x01, 0x00, 0x00];
+        let (compression, reader) = detect(&frame[..]).unwrap();
+        let error = decompress(compression, reader).unwrap().read_to_end(&mut Vec::new()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+    }
+}

@@ -281,7 +281,7 @@ impl Unpacker<'_> {
                 // Not every kind of node and not every file system has them; a missing capability would change what
                 // the program may do, so that is told.
                 Err(error) if !must && is_unsettable(&error) => {}
-                Err(error) => return Err(Error::from(error).context(format!("setting the attribute {}", shown(name)))),
+                Err(error) => return Err(fault(error).context(format!("setting the attribute {}", shown(name)))),
             }
         }
         Ok(())
