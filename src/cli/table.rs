@@ -1,6 +1,7 @@
 //! Tables in Docker's layout: upper-case headers, columns of at least ten and three apart, nothing else.
 //!
-//! Complete in a pipe. On a terminal rows are never wrapped: the widest columns are cut with `…` until they fit.
+//! Complete in a pipe. On a terminal rows are never wrapped: when they are too long, gaps shrink to one, columns without any
+//! content go, and the widest ones are cut with `…`. Ids stay whole as long as anything else can give.
 
 use std::io::IsTerminal as _;
 use std::os::fd::AsFd as _;
@@ -14,8 +15,10 @@ use crate::sys;
 const MIN_WIDTH: usize = 10;
 /// The gap between columns; Docker's number.
 const GAP: usize = 3;
+/// The gap between columns when they do not fit otherwise.
+const NARROW_GAP: usize = 1;
 /// No column is cut below this.
-const MIN_CUT: usize = 8;
+const MIN_CUT: usize = 6;
 
 /// A table that is printed at once.
 pub(crate) struct Table {
@@ -47,60 +50,86 @@ impl Table {
     }
 
     fn lines(mut self, limit: Option<usize>) -> Vec<String> {
+        let wide = Spacing { gap: GAP, least: MIN_WIDTH };
+        let Some(limit) = limit.filter(|limit| wide.total(&self.widths()) > *limit) else {
+            let widths = self.widths();
+            return self.rows.iter().map(|row| wide.line(row, &widths)).collect();
+        };
+        let narrow = Spacing { gap: NARROW_GAP, least: 0 };
+        if narrow.total(&self.widths()) > limit {
+            self.drop_empty_columns();
+        }
         let mut widths = self.widths();
-        if let Some(limit) = limit {
-            fit(&mut widths, limit);
-            for row in &mut self.rows {
-                for (cell, width) in row.iter_mut().zip(&widths) {
-                    *cell = ellipsis(cell, *width);
-                }
+        self.cut(&mut widths, narrow, limit);
+        for row in &mut self.rows {
+            for (cell, width) in row.iter_mut().zip(&widths) {
+                *cell = ellipsis(cell, *width);
             }
         }
-        self.rows
-            .iter()
-            .map(|row| line(row, &widths))
-            .map(|line| limit.map_or(line.clone(), |limit| ellipsis(&line, limit)))
-            .collect()
+        self.rows.iter().map(|row| ellipsis(&narrow.line(row, &widths), limit)).collect()
     }
 
     /// The longest cell of each column.
     fn widths(&self) -> Vec<usize> {
-        let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
+        let columns = self.rows.first().map_or(0, Vec::len);
         let width =
             |column: usize| self.rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
         (0..columns).map(|column| width(column).unwrap_or(0)).collect()
     }
-}
 
-/// Takes from the widest column until the row fits, or nothing more can be taken.
-fn fit(widths: &mut [usize], limit: usize) {
-    let total = |widths: &[usize]| -> usize {
-        let last = widths.len().saturating_sub(1);
-        widths.iter().enumerate().map(|(at, width)| if at == last { *width } else { padded(*width) }).sum()
-    };
-    while total(widths) > limit {
-        match widths.iter_mut().max_by_key(|width| **width) {
-            Some(widest) if *widest > MIN_CUT => *widest -= 1,
-            _ => break,
+    /// Takes from the widest column until the rows fit, or nothing more can be taken.
+    fn cut(&self, widths: &mut [usize], spacing: Spacing, limit: usize) {
+        let is_id = |column: usize| self.rows[0][column].ends_with("ID");
+        while spacing.total(widths) > limit {
+            let widest = (0..widths.len()).filter(|&column| !is_id(column)).max_by_key(|&column| widths[column]);
+            match widest {
+                Some(column) if widths[column] > MIN_CUT => widths[column] -= 1,
+                _ => break,
+            }
+        }
+    }
+
+    fn drop_empty_columns(&mut self) {
+        let columns = self.rows.first().map_or(0, Vec::len);
+        for column in (0..columns).rev() {
+            if self.rows[1..].iter().all(|row| row.get(column).is_none_or(String::is_empty)) && self.rows.len() > 1 {
+                for row in self.rows.iter_mut().filter(|row| column < row.len()) {
+                    row.remove(column);
+                }
+            }
         }
     }
 }
 
-fn padded(width: usize) -> usize {
-    (width + GAP).max(MIN_WIDTH)
+/// How far columns are apart.
+#[derive(Clone, Copy)]
+struct Spacing {
+    gap: usize,
+    least: usize,
 }
 
-fn line(row: &[String], widths: &[usize]) -> String {
-    let mut line = String::new();
-    for (at, (cell, width)) in row.iter().zip(widths).enumerate() {
-        line.push_str(cell);
-        if at + 1 < row.len() {
-            let gap = padded(*width) - cell.chars().count();
-            line.extend(std::iter::repeat_n(' ', gap));
-        }
+impl Spacing {
+    fn padded(self, width: usize) -> usize {
+        (width + self.gap).max(self.least)
     }
-    line.truncate(line.trim_end().len());
-    line
+
+    /// The length of the longest row.
+    fn total(self, widths: &[usize]) -> usize {
+        let Some((last, others)) = widths.split_last() else { return 0 };
+        others.iter().map(|width| self.padded(*width)).sum::<usize>() + last
+    }
+
+    fn line(self, row: &[String], widths: &[usize]) -> String {
+        let mut line = String::new();
+        for (at, (cell, width)) in row.iter().zip(widths).enumerate() {
+            line.push_str(cell);
+            if at + 1 < row.len() {
+                line.extend(std::iter::repeat_n(' ', self.padded(*width) - cell.chars().count()));
+            }
+        }
+        line.truncate(line.trim_end().len());
+        line
+    }
 }
 
 #[cfg(test)]
@@ -136,7 +165,14 @@ mod tests {
                 assert!(line.chars().count() <= limit, "{limit}: {line}");
             }
         }
-        assert!(table().lines(Some(60))[1].ends_with("a_long_name_here") || table().lines(Some(60))[1].ends_with('…'));
+        assert_eq!(
+            table().lines(Some(52)),
+            ["ID           COMMAND              NAMES", "0123456789ab \"sleep 300 and more\" a_long_name_here"]
+        );
+        assert_eq!(
+            table().lines(Some(40)),
+            ["ID           COMMAND       NAMES", "0123456789ab \"sleep 300 a… a_long_name_…"]
+        );
     }
 
     #[test]

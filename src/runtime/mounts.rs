@@ -77,6 +77,8 @@ pub(crate) enum Step {
     Mask(PathBuf),
     /// Make the root itself read-only.
     ReadOnlyRoot,
+    /// Make a folder when it is missing: the working folder, before the root becomes read-only.
+    Folder(PathBuf),
 }
 
 /// Paths below `/proc` onto which files may be mounted; anything else could fool those who trust it (CVE-2019-16884).
@@ -170,6 +172,8 @@ pub(crate) fn plan(spec: &Spec) -> Result<Vec<Step>> {
         }
     }
     if spec.root().as_ref().and_then(|root| root.readonly()).unwrap_or(false) {
+        let cwd = spec.process().as_ref().map(|process| clean(process.cwd())).transpose()?;
+        steps.extend(cwd.filter(|cwd| cwd != Path::new("/")).map(Step::Folder));
         steps.push(Step::ReadOnlyRoot);
     }
     Ok(steps)
@@ -394,6 +398,7 @@ impl fmt::Display for Step {
             Step::ReadOnly(path) => write!(f, "read-only {}", path.display()),
             Step::Mask(path) => write!(f, "mask {}", path.display()),
             Step::ReadOnlyRoot => f.write_str("read-only root"),
+            Step::Folder(path) => write!(f, "folder {}", path.display()),
         }
     }
 }

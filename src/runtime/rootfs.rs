@@ -217,6 +217,7 @@ impl Builder {
                 let tree = mount::clone_tree(cover.as_fd(), false)?;
                 Ok(mount::attach(tree.as_fd(), at.as_fd())?)
             }
+            Step::Folder(path) => self.place(path, true).map(drop),
             Step::ReadOnlyRoot => {
                 let set = Attributes { set: mount::READ_ONLY, ..Attributes::default() };
                 Ok(mount::set_attributes(self.root.as_fd(), set)?)

@@ -19,7 +19,8 @@ fn run_keeps_streams_apart_and_ends_with_the_commands_status() {
     let rhumb = Rhumb::with_base();
     let outcome = rhumb.run(["run", "--rm", BASE, "sh", "-c", "echo out; echo err >&2; exit 3"]);
     assert_eq!((outcome.code, outcome.stdout.as_str(), outcome.stderr.as_str()), (3, "out\n", "err\n"), "{outcome}");
-    assert_eq!(rhumb.run(["run", "--rm", BASE, "sh", "-c", "kill -9 $$"]).code, 137);
+    // The kernel keeps signals without a handler from process 1, so an init takes its place.
+    assert_eq!(rhumb.run(["run", "--rm", "--init", BASE, "sh", "-c", "kill -9 $$"]).code, 137);
     rhumb.run(["run", "--rm", BASE, "surelynosuchprogram"]).fails_with(127, "surelynosuchprogram");
     rhumb.run(["run", "--rm", BASE, "/etc"]).fails_with(126, "/etc");
     rhumb.run(["run", "--rm", "nosuch:1", "true"]).fails_with(125, "nosuch:1");
@@ -223,4 +224,20 @@ fn signals_go_to_the_container() {
     let status = eventually("the client ends", SOON, || child.try_wait().unwrap());
     assert_eq!(status.code(), Some(7));
     assert_eq!(rhumb.sh("logs trap").stdout, "ready\ngot term\n");
+}
+
+#[test]
+fn the_first_interrupt_ends_a_wait_and_leaves_the_container() {
+    let rhumb = Rhumb::with_base();
+    rhumb.run(["run", "-d", "--name", "web", BASE, "sleep", "300"]).ok();
+    for line in ["wait web", "logs -f web", "attach --sig-proxy=false web"] {
+        let mut child = rhumb.spawn(line.split(' '));
+        std::thread::sleep(Duration::from_millis(400));
+        let mut kill = std::process::Command::new("kill");
+        kill.args(["-INT", &child.id().to_string()]);
+        crate::support::process::run(&mut kill, None, SOON).ok();
+        let status = eventually("the client ends", SOON, || child.try_wait().unwrap());
+        assert_eq!(status.code(), Some(130), "{line}");
+    }
+    assert_eq!(rhumb.sh("ps -q").lines().len(), 1);
 }

@@ -63,7 +63,7 @@ pub(super) fn decide(options: &ContainerOptions, given: Given<'_>) -> Result<Con
         user,
         hostname,
         stop_signal: signal::name(stop_signal),
-        exposed_ports: config.exposed_ports.clone(),
+        exposed_ports: union(&config.exposed_ports, &options.expose),
         mounts: mounts(options, config, given.inherited, given.new_id, given.volume_id)?,
         options: options.clone(),
         id: given.id,
@@ -239,6 +239,11 @@ fn check_limits(options: &ContainerOptions) -> Result<()> {
         return Err(Error::invalid("the host's uts namespace keeps the host's name"));
     }
     Ok(())
+}
+
+/// Both lists, sorted, each entry once.
+fn union(some: &[String], more: &[String]) -> Vec<String> {
+    some.iter().chain(more).cloned().collect::<std::collections::BTreeSet<_>>().into_iter().collect()
 }
 
 #[cfg(test)]
