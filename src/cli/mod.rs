@@ -59,7 +59,8 @@ impl Session {
     /// one ends the process, and the next command undoes them.
     pub(crate) fn engine(&self) -> Result<Engine> {
         signal_pipe::raise_flag_on(&signal_pipe::ENDING, &self.interrupt)?;
-        Engine::open(&EngineOptions { root: self.root.clone(), interrupt: Arc::clone(&self.interrupt) })
+        let search_path = std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).collect();
+        Engine::open(&EngineOptions { root: self.root.clone(), interrupt: Arc::clone(&self.interrupt), search_path })
     }
 
     /// The flag that ends the engine's waits.

@@ -24,6 +24,8 @@ pub struct EngineOptions {
     pub root: Option<PathBuf>,
     /// Set by a front end when the user presses Ctrl-C: every wait ends with `interrupted`.
     pub interrupt: Arc<AtomicBool>,
+    /// Where programs of this machine are looked up besides the usual folders: a front end gives what PATH says.
+    pub search_path: Vec<PathBuf>,
 }
 
 /// The engine over one state root. Cheap to clone, safe to share between threads.
@@ -31,6 +33,7 @@ pub struct EngineOptions {
 pub struct Engine {
     store: Store,
     interrupt: Arc<AtomicBool>,
+    search_path: Arc<[PathBuf]>,
 }
 
 impl Engine {
@@ -46,7 +49,11 @@ impl Engine {
         let root = options.root.clone().unwrap_or_else(|| PathBuf::from(paths::DEFAULT_ROOT));
         let root = std::path::absolute(&root).context(|| format!("finding the state root {root:?}"))?;
         let store = Store::open(&Paths::new(root))?;
-        let engine = Engine { store, interrupt: Arc::clone(&options.interrupt) };
+        let engine = Engine {
+            store,
+            interrupt: Arc::clone(&options.interrupt),
+            search_path: options.search_path.clone().into(),
+        };
         engine.recover()?;
         Ok(engine)
     }

@@ -5,12 +5,13 @@
 
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::BootstrapOptions;
+use super::from_host::{find, search_folders};
 use super::import::new_config;
 use crate::base::error::CommandFailure;
 use crate::base::{Context as _, Error, Reference, Result, Timestamp};
@@ -27,7 +28,8 @@ impl Engine {
         let arguments = Arguments::check(suite, options)?;
         let tag = options.tag.clone().unwrap_or_else(|| format!("localhost/{suite}:latest"));
         let tag = Reference::parse(&tag)?;
-        let mut layer = match (program("mmdebstrap"), program("debootstrap")) {
+        let folders = search_folders(&self.search_path);
+        let mut layer = match (find("mmdebstrap", &folders), find("debootstrap", &folders)) {
             (Some(tool), _) => self.mmdebstrap(&tool, &arguments)?,
             (None, Some(tool)) => self.debootstrap(&tool, &arguments)?,
             (None, None) => {
@@ -81,7 +83,8 @@ impl Engine {
     fn run_tool(&self, mut command: Command, name: &str) -> Result<()> {
         let mut output = self.store.spool()?;
         command.stdin(Stdio::null()).stderr(output.try_clone()?);
-        command.env("LC_ALL", "C.UTF-8").env("DEBIAN_FRONTEND", "noninteractive");
+        // The superuser's folders are often missing in PATH.
+        command.env("PATH", super::DEFAULT_PATH).env("LC_ALL", "C.UTF-8").env("DEBIAN_FRONTEND", "noninteractive");
         let mut child = command.spawn().context(|| format!("starting {name}"))?;
         let status = loop {
             if let Some(status) = child.try_wait().context(|| format!("waiting for {name}"))? {
@@ -161,13 +164,6 @@ impl<'a> Arguments<'a> {
         }
         Ok(Arguments { suite, variant, mirror, packages: &options.packages })
     }
-}
-
-/// A program in the usual places, whatever PATH says: the superuser's folders are often missing there.
-fn program(name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders = std::env::split_paths(&path).chain(super::DEFAULT_PATH.split(':').map(PathBuf::from));
-    folders.map(|folder| folder.join(name)).find(|file| file.is_file())
 }
 
 #[cfg(test)]

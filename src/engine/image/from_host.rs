@@ -1,6 +1,6 @@
 //! `image::from_host`: a base made of this machine's own programs, which needs no network.
 //!
-//! Programs are looked up in the folders of [`DEFAULT_PATH`] first, then in those of the PATH that we run with. Each brings
+//! Programs are looked up in the folders of [`DEFAULT_PATH`] first, then in those of the engine's search path. Each brings
 //! what it loads ([`super::closure`]); a Python brings its standard library. Around them lies a minimal root. The same
 //! files give the same image: a list of what was read is kept, and while none of it changed, the next call is a look at
 //! that list.
@@ -74,7 +74,7 @@ impl Engine {
         if names.is_empty() || names.len() > MAX_PROGRAMS {
             return Err(Error::invalid(format!("from_host takes 1 to {MAX_PROGRAMS} programs, not {}", names.len())));
         }
-        let folders = search_folders();
+        let folders = search_folders(&self.search_path);
         let found = find_all(&names, &folders)?;
         let key = Digest::of(serde_json::json!([RECIPE, names]).to_string().as_bytes());
         let list = self.paths().cache().join("from_host").join(format!("{}.json", key.hex()));
@@ -132,10 +132,9 @@ impl Engine {
 }
 
 /// The folders that programs are looked up in.
-fn search_folders() -> Vec<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let own = std::env::split_paths(&path).filter(|folder| folder.is_absolute()).collect::<Vec<_>>();
-    DEFAULT_PATH.split(':').map(PathBuf::from).chain(own).collect()
+pub(super) fn search_folders(more: &[PathBuf]) -> Vec<PathBuf> {
+    let more = more.iter().filter(|folder| folder.is_absolute()).cloned();
+    DEFAULT_PATH.split(':').map(PathBuf::from).chain(more).collect()
 }
 
 /// Every program with its path. A busybox that has them all stands for them, under its own name.
@@ -168,7 +167,7 @@ fn find_all(names: &[String], folders: &[PathBuf]) -> Result<Vec<(String, PathBu
     Ok(found)
 }
 
-fn find(name: &str, folders: &[PathBuf]) -> Option<PathBuf> {
+pub(super) fn find(name: &str, folders: &[PathBuf]) -> Option<PathBuf> {
     folders.iter().map(|folder| folder.join(name)).find(|path| is_program(path))
 }
 
@@ -349,7 +348,7 @@ mod tests {
 
     #[test]
     fn programs_are_found_by_name_or_path_and_missing_ones_are_named() {
-        let folders = search_folders();
+        let folders = search_folders(&[]);
         let found = find_all(&names(&["sh", "/bin/sh"]), &folders).unwrap();
         assert_eq!(found.len(), 2);
         let error = find_all(&names(&["sh", "no-such-program-here"]), &folders).unwrap_err();
@@ -363,7 +362,7 @@ mod tests {
 
     #[test]
     fn the_layer_of_the_same_programs_is_the_same() {
-        let folders = search_folders();
+        let folders = search_folders(&[]);
         let write = || {
             let found = find_all(&names(&["sh", "ls"]), &folders).unwrap();
             let mut file = tempfile::tempfile().unwrap();
@@ -380,7 +379,7 @@ mod tests {
         let busybox = folder.path().join("busybox");
         fs::write(&busybox, "#!/bin/sh\nprintf 'sh\\nls\\ncat\\n'\n").unwrap();
         fs::set_permissions(&busybox, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-        let folders = [vec![folder.path().to_owned()], search_folders()].concat();
+        let folders = [vec![folder.path().to_owned()], search_folders(&[])].concat();
         let found = find_all(&names(&["ls", "sh"]), &folders).unwrap();
         assert!(found.iter().all(|(_, path)| *path == busybox), "{found:?}");
         let closure = plan(&found, &folders).unwrap();
