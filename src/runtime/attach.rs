@@ -172,8 +172,9 @@ fn pump_first(monitor: &mut Monitor, user: &mut User<'_, '_>, mut starting: bool
             monitor.ask_aside(&Request::Resize(size));
         }
         let mut interests = vec![Interest::new(monitor.channel.fd(), true, !outgoing.is_empty())];
-        let signals = user.attachment.signals.map(|fd| interests_push(&mut interests, fd));
-        let input = user.attachment.stdin.filter(|_| user.input_open && outgoing.is_empty());
+        // What the user does before the command runs is for the command.
+        let signals = user.attachment.signals.filter(|_| !starting).map(|fd| interests_push(&mut interests, fd));
+        let input = user.attachment.stdin.filter(|_| !starting && user.input_open && outgoing.is_empty());
         let input = input.map(|fd| interests_push(&mut interests, fd));
         socket::wait(&mut interests, Some(user.next_look()?)).context(|| "waiting for the container")?;
         let ready = |index: Option<usize>| index.is_some_and(|index| interests[index].readable());

@@ -16,6 +16,7 @@ use crate::runtime::cgroup::Cgroup;
 use crate::runtime::handover::{FromStage, ToStage};
 use crate::runtime::init::{self, Birth};
 use crate::runtime::plan::Plan;
+use crate::runtime::rootfs::Users;
 use crate::runtime::stdio::{Input, Output};
 use crate::runtime::wire::{Channel, MAX_FRAME};
 use crate::runtime::{mounts, rootfs};
@@ -126,8 +127,15 @@ fn raise(plan: &Plan, init: &Child, mut stage: Channel, own_users: bool) -> Resu
         write_proc(init.pid, "uid_map", &map(linux.and_then(|linux| linux.uid_mappings().as_ref())))?;
         write_proc(init.pid, "gid_map", &map(linux.and_then(|linux| linux.gid_mappings().as_ref())))?;
         let path = format!("/proc/{}/ns/user", init.pid);
-        let users = File::open(&path).context(|| format!("opening {path:?}"))?;
-        let root = rootfs::mount_root(&plan.rootfs, Some(users.as_fd()))?;
+        let namespace = File::open(&path).context(|| format!("opening {path:?}"))?;
+        let root_of = |mappings: Option<&Vec<LinuxIdMapping>>| -> Result<u32> {
+            let root = mappings.into_iter().flatten().find(|mapping| mapping.container_id() == 0);
+            root.map(LinuxIdMapping::host_id)
+                .ok_or_else(|| Error::invalid("the user namespace has no root: nothing is mapped to 0"))
+        };
+        let uid = root_of(linux.and_then(|linux| linux.uid_mappings().as_ref()))?;
+        let gid = root_of(linux.and_then(|linux| linux.gid_mappings().as_ref()))?;
+        let root = rootfs::mount_root(&plan.rootfs, Some(Users { namespace: namespace.as_fd(), uid, gid }))?;
         stage.send(&ToStage::Mapped, &[root.as_fd()])?;
     }
     match stage.receive()?.map(|frame| frame.message()).transpose()? {

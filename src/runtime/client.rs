@@ -178,8 +178,12 @@ impl Monitor {
             return Ok(record.clone());
         }
         self.mend()?;
-        self.channel.send(&Request::Wait, &[])?;
-        let result = self.await_end(deadline, interrupt);
+        // A monitor that is gone already has told the connection that started the container how it ended.
+        let asked = self.channel.send(&Request::Wait, &[]);
+        let result = self.await_end(deadline, interrupt).map_err(|error| match asked {
+            Err(asked) if error.kind() == Kind::Unavailable => asked,
+            _ => error,
+        });
         self.broken |= result.is_err();
         result
     }
@@ -292,16 +296,40 @@ impl Monitor {
 
     fn talk(&mut self, request: &Request) -> Result<Reply> {
         self.mend()?;
-        self.channel.send(request, &[])?;
-        self.reply()
+        let sent = self.channel.send(request, &[]);
+        let result = sent.and_then(|()| self.reply());
+        match result {
+            Err(error) if error.kind() == Kind::Unavailable && self.has_ended() => {
+                Err(Error::conflict("the container has ended"))
+            }
+            result => result,
+        }
     }
 
     fn reply(&mut self) -> Result<Reply> {
-        match self.channel.receive()?.map(|frame| frame.message()).transpose()? {
-            Some(Reply::Failed(error)) => Err(error.into()),
-            Some(reply) => Ok(reply),
-            None => Err(Error::unavailable("the container's monitor went away")),
+        loop {
+            match self.channel.receive()?.map(|frame| frame.message()).transpose()? {
+                Some(Reply::Failed(error)) => return Err(error.into()),
+                Some(Reply::Exited(record)) => self.record = Some(record),
+                Some(reply) => return Ok(reply),
+                None => return Err(Error::unavailable("the container's monitor went away")),
+            }
         }
+    }
+
+    /// The monitor's last word on this connection was how the container ended.
+    fn has_ended(&mut self) -> bool {
+        while self.record.is_none() {
+            match self.channel.receive() {
+                Ok(Some(frame)) => {
+                    if let Ok(Reply::Exited(record)) = frame.message() {
+                        self.record = Some(record);
+                    }
+                }
+                Ok(None) | Err(_) => return false,
+            }
+        }
+        true
     }
 
     /// A new connection when this one is half-read. The old one stays open for what hangs on it.

@@ -465,6 +465,10 @@ impl Monitor {
         crate::base::failpoint::hit("monitor.start.execute")?;
         stage.send(&ToStage::Start, &[]).context(|| "starting the container")?;
         self.starter = Some(id);
+        if let Some(conn) = self.conns.get_mut(&id) {
+            // Who started it may want to know how it ended after we have gone.
+            conn.waiting = true;
+        }
         Ok(None)
     }
 

@@ -21,7 +21,7 @@ use crate::runtime::mounts::Step;
 use crate::runtime::plan::Rootfs;
 use crate::sys::mount::{self, Attributes, Kind, Propagation};
 use crate::sys::overlay::{self, Upper};
-use crate::sys::tty;
+use crate::sys::{process, tty};
 
 /// The most links that one path may go through, as the kernel's own limit.
 const MAX_LINKS: usize = 40;
@@ -32,20 +32,35 @@ pub(crate) type Taken = Vec<(PathBuf, OwnedFd)>;
 /// Both ends of a container's terminal: the master and the container's.
 pub(crate) type Terminal = (OwnedFd, OwnedFd);
 
-/// Mounts the root file system, attached nowhere; `userns` shows its files with the ids of that user namespace.
-pub(crate) fn mount_root(rootfs: &Rootfs, userns: Option<BorrowedFd<'_>>) -> Result<OwnedFd> {
+/// A user namespace, and what its root is on the host.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Users<'a> {
+    /// The namespace.
+    pub(crate) namespace: BorrowedFd<'a>,
+    /// The host's number of its user 0.
+    pub(crate) uid: u32,
+    /// The host's number of its group 0.
+    pub(crate) gid: u32,
+}
+
+/// Mounts the root file system, attached nowhere; `users` shows its files with the ids of that user namespace.
+pub(crate) fn mount_root(rootfs: &Rootfs, users: Option<Users<'_>>) -> Result<OwnedFd> {
     let private = Attributes { propagation: Propagation::Private, recursive: true, ..Attributes::default() };
     let mapped = |path: &Path| -> Result<OwnedFd> {
         let doing = || format!("mapping the ids of {path:?}");
         let tree = mount::clone_tree_at(path, false).context(doing)?;
-        mount::set_attributes(tree.as_fd(), Attributes { user_namespace: userns, ..private }).context(doing)?;
+        mount::set_attributes(
+            tree.as_fd(),
+            Attributes { user_namespace: users.map(|users| users.namespace), ..private },
+        )
+        .context(doing)?;
         Ok(tree)
     };
-    match (rootfs, userns) {
+    match (rootfs, users) {
         (Rootfs::Overlay { lower, upper, work, volatile }, None) => {
             overlay::mount_detached(lower, Some(Upper { upper, work, volatile: *volatile }))
         }
-        (Rootfs::Overlay { lower, upper, work, volatile }, Some(_)) => {
+        (Rootfs::Overlay { lower, upper, work, volatile }, Some(Users { uid, gid, .. })) => {
             let layers = lower.iter().map(|layer| mapped(layer)).collect::<Result<Vec<_>>>()?;
             let (Some(parent), Some(upper), Some(work_name)) = (upper.parent(), upper.file_name(), work.file_name())
             else {
@@ -60,8 +75,12 @@ pub(crate) fn mount_root(rootfs: &Rootfs, userns: Option<BorrowedFd<'_>>) -> Res
                 mount::open_folder_in(parent.as_fd(), Path::new(name)).context(|| format!("opening {name:?}"))
             };
             let (upper, work) = (open(upper)?, open(work_name)?);
-            mount::new_overlay(&layers, upper.as_fd(), work.as_fd(), *volatile)
-                .context(|| format!("mounting an overlay of {} layers", lower.len()))
+            // Overlay works with the ids of whoever mounts it, and nobody else than the container's root has ids in both
+            // worlds: with others it would mount itself read-only.
+            process::with_file_ids(uid, gid, || {
+                mount::new_overlay(&layers, upper.as_fd(), work.as_fd(), *volatile)
+                    .context(|| format!("mounting an overlay of {} layers", lower.len()))
+            })
         }
         (Rootfs::Dir(path), None) => {
             let doing = || format!("opening the root {path:?}");

@@ -278,11 +278,6 @@ impl Channel {
         self.send_bytes(&encode_message(message), fds)
     }
 
-    /// Sends bytes of a stream.
-    pub(crate) fn send_stream(&self, kind: u8, bytes: &[u8]) -> Result<()> {
-        self.send_bytes(&encode(kind, bytes), &[])
-    }
-
     fn send_bytes(&self, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> Result<()> {
         let mut sent = socket::send(&self.fd, bytes, fds).map_err(gone)?;
         while sent < bytes.len() {

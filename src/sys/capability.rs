@@ -67,12 +67,13 @@ pub fn apply(wanted: &Capabilities) -> Result<()> {
     caps::set(None, CapSet::Permitted, &permitted).map_err(system)
 }
 
-/// Gives up every effective, permitted, inheritable and ambient capability: what a user other than root starts with.
+/// Makes every permitted capability effective.
 ///
 /// # Errors
 /// What capset(2) gives.
-pub fn drop_all() -> Result<()> {
-    apply(&Capabilities::default())
+pub fn raise_all() -> Result<()> {
+    let permitted = caps::read(None, CapSet::Permitted).map_err(system)?;
+    caps::set(None, CapSet::Effective, &permitted).map_err(system)
 }
 
 /// The capabilities that this process has in effect and could pass on: `CAP_CHOWN` and so on, sorted.

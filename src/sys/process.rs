@@ -298,6 +298,26 @@ pub fn become_user(uid: u32, gid: u32, groups: &[u32], keep: bool) -> io::Result
     Ok(())
 }
 
+/// Does `work` with the file ids of another user and all rights of this process.
+///
+/// # Errors
+/// `permission_denied` when the ids cannot be taken; what `work` gives.
+pub fn with_file_ids<T>(uid: u32, gid: u32, work: impl FnOnce() -> crate::base::Result<T>) -> crate::base::Result<T> {
+    set_file_ids(uid, gid);
+    // Taking another user's ids drops the rights over files that root's ids bring.
+    let result = crate::sys::capability::raise_all().and_then(|()| work());
+    set_file_ids(0, 0);
+    result
+}
+
+fn set_file_ids(uid: u32, gid: u32) {
+    // SAFETY: plain system calls on this thread; they report no errors, and the rights that follow are checked in use.
+    unsafe {
+        libc::syscall(libc::SYS_setfsgid, gid);
+        libc::syscall(libc::SYS_setfsuid, uid);
+    }
+}
+
 /// Goes to a folder.
 ///
 /// # Errors
