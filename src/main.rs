@@ -17,5 +17,5 @@ fn main() -> ExitCode {
     {
         return cli::reap(root, &id.to_string_lossy()).into();
     }
-    cli::main(&args).into()
+    cli::main(&args, None).into()
 }

@@ -108,7 +108,8 @@ impl Command {
             Command::Volume(command) => command.run(session),
             Command::System(command) => command.run(session),
             Command::Doc(args) => program::doc(args.topic.as_deref(), session),
-            Command::Repl(ReplArgs {}) => program::repl(session),
+            // Taken care of before a session is made.
+            Command::Repl(ReplArgs {}) => Ok(0),
         }
     }
 }

@@ -41,6 +41,7 @@ use crate::model::container::ContainerRemove;
 use crate::sys::signal_pipe;
 
 pub(crate) use out::Out;
+pub use program::Prompt;
 
 /// What every verb gets: where the state is, and where results go.
 pub(crate) struct Session {
@@ -91,10 +92,11 @@ impl Session {
     }
 }
 
-/// Runs the command line; `args` begin with the program's name. Returns the exit code.
-pub fn main(args: &[OsString]) -> u8 {
+/// Runs the command line; `args` begin with the program's name. `prompt` is what runs at a terminal when no command is
+/// given; none reads a script there. Returns the exit code.
+pub fn main(args: &[OsString], prompt: Option<Prompt>) -> u8 {
     match program::find(args) {
-        Some(program) => program.run(),
+        Some(program) => program.run(prompt),
         None if help::is_asked(args) => {
             let mut session = Session::new(None);
             let printed = help::print(&mut session.out).map(|()| 0);
@@ -103,6 +105,9 @@ pub fn main(args: &[OsString]) -> u8 {
         None => match command::Cli::try_parse_from(args) {
             Err(error) => report::usage(&error, args),
             Ok(cli) => {
+                if let command::Command::Repl(_) = cli.command {
+                    return program::repl(cli.root, prompt);
+                }
                 let mut session = Session::new(cli.root);
                 let engine_code = cli.command.engine_code();
                 let result = cli.command.run(&mut session);

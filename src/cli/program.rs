@@ -2,11 +2,15 @@
 //! so that a script gets its arguments as they are.
 
 use std::ffi::{OsStr, OsString};
-use std::io::IsTerminal as _;
+use std::io::{self, BufReader, IsTerminal as _, Read as _};
+use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 
-use crate::base::{Error, Result};
+use crate::base::{Context as _, Error, Result};
 use crate::cli::{Session, report};
+use crate::engine::EngineOptions;
+use crate::script::{self, Console, Options};
+use crate::sys;
 
 /// The variable that names the state root when `--root` does not.
 pub(crate) const ROOT_VARIABLE: &str = "RHUMB_ROOT";
@@ -60,25 +64,67 @@ pub(crate) fn find(args: &[OsString]) -> Option<Program> {
     }
 }
 
+/// What runs a session at a terminal; returns the exit code. It lives on the same floor, so `main` joins the two.
+pub type Prompt = fn(Options) -> u8;
+
+/// The longest script that is read from standard input, in bytes.
+const MAX_STDIN_BYTES: u64 = 16 * 1024 * 1024;
+/// The columns that tables of a script may use when nobody says how wide the screen is.
+const WIDTH: usize = 120;
+
 impl Program {
     /// Runs it; returns the exit code.
-    pub(crate) fn run(self) -> u8 {
-        let error = Error::unsupported("scripts are not built in yet");
-        report::error(&error);
-        error.kind().exit_code()
+    pub(crate) fn run(self, prompt: Option<Prompt>) -> u8 {
+        let options = options(self.root, self.args);
+        match (self.source, prompt) {
+            (Source::File(path), _) => script::run_file(&path, options),
+            (Source::Expression(text), _) => script::run_text("-e", &text, true, options),
+            (Source::Prompt, Some(prompt)) => prompt(options),
+            (Source::Stdin | Source::Prompt, _) => match read_stdin() {
+                Ok(text) => script::run_text("standard input", &text, false, options),
+                Err(error) => {
+                    report::error(&error);
+                    error.kind().exit_code()
+                }
+            },
+        }
     }
 }
 
 /// Prints the script API.
 pub(crate) fn doc(topic: Option<&str>, session: &mut Session) -> Result<u8> {
-    let _ = (topic, session);
-    Err(Error::unsupported("scripts are not built in yet"))
+    script::doc::print(topic, &mut session.out.writer())?;
+    Ok(0)
 }
 
 /// Starts the prompt.
-pub(crate) fn repl(session: &mut Session) -> Result<u8> {
-    let _ = session;
-    Err(Error::unsupported("scripts are not built in yet"))
+pub(crate) fn repl(root: Option<PathBuf>, prompt: Option<Prompt>) -> u8 {
+    Program { root, source: Source::Prompt, args: Vec::new() }.run(prompt)
+}
+
+fn options(root: Option<PathBuf>, args: Vec<String>) -> Options {
+    let (stdin, stdout, stderr) = (io::stdin(), io::stdout(), io::stderr());
+    let size = if stdout.is_terminal() { sys::terminal::size(stdout.as_fd()) } else { None };
+    let colour = stderr.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let console = Console {
+        width: size.map_or(WIDTH, |(columns, _)| usize::from(columns)),
+        colour,
+        interactive: stdin.is_terminal() && stderr.is_terminal(),
+        out: Box::new(stdout),
+        err: Box::new(stderr),
+        input: Box::new(BufReader::new(stdin)),
+    };
+    Options { engine: EngineOptions { root, ..EngineOptions::default() }, args, console }
+}
+
+fn read_stdin() -> Result<String> {
+    let reading = || "reading the script from standard input";
+    let mut text = String::new();
+    io::stdin().lock().take(MAX_STDIN_BYTES + 1).read_to_string(&mut text).context(reading)?;
+    match text.len() as u64 {
+        0..=MAX_STDIN_BYTES => Ok(text),
+        _ => Err(Error::invalid("it is larger than 16 MiB").context(reading())),
+    }
 }
 
 /// A name that ends in `.rhai`, or any path: no command has a slash.

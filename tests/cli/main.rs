@@ -7,6 +7,7 @@ mod container;
 mod golden;
 mod help;
 mod image;
+mod program;
 mod terminal;
 mod usage;
 mod volume;

@@ -127,3 +127,10 @@ fn wrong_values_name_their_flag() {
         outcome.fails_with(125, words);
     }
 }
+
+#[test]
+fn a_missing_script_is_said_to_be_missing() {
+    let rhumb = Rhumb::new();
+    rhumb.sh("nofile.rhai").fails_with(3, "nofile.rhai");
+    rhumb.sh("./nofile").fails_with(3, "./nofile");
+}
