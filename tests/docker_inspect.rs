@@ -204,7 +204,7 @@ fn an_image() -> Image {
     Image {
         id: Digest::of(b"image"),
         manifest: Digest::of(b"manifest"),
-        tags: vec!["base:1".into(), "localhost:5000/me/base:2".into()],
+        tags: vec!["base:1".into(), "registry.test/me/base:2".into()],
         layers: vec![layer("a", 1000), layer("b", 234_000)],
         created: Some(Timestamp::parse("2026-01-31T12:00:00Z").unwrap()),
         config: ImageConfig { cmd: vec!["sh".into()], exposed_ports: vec!["80/tcp".into()], ..Default::default() },
@@ -231,7 +231,7 @@ fn an_image_is_listed_once_for_each_of_its_names() {
     let image = an_image();
     let rows = image::list_rows(&image);
     let names: Vec<_> = rows.iter().map(|row| (row.repository.as_str(), row.tag.as_str())).collect();
-    assert_eq!(names, [("base", "1"), ("localhost:5000/me/base", "2")]);
+    assert_eq!(names, [("base", "1"), ("registry.test/me/base", "2")]);
     assert_eq!(rows[0].size_cell(), "235kB");
     let unnamed = image::list_rows(&Image { tags: vec![], ..image });
     assert_eq!((unnamed[0].repository.as_str(), unnamed[0].tag.as_str()), ("<none>", "<none>"));
