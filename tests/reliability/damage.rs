@@ -97,7 +97,7 @@ fn cut_and_deleted_blobs_are_found_and_others_still_load() {
 #[test]
 fn a_layer_or_a_folder_that_nobody_knows_is_found_and_repaired() {
     let rhumb = Rhumb::with_base();
-    rhumb.run(["run", "-d", "--name", "x", BASE, "sleep", "1000"]).ok();
+    rhumb.run(["run", "-d", "--name", "box", BASE, "sleep", "1000"]).ok();
     let stray = "0".repeat(64);
     for place in ["layers", "containers", "volumes"] {
         fs::create_dir_all(rhumb.root().join(place).join(&stray).join("diff")).unwrap();
@@ -109,7 +109,7 @@ fn a_layer_or_a_folder_that_nobody_knows_is_found_and_repaired() {
     assert!(text.matches(&stray[..12]).count() >= 4, "a stray was not found:\n{check}");
     rhumb.run(["system", "check", "--repair"]);
     rhumb.run(["system", "check", "--rehash"]).ok();
-    assert_eq!(rhumb.run(["exec", "x", "echo", "unharmed"]).ok(), "unharmed");
+    assert_eq!(rhumb.run(["exec", "box", "echo", "unharmed"]).ok(), "unharmed");
 }
 
 #[test]

@@ -99,12 +99,12 @@ impl<'a> Trial<'a> {
         if *seen == self.before || *seen == self.after {
             return true;
         }
-        // Besides: the container `x` in one of the states between, its anonymous volumes with it, and all else as before.
+        // Besides: the container `box` in one of the states between, its anonymous volumes with it, and all else as before.
         self.verb.between.iter().any(|state| {
             let mut like = self.before.clone();
-            like.containers.remove("x");
+            like.containers.remove("box");
             if !state.is_empty() {
-                like.containers.insert("x".into(), (*state).into());
+                like.containers.insert("box".into(), (*state).into());
             }
             let most = self.before.anonymous.max(self.after.anonymous).max(self.empty.anonymous + 1);
             like.anonymous = seen.anonymous.min(most);

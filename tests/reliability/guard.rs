@@ -88,7 +88,7 @@ fn it_sees_a_mount_here_and_in_another_mount_namespace() {
 fn it_sees_a_cgroup() {
     let (_scratch, leaks) = watched();
     let parent = hierarchies().first().expect("a cgroup hierarchy").join(format!("rhumb-{ROOT_ID}"));
-    fs::create_dir_all(parent.join("x")).unwrap();
+    fs::create_dir_all(parent.join("box")).unwrap();
     sees(&leaks, "cgroup");
     leaks.sweep();
     assert!(leaks.kernel().is_empty());

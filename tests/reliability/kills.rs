@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use crate::count;
 use crate::random::Random;
 use crate::support::process::{PATIENCE, eventually};
+use crate::support::rhumb::string;
 use crate::support::{BASE, Rhumb};
 
 /// How long a client may outlive the death of what it talks to.
@@ -26,14 +27,15 @@ fn exists(pid: i32) -> bool {
 
 /// The container's first process and its monitor, which is the parent.
 fn pids(rhumb: &Rhumb, container: &str) -> (i32, i32) {
-    let init: i32 = rhumb.run(["inspect", "--format", "{{.State.Pid}}", container]).ok().parse().expect("a pid");
+    let init = rhumb.inspect(container)["State"]["Pid"].as_i64().expect("a pid") as i32;
     let status = fs::read_to_string(format!("/proc/{init}/status")).expect("a live process");
     let parent = status.lines().find_map(|line| line.strip_prefix("PPid:")).expect("a parent");
     (init, parent.trim().parse().expect("a pid"))
 }
 
 fn state(rhumb: &Rhumb, container: &str) -> String {
-    rhumb.run(["inspect", "--format", "{{.State.Status}} {{.State.ExitCode}}", container]).ok()
+    let state = &rhumb.inspect(container)["State"];
+    format!("{} {}", string(&state["Status"]), state["ExitCode"])
 }
 
 #[test]
@@ -69,10 +71,8 @@ fn run_killed_at_random_leaves_nothing() {
     eventually("all containers end", PATIENCE, || rhumb.run(["ps", "-q"]).ok().is_empty().then_some(()));
     rhumb.leaks().assert_kernel_clean();
     rhumb.assert_consistent();
-    let left = rhumb.run(["ps", "-a", "--format", "{{.Names}} {{.State}}"]).ok();
-    for line in left.lines() {
-        let state = line.split(' ').nth(1).expect("a state");
-        assert!(["created", "exited", "dead"].contains(&state), "after a kill: {line}");
+    for (name, state) in rhumb.states() {
+        assert!(["created", "exited", "dead"].contains(&&*state), "after a kill {name} is {state}");
     }
     rhumb.remove_all();
     rhumb.leaks().assert_clean();
@@ -149,7 +149,7 @@ fn a_killed_monitor_is_reported_and_its_clients_end() {
         eventually("the container dies with its monitor", CLIENT_END, || (!exists(init)).then_some(()));
         let state = state(&rhumb, &name);
         assert!(state.starts_with("dead "), "a container whose monitor was killed is {state}");
-        let error = rhumb.run(["inspect", "--format", "{{.State.Error}}", &name]).ok();
+        let error = string(&rhumb.inspect(&name)["State"]["Error"]);
         assert!(error.contains("monitor"), "the reason is not given: {error:?}");
         rhumb.run(["rm", "-f", &name]).ok();
     }
@@ -183,14 +183,14 @@ fn a_killed_container_is_exited_137_and_its_clients_end() {
 #[test]
 fn a_dead_container_starts_again() {
     let rhumb = Rhumb::with_base();
-    rhumb.run(["run", "-d", "--name", "x", BASE, "sh", "-c", "echo again >> /count; exec sleep 1000"]).ok();
-    let (_, monitor) = pids(&rhumb, "x");
+    rhumb.run(["run", "-d", "--name", "box", BASE, "sh", "-c", "echo again >> /count; exec sleep 1000"]).ok();
+    let (_, monitor) = pids(&rhumb, "box");
     kill(monitor);
-    eventually("it is dead", CLIENT_END, || state(&rhumb, "x").starts_with("dead").then_some(()));
-    rhumb.run(["start", "x"]).ok();
-    assert!(state(&rhumb, "x").starts_with("running"), "{}", state(&rhumb, "x"));
+    eventually("it is dead", CLIENT_END, || state(&rhumb, "box").starts_with("dead").then_some(()));
+    rhumb.run(["start", "box"]).ok();
+    assert!(state(&rhumb, "box").starts_with("running"), "{}", state(&rhumb, "box"));
     let text = eventually("both starts are seen", CLIENT_END, || {
-        let text = rhumb.run(["exec", "x", "cat", "/count"]).ok();
+        let text = rhumb.run(["exec", "box", "cat", "/count"]).ok();
         (text.lines().count() == 2).then_some(text)
     });
     assert_eq!(text, "again\nagain", "its files are not those from before");

@@ -5,8 +5,10 @@ use std::fs;
 use std::path::Path;
 
 use rhumb::base::Digest;
+use serde_json::Value;
 
 use crate::support::Rhumb;
+use crate::support::rhumb::string;
 
 /// Every object by what a user knows of it. Identifiers that chance made do not count, so that two runs compare.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -34,18 +36,17 @@ impl std::fmt::Display for Observation {
 #[track_caller]
 pub(crate) fn observe(rhumb: &Rhumb) -> Observation {
     let mut seen = Observation::default();
-    for line in rhumb.run(["ps", "-a", "--format", "{{.Names}} {{.State}}"]).ok().lines() {
-        let (name, state) = line.split_once(' ').expect("a name and a state");
-        seen.containers.insert(name.into(), state.into());
-    }
-    let images = rhumb.run(["images", "--no-trunc", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}"]).ok();
-    seen.images = images.lines().map(str::to_owned).collect();
+    seen.containers = rhumb.states();
+    let image = |row: &Value| format!("{}:{} {}", string(&row["Repository"]), string(&row["Tag"]), string(&row["ID"]));
+    seen.images = rhumb.rows("images").iter().map(image).collect();
     seen.images.sort();
     for name in rhumb.run(["volume", "ls", "-q"]).ok().lines() {
         if name.len() == 64 {
             seen.anonymous += 1;
         } else {
-            let data = rhumb.run(["volume", "inspect", "--format", "{{.Mountpoint}}", name]).ok();
+            let text = rhumb.run(["volume", "inspect", name]).ok();
+            let facts: Value = serde_json::from_str(&text).expect("inspect prints JSON");
+            let data = string(&facts[0]["Mountpoint"]);
             seen.volumes.insert(name.into(), tree_digest(Path::new(&data)));
         }
     }

@@ -67,10 +67,10 @@ fn five_hundred_runs_leave_everything_as_at_the_start() {
 #[test]
 fn start_and_stop_of_one_container_leave_nothing_in_the_kernel() {
     let rhumb = Rhumb::with_base();
-    rhumb.run(["create", "--name", "x", "-v", "/data", BASE, "sleep", "1000"]).ok();
+    rhumb.run(["create", "--name", "box", "-v", "/data", BASE, "sleep", "1000"]).ok();
     for _ in 0..count(20) {
-        rhumb.run(["start", "x"]).ok();
-        rhumb.run(["stop", "-t", "0", "x"]).ok();
+        rhumb.run(["start", "box"]).ok();
+        rhumb.run(["stop", "-t", "0", "box"]).ok();
     }
     rhumb.leaks().assert_kernel_clean();
     assert_eq!(rhumb.run(["volume", "ls", "-q"]).ok().lines().count(), 1);

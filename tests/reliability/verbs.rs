@@ -9,14 +9,14 @@ pub(crate) struct Verb {
     pub(crate) prepare: &'static [&'static str],
     /// The one command that is killed or made to fail.
     pub(crate) act: &'static str,
-    /// States of the container `x` that are allowed besides those before and after: `start` that was cut short after the
+    /// States of the container `box` that are allowed besides those before and after: `start` that was cut short after the
     /// monitor died leaves `dead`, and a container whose create was acknowledged may be `created`.
     pub(crate) between: &'static [&'static str],
     /// Run afterwards; each may fail, since what it removes may not be there.
     pub(crate) clean: &'static [&'static str],
 }
 
-const RM: &str = "rhumb rm -f -v x";
+const RM: &str = "rhumb rm -f -v box";
 
 /// A started container whose start was cut short may be anything that a container is; but it may not be half-made.
 const STARTING: &[&str] = &["", "created", "running", "exited", "dead"];
@@ -26,90 +26,90 @@ pub(crate) const VERBS: &[Verb] = &[
     Verb {
         name: "create",
         prepare: &[],
-        act: "rhumb create --name x -v /data -v named:/named base:1 sleep 1000",
+        act: "rhumb create --name box -v /data -v named:/named base:1 sleep 1000",
         between: &[],
         clean: &[RM, "rhumb volume rm named"],
     },
     Verb {
         name: "run",
         prepare: &[],
-        act: "rhumb run -d --name x -v /data base:1 sleep 1000",
+        act: "rhumb run -d --name box -v /data base:1 sleep 1000",
         between: STARTING,
         clean: &[RM],
     },
     Verb {
         name: "run_rm",
         prepare: &[],
-        act: "rhumb run --rm --name x -v /data base:1 true",
+        act: "rhumb run --rm --name box -v /data base:1 true",
         between: STARTING,
         clean: &[RM],
     },
     Verb {
         name: "start",
-        prepare: &["rhumb create --name x -v /data base:1 sleep 1000"],
-        act: "rhumb start x",
+        prepare: &["rhumb create --name box -v /data base:1 sleep 1000"],
+        act: "rhumb start box",
         between: STARTING,
         clean: &[RM],
     },
     Verb {
         name: "stop",
-        prepare: &["rhumb run -d --name x base:1 sleep 1000"],
-        act: "rhumb stop -t 0 x",
+        prepare: &["rhumb run -d --name box base:1 sleep 1000"],
+        act: "rhumb stop -t 0 box",
         between: &["exited", "dead"],
         clean: &[RM],
     },
     Verb {
         name: "kill",
-        prepare: &["rhumb run -d --name x base:1 sleep 1000"],
-        act: "rhumb kill x",
+        prepare: &["rhumb run -d --name box base:1 sleep 1000"],
+        act: "rhumb kill box",
         between: &["running", "exited", "dead"],
         clean: &[RM],
     },
     Verb {
         name: "restart",
-        prepare: &["rhumb run -d --name x base:1 sleep 1000"],
-        act: "rhumb restart -t 0 x",
+        prepare: &["rhumb run -d --name box base:1 sleep 1000"],
+        act: "rhumb restart -t 0 box",
         between: &["created", "running", "exited", "dead"],
         clean: &[RM],
     },
     Verb {
         name: "pause",
-        prepare: &["rhumb run -d --name x base:1 sleep 1000"],
-        act: "rhumb pause x",
+        prepare: &["rhumb run -d --name box base:1 sleep 1000"],
+        act: "rhumb pause box",
         between: &["dead"],
         clean: &[RM],
     },
     Verb {
         name: "rename",
-        prepare: &["rhumb create --name x base:1 true"],
-        act: "rhumb rename x y",
+        prepare: &["rhumb create --name box base:1 true"],
+        act: "rhumb rename box other",
         between: &[],
-        clean: &[RM, "rhumb rm -f -v y"],
+        clean: &[RM, "rhumb rm -f -v other"],
     },
     Verb {
         name: "rm",
-        prepare: &["rhumb create --name x -v /data base:1 true"],
-        act: "rhumb rm -v x",
+        prepare: &["rhumb create --name box -v /data base:1 true"],
+        act: "rhumb rm -v box",
         between: &[],
         clean: &[RM],
     },
     Verb {
         name: "rm_force",
-        prepare: &["rhumb run -d --name x -v /data base:1 sleep 1000"],
-        act: "rhumb rm -f -v x",
+        prepare: &["rhumb run -d --name box -v /data base:1 sleep 1000"],
+        act: "rhumb rm -f -v box",
         between: &["exited", "dead", "running"],
         clean: &[RM],
     },
     Verb {
         name: "exec",
-        prepare: &["rhumb run -d --name x base:1 sleep 1000"],
-        act: "rhumb exec x true",
+        prepare: &["rhumb run -d --name box base:1 sleep 1000"],
+        act: "rhumb exec box true",
         between: &["dead"],
         clean: &[RM],
     },
     Verb {
         name: "container_prune",
-        prepare: &["rhumb create --name x -v /data base:1 true"],
+        prepare: &["rhumb create --name box -v /data base:1 true"],
         act: "rhumb container prune -f",
         between: &[],
         clean: &[RM, "rhumb volume prune -f"],
@@ -162,23 +162,23 @@ pub(crate) const VERBS: &[Verb] = &[
     Verb {
         name: "volume_create",
         prepare: &[],
-        act: "rhumb volume create v",
+        act: "rhumb volume create vol",
         between: &[],
-        clean: &["rhumb volume rm v"],
+        clean: &["rhumb volume rm vol"],
     },
     Verb {
         name: "volume_rm",
-        prepare: &["rhumb volume create v"],
-        act: "rhumb volume rm v",
+        prepare: &["rhumb volume create vol"],
+        act: "rhumb volume rm vol",
         between: &[],
-        clean: &["rhumb volume rm v"],
+        clean: &["rhumb volume rm vol"],
     },
     Verb {
         name: "volume_rename",
-        prepare: &["rhumb volume create v"],
-        act: r#"rhumb -e 'volume::get("v").rename("w")'"#,
+        prepare: &["rhumb volume create vol"],
+        act: r#"rhumb -e 'volume::get("vol").rename("wol")'"#,
         between: &[],
-        clean: &["rhumb volume rm v", "rhumb volume rm w"],
+        clean: &["rhumb volume rm vol", "rhumb volume rm wol"],
     },
     Verb {
         name: "volume_backup",
@@ -189,14 +189,14 @@ pub(crate) const VERBS: &[Verb] = &[
     },
     Verb {
         name: "volume_restore",
-        prepare: &["rhumb run --rm -v v:/v base:1 sh -c 'echo old > /v/old'"],
-        act: r#"rhumb -e 'volume::get("v").restore("in/kept.tar.zst")'"#,
+        prepare: &["rhumb run --rm -v vol:/v base:1 sh -c 'echo old > /v/old'"],
+        act: r#"rhumb -e 'volume::get("vol").restore("in/kept.tar.zst")'"#,
         between: &[],
-        clean: &["rhumb volume rm v"],
+        clean: &["rhumb volume rm vol"],
     },
     Verb {
         name: "volume_prune",
-        prepare: &["rhumb create --name x -v /data base:1 true", "rhumb rm x"],
+        prepare: &["rhumb create --name box -v /data base:1 true", "rhumb rm box"],
         act: "rhumb volume prune -f",
         between: &[],
         clean: &["rhumb volume prune -f"],
@@ -204,7 +204,7 @@ pub(crate) const VERBS: &[Verb] = &[
     Verb {
         name: "script",
         prepare: &[],
-        act: r#"rhumb -e 'let c = container::run("base:1", #{ name: "x", command: ["sleep", "1000"] });
+        act: r#"rhumb -e 'let c = container::run("base:1", #{ name: "box", command: ["sleep", "1000"] });
             defer(|| c.remove(#{ force: true })); c.exec("true"); c.stop(0.s);'"#,
         between: STARTING,
         clean: &[RM],

@@ -4,6 +4,7 @@
 //! programs once per test process and copied from there. Dropping it removes every container, and fails the test when
 //! anything is left behind (see [`crate::support::leaks`]).
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,6 +12,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::support::leaks::Leaks;
@@ -213,6 +215,28 @@ impl Rhumb {
         command.spawn().expect("starting the binary")
     }
 
+    /// A container's or another object's `inspect`.
+    #[track_caller]
+    pub(crate) fn inspect(&self, name: &str) -> Value {
+        let text = self.run(["inspect", name]).ok();
+        let mut all: Vec<Value> = serde_json::from_str(&text).expect("inspect prints JSON");
+        assert_eq!(all.len(), 1, "inspect {name}: {text}");
+        all.remove(0)
+    }
+
+    /// The rows of a listing as JSON.
+    #[track_caller]
+    pub(crate) fn rows(&self, line: &str) -> Vec<Value> {
+        let text = self.run(line.split(' ').chain(["--no-trunc", "--format", "json"])).ok();
+        text.lines().map(|row| serde_json::from_str(row).expect("a row is JSON")).collect()
+    }
+
+    /// Every container with its state.
+    #[track_caller]
+    pub(crate) fn states(&self) -> BTreeMap<String, String> {
+        self.rows("ps -a").iter().map(|row| (string(&row["Names"]), string(&row["State"]))).collect()
+    }
+
     /// Removes every container.
     #[track_caller]
     pub(crate) fn remove_all(&self) {
@@ -253,6 +277,12 @@ impl Drop for Rhumb {
             }
         }
     }
+}
+
+/// The text of a JSON string.
+#[track_caller]
+pub(crate) fn string(value: &Value) -> String {
+    value.as_str().unwrap_or_else(|| panic!("{value} is not a string")).to_owned()
 }
 
 /// What global kernel names of a root carry; a contract of `base::paths`.
