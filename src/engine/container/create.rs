@@ -202,14 +202,19 @@ impl Engine {
             let Some(lock) = self.try_lock_container(&id)? else { continue };
             let row = self.store.read(|tx| tx.get::<ContainerRecord>(Noun::Container, id.as_str()))?;
             match row.map(|row| (row.phase, row.body)) {
-                // Its maker died, or saved itself the step, after the start: a monitor holds it, so it stays.
-                Some((Phase::Creating, _)) if matches!(self.container_life(&id)?, Life::Alive(_)) => {
-                    self.container_settle(&id)?;
+                // Its maker died, or saved itself the step, after the start: a monitor holds it, so it stays. One with
+                // `--rm` goes in any case: it may stay as it is.
+                Some((Phase::Creating, record)) if matches!(self.container_life(&id)?, Life::Alive(_)) => {
+                    if !record.options.auto_remove {
+                        self.container_settle(&id)?;
+                    }
                 }
-                Some((Phase::Creating | Phase::Removing, record)) => {
-                    self.container_dismantle(&record, true)?;
-                    drop(lock.remove_on_drop());
-                }
+                Some((Phase::Creating | Phase::Removing, record)) => match self.container_dismantle(&record, true) {
+                    Ok(()) => drop(lock.remove_on_drop()),
+                    // Its monitor is being born, or about to go since its maker died: a later command's turn.
+                    Err(error) if error.kind() == Kind::Conflict => {}
+                    Err(error) => return Err(error),
+                },
                 Some((Phase::Ready, _)) | None => {}
             }
         }

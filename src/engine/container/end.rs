@@ -178,6 +178,10 @@ impl Engine {
     /// earlier one could not.
     pub(in crate::engine) fn container_dismantle(&self, record: &ContainerRecord, volumes: bool) -> Result<()> {
         let id = &record.id;
+        // Whoever finds it from here on has to finish this. One that is still `Creating` says so already.
+        if self.store.read(|tx| tx.phase(Noun::Container, id.as_str()))? == Some(Phase::Ready) {
+            self.store.write(|tx| tx.set_phase(Noun::Container, id.as_str(), Phase::Removing))?;
+        }
         failpoint::hit("container.remove.sweep")?;
         sweep(&self.cgroup_of(id), &self.paths().container_run(id))?;
         failpoint::hit("container.remove.files")?;
