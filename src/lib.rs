@@ -74,6 +74,7 @@ pub mod cli;
 pub mod docker;
 pub mod engine;
 pub mod model;
+pub mod repl;
 pub mod runtime;
 pub mod script;
 pub mod store;

@@ -53,9 +53,6 @@ pub use crate::script::session::{Colour, Evaluated, Session};
 /// The longest script, in bytes.
 const MAX_SCRIPT_BYTES: u64 = 16 * 1024 * 1024;
 
-/// The signals that stop a script: Ctrl-C, the polite kill, the terminal's end.
-const STOPPING: [i32; 3] = [2, 15, 1];
-
 /// Runs a script file to its end and returns the exit code of the process.
 pub fn run_file(path: &Path, options: Options) -> u8 {
     let host = Arc::new(Host::new(options));
@@ -84,7 +81,7 @@ fn read_script(path: &Path) -> Result<String> {
 }
 
 fn run(host: &Arc<Host>, name: &str, text: &str, show: bool) -> u8 {
-    if let Err(error) = crate::sys::signal_pipe::raise_flag_on(&STOPPING, host.interrupt()) {
+    if let Err(error) = crate::sys::signal_pipe::raise_flag_on(&crate::sys::signal_pipe::ENDING, host.interrupt()) {
         host.note(&format!("warning: Ctrl-C will not run what is deferred: {error}"));
     }
     let frame = Arc::new(Frame::default());

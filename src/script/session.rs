@@ -74,7 +74,7 @@ impl Session {
         let name = format!("<{}>", self.count);
         let interrupt = self.host.interrupt().clone();
         interrupt.store(false, std::sync::atomic::Ordering::Relaxed);
-        if let Err(error) = crate::sys::signal_pipe::raise_flag_on(&super::STOPPING[..1], &interrupt) {
+        if let Err(error) = crate::sys::signal_pipe::raise_flag_on(&crate::sys::signal_pipe::ENDING[..1], &interrupt) {
             self.host.note(&format!("warning: Ctrl-C ends the session: {error}"));
         }
         let depth = self.scope.len();
@@ -251,14 +251,35 @@ impl Session {
         self.host.note(line);
     }
 
-    /// Ends the session: runs what was deferred and removes its temporary folders. Returns reports of what failed.
-    pub fn end(self) -> Vec<String> {
+    /// Containers that this session started and that still run, as lines for people.
+    pub fn still_running(&self) -> Vec<String> {
+        self.host.still_running()
+    }
+
+    /// The variables and their values, a line each.
+    pub fn variables(&self) -> String {
+        let mut lines: Vec<String> = Vec::new();
+        for (name, _, value) in self.scope.iter_raw() {
+            let line = format!("{name} = {}", display::inline(&value.flatten_clone(), 0));
+            // A name that was used again hides the earlier one.
+            lines.retain(|other| !other.starts_with(&format!("{name} = ")));
+            lines.push(line);
+        }
+        lines.iter().map(|line| format!("{line}\n")).collect()
+    }
+
+    /// Ends the session: runs what was deferred and removes its temporary folders. Says what failed and returns whether
+    /// all went well.
+    pub fn end(self) -> bool {
         self.host.wind_up();
         let failures = on_large_stack(|| control::run_deferred(&self.engine, &self.frame));
         let names = self.host.names(&self.engine);
-        let reports = failures.iter().map(|failure| self.say(&describe(failure, names), "", "")).collect();
+        for failure in &failures {
+            self.host.note("in a deferred closure:");
+            self.host.note(self.say(&describe(failure, names), "", "").trim_end());
+        }
         self.host.remove_temp_dirs();
-        reports
+        failures.is_empty()
     }
 }
 

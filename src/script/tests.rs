@@ -320,7 +320,7 @@ mod sessions {
         let (mut session, out) = session();
         session.evaluate("defer(|| print(\"bye\"));");
         assert_eq!(out.text(), "");
-        assert!(session.end().is_empty());
+        assert!(session.end());
         assert_eq!(out.text(), "bye\n");
     }
 }
