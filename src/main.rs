@@ -17,5 +17,5 @@ fn main() -> ExitCode {
     {
         return cli::reap(root, &id.to_string_lossy()).into();
     }
-    cli::main(&args, None).into()
+    cli::main(&args, Some(rhumb::repl::run)).into()
 }

@@ -64,13 +64,14 @@ pub(crate) fn find(args: &[OsString]) -> Option<Program> {
     }
 }
 
-/// What runs a session at a terminal; returns the exit code. It lives on the same floor, so `main` joins the two.
-pub type Prompt = fn(Options) -> u8;
+/// What runs a session at a terminal, with the file of earlier lines; returns the exit code. It lives on the same floor, so
+/// `main` joins the two.
+pub type Prompt = fn(Options, Option<PathBuf>) -> u8;
 
 /// The longest script that is read from standard input, in bytes.
 const MAX_STDIN_BYTES: u64 = 16 * 1024 * 1024;
 /// The columns that tables of a script may use when nobody says how wide the screen is.
-const WIDTH: usize = 120;
+const WIDTH: usize = 80;
 
 impl Program {
     /// Runs it; returns the exit code.
@@ -79,7 +80,7 @@ impl Program {
         match (self.source, prompt) {
             (Source::File(path), _) => script::run_file(&path, options),
             (Source::Expression(text), _) => script::run_text("-e", &text, true, options),
-            (Source::Prompt, Some(prompt)) => prompt(options),
+            (Source::Prompt, Some(prompt)) => prompt(options, history_file()),
             (Source::Stdin | Source::Prompt, _) => match read_stdin() {
                 Ok(text) => script::run_text("standard input", &text, false, options),
                 Err(error) => {
@@ -114,7 +115,15 @@ fn options(root: Option<PathBuf>, args: Vec<String>) -> Options {
         err: Box::new(stderr),
         input: Box::new(BufReader::new(stdin)),
     };
-    Options { engine: EngineOptions { root, ..EngineOptions::default() }, args, console }
+    let search_path = std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).collect();
+    Options { engine: EngineOptions { root, search_path, ..EngineOptions::default() }, args, console }
+}
+
+/// Where the prompt keeps earlier lines (XDG Base Directory Specification, `XDG_STATE_HOME`).
+fn history_file() -> Option<PathBuf> {
+    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let state = variable("XDG_STATE_HOME").or_else(|| variable("HOME").map(|home| home.join(".local/state")))?;
+    Some(state.join("rhumb/history"))
 }
 
 fn read_stdin() -> Result<String> {
