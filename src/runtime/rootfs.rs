@@ -20,7 +20,7 @@ use crate::runtime::cgroup::Cgroup;
 use crate::runtime::mounts::Step;
 use crate::runtime::plan::Rootfs;
 use crate::sys::mount::{self, Attributes, Kind, Propagation};
-use crate::sys::overlay::{self, Upper};
+use crate::sys::overlay::{self, Mapped, Upper};
 use crate::sys::{process, tty};
 
 /// The most links that one path may go through, as the kernel's own limit.
@@ -75,12 +75,10 @@ pub(crate) fn mount_root(rootfs: &Rootfs, users: Option<Users<'_>>) -> Result<Ow
                 mount::open_folder_in(parent.as_fd(), Path::new(name)).context(|| format!("opening {name:?}"))
             };
             let (upper, work) = (open(upper)?, open(work_name)?);
+            let folders = Mapped { lower: layers, parent, upper, work, volatile: *volatile };
             // Overlay works with the ids of whoever mounts it, and nobody else than the container's root has ids in both
             // worlds: with others it would mount itself read-only.
-            process::with_file_ids(uid, gid, || {
-                mount::new_overlay(&layers, upper.as_fd(), work.as_fd(), *volatile)
-                    .context(|| format!("mounting an overlay of {} layers", lower.len()))
-            })
+            process::with_file_ids(uid, gid, || overlay::mount_mapped(folders))
         }
         (Rootfs::Dir(path), None) => {
             let doing = || format!("opening the root {path:?}");
@@ -218,7 +216,11 @@ impl Builder {
                     if self.empty.is_none() {
                         let options = [("nr_inodes".to_owned(), Some("1".to_owned()))];
                         let attributes = mount::READ_ONLY | mount::NO_SUID | mount::NO_DEV | mount::NO_EXEC;
-                        self.empty = Some(mount::new_filesystem("tmpfs", Some("tmpfs"), &options, attributes)?);
+                        let empty = mount::new_filesystem("tmpfs", Some("tmpfs"), &options, attributes)?;
+                        // Attached before it is copied: kernels before 6.15 copy no mount that is attached nowhere.
+                        mount::attach(empty.as_fd(), at.as_fd())?;
+                        self.empty = Some(empty);
+                        return Ok(());
                     }
                     self.empty.as_ref()
                 } else {

@@ -139,32 +139,6 @@ pub fn new_filesystem(
     Ok(rustix::mount::fsmount(fs.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)?)
 }
 
-/// An overlay whose folders are open already, attached nowhere: what id-mapped layers need.
-///
-/// # Errors
-/// What fsopen(2), fsconfig(2) and fsmount(2) give.
-pub fn new_overlay(
-    lower: &[OwnedFd],
-    upper: BorrowedFd<'_>,
-    work: BorrowedFd<'_>,
-    volatile: bool,
-) -> io::Result<OwnedFd> {
-    let fs = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
-    for layer in lower {
-        rustix::mount::fsconfig_set_fd(fs.as_fd(), "lowerdir+", layer.as_fd())?;
-    }
-    rustix::mount::fsconfig_set_fd(fs.as_fd(), "upperdir", upper)?;
-    rustix::mount::fsconfig_set_fd(fs.as_fd(), "workdir", work)?;
-    if volatile {
-        rustix::mount::fsconfig_set_flag(fs.as_fd(), "volatile")?;
-    }
-    for (key, value) in [("index", "off"), ("metacopy", "off"), ("redirect_dir", "nofollow")] {
-        rustix::mount::fsconfig_set_string(fs.as_fd(), key, value)?;
-    }
-    rustix::mount::fsconfig_create(fs.as_fd())?;
-    Ok(rustix::mount::fsmount(fs.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())?)
-}
-
 /// Attaches a mount onto an open file or folder.
 ///
 /// # Errors
