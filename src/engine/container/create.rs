@@ -2,10 +2,13 @@
 
 use std::path::Path;
 
+use oci_spec::runtime::Spec;
+
 use crate::base::failpoint;
 use crate::base::{Context as _, Error, Id, Kind, Reference, Result, Undo};
 use crate::engine::Engine;
 use crate::engine::container::decide::{Given, decide};
+use crate::engine::container::spec::Joined;
 use crate::engine::container::{files, names};
 use crate::model::container::{
     ContainerOptions, ContainerRecord, MountPoint, MountPointKind, NamespaceMode, NetworkMode,
@@ -22,6 +25,8 @@ const NAME_ATTEMPTS: usize = 64;
 /// A container that is whole but whose record still says `Creating`: its maker died, or goes on to start it.
 pub(super) struct Made {
     pub record: ContainerRecord,
+    /// What a start makes of the record, but for namespaces that are joined.
+    pub spec: Spec,
     pub lock: Lock,
 }
 
@@ -64,7 +69,7 @@ impl Engine {
             },
         )?;
         // Whatever the options ask for that cannot be honoured is refused now, not at the first start.
-        self.container_spec(&record)?;
+        let spec = self.container_spec(&record, &Joined::default())?;
         let id = record.id.clone();
         let lock = self.lock_container(&id)?;
         failpoint::hit("container.create.record")?;
@@ -79,7 +84,7 @@ impl Engine {
                 return Err(error);
             }
         }
-        Ok(Made { record, lock })
+        Ok(Made { record, spec, lock })
     }
 
     /// Replaces names of other containers by ids and collects the mounts that are taken over.

@@ -3,6 +3,8 @@
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
+use oci_spec::runtime::Spec;
+
 use crate::base::failpoint;
 use crate::base::{Context as _, Error, Id, Result};
 use crate::engine::Engine;
@@ -35,7 +37,7 @@ impl Engine {
         if matches!(self.container_life(&id)?, Life::Alive(_)) {
             return Ok(());
         }
-        let mut monitor = self.container_launch(&found.record)?;
+        let mut monitor = self.container_launch(&found.record, None)?;
         monitor.start().context(|| format!("starting the container {:?}", found.name))
     }
 
@@ -53,7 +55,7 @@ impl Engine {
             return Err(Error::conflict(format!("the container {:?} runs already", found.name))
                 .with_hint("attach to it instead"));
         }
-        let mut monitor = self.container_launch(&found.record)?;
+        let mut monitor = self.container_launch(&found.record, None)?;
         drop(lock);
         let end = monitor.attach(attachment, true);
         self.container_ended(monitor, &found.record, end)
@@ -66,7 +68,7 @@ impl Engine {
     pub fn container_run(&self, image: &str, options: &ContainerOptions) -> Result<Id> {
         let made = self.container_make(image, options)?;
         let id = made.record.id.clone();
-        let started = self.container_launch(&made.record).and_then(|mut monitor| {
+        let started = self.container_launch(&made.record, Some(&made.spec)).and_then(|mut monitor| {
             failpoint::hit("container.run.start")?;
             monitor.start()
         });
@@ -89,7 +91,7 @@ impl Engine {
         attachment: Attachment<'_>,
     ) -> Result<AttachEnd> {
         let made = self.container_make(image, options)?;
-        let launched = created(&made.record.id).and_then(|()| self.container_launch(&made.record));
+        let launched = created(&made.record.id).and_then(|()| self.container_launch(&made.record, Some(&made.spec)));
         let mut monitor = match launched {
             Ok(monitor) => monitor,
             Err(error) => return Err(self.container_abandon(made, error)),
@@ -98,7 +100,7 @@ impl Engine {
         if !options.auto_remove {
             self.container_settle(&made.record.id)?;
         }
-        let Made { record, lock } = made;
+        let Made { record, lock, .. } = made;
         drop(lock);
         let end = monitor.attach(attachment, true);
         self.container_ended(monitor, &record, end)
@@ -189,7 +191,7 @@ impl Engine {
     }
 
     /// A monitor for a container that does not run, ready to be told to start. Holds nothing but kernel objects.
-    fn container_launch(&self, record: &ContainerRecord) -> Result<Monitor> {
+    fn container_launch(&self, record: &ContainerRecord, ready: Option<&Spec>) -> Result<Monitor> {
         let id = &record.id;
         let (state_dir, run_dir) = (self.paths().container(id), self.paths().container_run(id));
         failpoint::hit("container.start.sweep")?;
@@ -199,9 +201,13 @@ impl Engine {
         remove_if_there(&state_dir.join("exit.json"))?;
         std::fs::create_dir_all(&run_dir).context(|| format!("making {run_dir:?}"))?;
         let others = self.joined_containers(record)?;
+        let spec = match ready.filter(|_| others == Others::default()) {
+            Some(spec) => spec.clone(),
+            None => self.container_spec(record, &others.joined())?,
+        };
         let plan = Plan {
             id: id.to_string(),
-            spec: spec::spec(record, self.paths(), &others.joined(), &sys::capability::held()?)?,
+            spec,
             rootfs: Rootfs::Overlay {
                 lower: self.lower_dirs(&record.layers),
                 upper: state_dir.join("upper"),
@@ -225,7 +231,7 @@ impl Engine {
         failpoint::hit("container.start.monitor")?;
         let mut monitor = client::create(&plan)?;
         // A joined container may have ended, and its pid been given away, while the monitor opened its namespaces.
-        if self.joined_containers(record)? != others {
+        if others != Others::default() && self.joined_containers(record)? != others {
             return Err(Error::conflict("the container whose namespaces are joined ended meanwhile"));
         }
         if record.options.auto_remove {
@@ -255,7 +261,7 @@ impl Engine {
 
     /// After a failed start: an ephemeral container goes, another one stays and says why.
     fn container_abandon(&self, made: Made, error: Error) -> Error {
-        let Made { record, lock } = made;
+        let Made { record, lock, .. } = made;
         if !record.options.auto_remove {
             return match self.container_settle(&record.id) {
                 Ok(()) => error,
@@ -271,9 +277,9 @@ impl Engine {
         }
     }
 
-    /// The specification as a start would make it, without joining anything.
-    pub(super) fn container_spec(&self, record: &ContainerRecord) -> Result<oci_spec::runtime::Spec> {
-        spec::spec(record, self.paths(), &Joined::default(), &sys::capability::held()?)
+    /// The specification as a start makes it.
+    pub(super) fn container_spec(&self, record: &ContainerRecord, joined: &Joined) -> Result<Spec> {
+        spec::spec(record, self.paths(), joined, &sys::capability::held()?)
     }
 
     fn joined_containers(&self, record: &ContainerRecord) -> Result<Others> {
@@ -301,7 +307,7 @@ impl Engine {
 }
 
 /// First processes of the containers whose namespaces are joined.
-#[derive(PartialEq, Eq)]
+#[derive(Default, PartialEq, Eq)]
 struct Others {
     network: Option<i32>,
     pid: Option<i32>,

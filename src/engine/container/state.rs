@@ -26,10 +26,14 @@ impl Engine {
         let all = filter.all || filter.last.is_some() || !filter.status.is_empty() || !filter.exited.is_empty();
         let mut list = Vec::new();
         for found in self.container_rows()? {
-            if found.phase == Phase::Creating || !matches_record(&found, filter) {
+            if !matches_record(&found, filter) {
                 continue;
             }
             let state = self.container_state(&found)?;
+            // Half-made: there is nothing to see yet. One with `--rm` that runs keeps this phase to its end.
+            if found.phase == Phase::Creating && !state.status.is_alive() {
+                continue;
+            }
             if found.record.options.auto_remove && !state.status.is_alive() && self.container_sweep_ephemeral(&found)? {
                 continue;
             }
