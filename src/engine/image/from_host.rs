@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::DEFAULT_PATH;
 use super::closure::{Closure, Entry, Stat};
 use super::import::new_config;
-use crate::base::{Context as _, Digest, Error, Reference, Result, Timestamp};
+use crate::base::{Context as _, Digest, Error, Kind, Reference, Result, Timestamp};
 use crate::engine::Engine;
 use crate::model::image::Image;
 use crate::store::archive::tarball::Tarball;
@@ -79,9 +79,12 @@ impl Engine {
         let key = Digest::of(serde_json::json!([RECIPE, names]).to_string().as_bytes());
         let list = self.paths().cache().join("from_host").join(format!("{}.json", key.hex()));
         if let Some(image) = self.kept_image(&list, &found)? {
-            let names = tag.into_iter().collect();
-            let mut images = self.store.image_commit(&[NewImage { image, names }])?;
-            return Ok(images.remove(0));
+            let names = tag.clone().into_iter().collect();
+            match self.store.image_commit(&[NewImage { image, names }]) {
+                // It was removed since, with its layer: it is made anew.
+                Err(error) if error.kind() == Kind::NotFound => {}
+                kept => return Ok(kept?.remove(0)),
+            }
         }
         let closure = plan(&found, &folders)?;
         let read = closure.entries.iter().filter_map(|(path, entry)| match entry {
@@ -340,7 +343,6 @@ fn write_layer(closure: &Closure, out: &mut File) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::Kind;
 
     fn names(names: &[&str]) -> Vec<String> {
         names.iter().map(|name| (*name).to_owned()).collect()
