@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::count;
 use crate::support::leaks::processes;
 use crate::support::process::{self, Outcome, PATIENCE, eventually};
-use crate::support::rhumb::string;
+use crate::support::rhumb::{binary, string};
 use crate::support::{BASE, Rhumb};
 
 /// Does what a power switch does to one root: no process is asked, nothing is written.
@@ -32,11 +32,15 @@ fn restart(rhumb: &Rhumb) {
     fs::remove_dir_all(root.join("run")).expect("wiping the run directory");
 }
 
-/// A command under the boot with this number.
+/// A command under the boot with this number: in a mount namespace where the kernel's file shows another id.
 #[track_caller]
 fn after(rhumb: &Rhumb, boot: usize, args: &[&str]) -> Outcome {
-    let mut command = rhumb.command(args);
-    command.env("RHUMB_BOOT_ID", format!("00000000-0000-4000-8000-{boot:012}"));
+    let file = rhumb.path("boot-id");
+    fs::write(&file, format!("00000000-0000-4000-8000-{boot:012}\n")).unwrap();
+    let mut command = Command::new("unshare");
+    command.args(["-m", "sh", "-c", r#"mount --bind "$0" /proc/sys/kernel/random/boot_id && exec "$@""#]);
+    command.arg(file).arg(binary()).args(args);
+    rhumb.environ(&mut command);
     process::run(&mut command, None, PATIENCE)
 }
 

@@ -73,6 +73,8 @@ impl Engine {
             monitor.start()
         });
         match started {
+            // It stays `Creating`: should its monitor be lost, a later command takes it away.
+            Ok(()) if options.auto_remove => Ok(id),
             Ok(()) => self.container_settle(&id).map(|()| id),
             Err(error) => Err(self.container_abandon(made, error)),
         }
