@@ -316,6 +316,11 @@ fn what_a_dead_process_left_is_undone_at_the_next_open() {
         })
         .unwrap();
     assert_eq!(root.engine.volume_get("half").unwrap_err().kind(), Kind::NotFound);
+    let late = store.write(|tx| {
+        tx.insert(Noun::Container, USER, Phase::Creating, &serde_json::json!({}))?;
+        tx.add_use((Noun::Container, USER), (Noun::Volume, going.id.as_str()))
+    });
+    assert_eq!(late.unwrap_err().kind(), Kind::NotFound, "nobody takes a volume that is going");
     let engine = root.reopen();
     assert_eq!(engine.volume_list(&VolumeFilter::default()).unwrap(), std::slice::from_ref(&kept));
     assert_eq!(files_of(&root.engine.paths().volumes()).into_iter().collect::<Vec<_>>(), [kept.id.as_str()]);
@@ -331,8 +336,8 @@ fn many_makers_of_one_name_make_one_volume() {
             .map(|_| scope.spawn(|| root.reopen().volume_create(&named("one")).map(|volume| volume.id)))
             .collect();
         let ids: Vec<_> = makers.into_iter().map(|maker| maker.join().unwrap()).collect();
-        let made: Vec<_> = ids.iter().filter_map(|id| id.as_ref().ok()).collect();
-        assert!(!made.is_empty() && made.iter().all(|id| *id == made[0]), "{ids:?}");
+        let made: Vec<_> = ids.into_iter().map(Result::unwrap).collect();
+        assert!(made.iter().all(|id| *id == made[0]), "{made:?}");
     });
     assert_eq!(root.engine.volume_list(&VolumeFilter::default()).unwrap().len(), 1);
 }

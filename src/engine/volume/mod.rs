@@ -23,6 +23,8 @@ use crate::sys::lock::Mode;
 
 /// The longest name, so that it fits where file names do.
 const MAX_NAME: usize = 255;
+/// How often a creation is tried anew when others make and remove a volume of the same name.
+const MAKE_ATTEMPTS: u32 = 100;
 
 // `volume` is always what a user writes: a name, an id, or a unique beginning of an id.
 impl Engine {
@@ -36,9 +38,33 @@ impl Engine {
         if let Some(name) = &options.name {
             check_name(name)?;
         }
-        if let Some(existing) = self.existing_volume(options)? {
-            return Ok(existing);
+        for _ in 0..MAKE_ATTEMPTS {
+            if let Some(existing) = self.existing_volume(options)? {
+                return Ok(existing);
+            }
+            match self.make_volume(options) {
+                // Somebody is at the same name: theirs is the volume when they are done, or ours when they fail.
+                Err(error) if error.kind() == Kind::AlreadyExists => self.await_maker(options)?,
+                made => return made,
+            }
         }
+        Err(Error::timeout("the volume is made and removed all the time by others"))
+    }
+
+    /// Waits until nobody is making or removing the volume that these options name.
+    fn await_maker(&self, options: &VolumeOptions) -> Result<()> {
+        self.check_interrupt()?;
+        let holder = match (&options.name, &options.id) {
+            (Some(name), _) => self.store.read(|tx| tx.named(Noun::Volume, name))?,
+            (None, id) => id.as_ref().map(Id::to_string),
+        };
+        match holder.map(|id| Id::parse(&id)).transpose()? {
+            Some(id) => self.lock_volume(&id, Mode::Exclusive).map(drop),
+            None => Ok(()),
+        }
+    }
+
+    fn make_volume(&self, options: &VolumeOptions) -> Result<Volume> {
         let id = options.id.clone().map_or_else(Id::random, Ok)?;
         let volume = Volume {
             name: options.name.clone().unwrap_or_else(|| id.to_string()),
@@ -56,11 +82,7 @@ impl Engine {
         });
         if let Err(error) = inserted {
             drop(lock.remove_on_drop());
-            // Somebody was faster with the same name: theirs is the volume.
-            return match self.existing_volume(options)? {
-                Some(existing) if error.kind() == Kind::AlreadyExists => Ok(existing),
-                _ => Err(error),
-            };
+            return Err(error);
         }
         let made = failpoint::hit("volume.create.folder")
             .and_then(|()| self.store.volume_make(&volume.id))

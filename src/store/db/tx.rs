@@ -222,7 +222,7 @@ impl<'a> Tx<'a> {
     /// Notes that `user` needs `target`; idempotent.
     ///
     /// # Errors
-    /// `not_found` when there is no such target.
+    /// `not_found` when there is no such target, or it is being removed.
     pub fn add_use(&self, user: (Noun, &str), target: (Noun, &str)) -> Result<()> {
         self.add_use_by(user.0.as_str(), user.1, target)
     }
@@ -256,7 +256,8 @@ impl<'a> Tx<'a> {
     }
 
     pub(super) fn add_use_by(&self, user_noun: &str, user: &str, target: (Noun, &str)) -> Result<()> {
-        if self.phase(target.0, target.1)?.is_none() {
+        // What is being taken away has no future for a user either.
+        if matches!(self.phase(target.0, target.1)?, None | Some(Phase::Removing)) {
             return self.not_found(target.0, target.1);
         }
         let sql = "INSERT INTO uses VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING";
