@@ -329,11 +329,15 @@ fn cut_short() -> Error {
 
 /// Compares the checksum, which old programs computed over signed bytes.
 fn check_sum(header: &Header) -> Result<()> {
-    let bytes = header.as_bytes();
     let recorded = field(header, "checksum", &header.as_old().cksum)?;
-    let blank = |at: usize, byte: u8| if (148..156).contains(&at) { b' ' } else { byte };
-    let unsigned: i64 = bytes.iter().enumerate().map(|(at, byte)| i64::from(blank(at, *byte))).sum();
-    let signed: i64 = bytes.iter().enumerate().map(|(at, byte)| i64::from(blank(at, *byte).cast_signed())).sum();
+    let sums = |bytes: &[u8]| -> (i64, i64) {
+        let unsigned = bytes.iter().map(|byte| i64::from(*byte)).sum();
+        (unsigned, bytes.iter().map(|byte| i64::from(byte.cast_signed())).sum())
+    };
+    // The field itself counts as eight spaces.
+    let (all, own) = (sums(header.as_bytes()), sums(&header.as_old().cksum));
+    let spaces = 8 * i64::from(b' ');
+    let (unsigned, signed) = (all.0 - own.0 + spaces, all.1 - own.1 + spaces);
     if recorded == unsigned || recorded == signed {
         Ok(())
     } else {
