@@ -256,6 +256,10 @@ fn minimal_root(closure: &mut Closure) -> Result<()> {
     for (path, text) in [("/etc/passwd", PASSWD), ("/etc/group", GROUP), ("/etc/nsswitch.conf", NSSWITCH)] {
         closure.put(path.into(), Entry::Text(0o644, text.to_owned()))?;
     }
+    // Every container mounts its own files here; where the image has them, a start need not make them.
+    for path in ["/etc/hosts", "/etc/hostname", "/etc/resolv.conf"] {
+        closure.put(path.into(), Entry::Text(0o644, String::new()))?;
+    }
     Ok(())
 }
 

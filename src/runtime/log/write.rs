@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use super::{Line, MAX_PIECE_BYTES, file};
 use crate::base::id::hex;
-use crate::base::{Context as _, Result, Timestamp};
+use crate::base::{Context as _, Error, Result, Timestamp};
 use crate::model::log::{LogDriver, LogOptions, Stream};
 use crate::sys::fs::NO_FOLLOW;
 
@@ -18,7 +18,7 @@ pub struct Writer {
     state_dir: PathBuf,
     id: String,
     options: LogOptions,
-    /// None for the driver `none`.
+    /// None until there is something to write: a file less for each of the many containers that say nothing.
     live: Option<File>,
     live_bytes: u64,
     /// Lines that have no end yet.
@@ -31,12 +31,16 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Opens the log of a container, going on where an earlier run ended.
+    /// The log of a container, going on where an earlier run ended. The file is made with the first output.
     ///
     /// # Errors
-    /// `no_space`; `failed` when the file is a link or no file.
+    /// `failed` when there is a link or something else than a file in its place.
     pub fn open(state_dir: &std::path::Path, id: &str, options: &LogOptions) -> Result<Writer> {
-        let mut writer = Writer {
+        let path = file(state_dir, id, 0);
+        if std::fs::symlink_metadata(&path).is_ok_and(|facts| !facts.is_file()) {
+            return Err(Error::failed(format!("the log {path:?} is not an ordinary file")));
+        }
+        Ok(Writer {
             state_dir: state_dir.to_owned(),
             id: id.to_owned(),
             options: options.clone(),
@@ -46,11 +50,7 @@ impl Writer {
             text: Vec::new(),
             torn: false,
             dropped_bytes: 0,
-        };
-        if options.driver == LogDriver::JsonFile {
-            writer.open_live()?;
-        }
-        Ok(writer)
+        })
     }
 
     fn open_live(&mut self) -> Result<()> {
@@ -67,7 +67,7 @@ impl Writer {
 
     /// Adds what a stream gave. Whole lines, and pieces of long ones, go to the file at once.
     pub fn write(&mut self, stream: Stream, bytes: &[u8]) {
-        if self.live.is_none() {
+        if self.options.driver == LogDriver::None {
             return;
         }
         let time = Timestamp::now();
@@ -97,7 +97,7 @@ impl Writer {
         let time = Timestamp::now();
         for stream in [Stream::Stdout, Stream::Stderr] {
             let partial = std::mem::take(&mut self.partial[stream as usize]);
-            if self.live.is_some() && !partial.is_empty() {
+            if !partial.is_empty() {
                 self.add(stream, time, &partial);
             }
         }
@@ -125,6 +125,11 @@ impl Writer {
 
     fn flush(&mut self) {
         if self.text.is_empty() {
+            return;
+        }
+        if self.live.is_none() && self.open_live().is_err() {
+            self.dropped_bytes += self.text.len() as u64;
+            self.text.clear();
             return;
         }
         self.rotate_if_full();
