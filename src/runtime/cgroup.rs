@@ -13,7 +13,8 @@
 //!   was idle. A thread that writes `0` to version 1's `tasks` moves itself without it, in 0.02 ms; and clone3 gives birth
 //!   in a cgroup2 folder. No process is ever moved in any other way here.
 //!
-//! Not here: statistics (the engine reads the files), device rules on version 2 (no eBPF; see [`Cgroup::limits_devices`]).
+//! Not here: statistics (the engine reads the files), the program that device rules need on
+//! version 2 (see [`crate::sys::device_filter`]).
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read as _, Write as _};
@@ -31,7 +32,7 @@ use cgroups_rs::fs::{Controller as _, MaxValue};
 use oci_spec::runtime::{LinuxCpu, LinuxDeviceCgroup, LinuxDeviceType, LinuxMemory, LinuxPids, LinuxResources};
 
 use crate::base::{Context as _, Error, Result};
-use crate::sys::mount;
+use crate::sys::{device_filter, mount};
 
 /// Where the hierarchies are.
 const MOUNT: &str = "/sys/fs/cgroup";
@@ -89,15 +90,10 @@ impl Cgroup {
         if let Some(pids) = resources.pids() {
             self.limit_pids(pids)?;
         }
-        if let Some(devices) = resources.devices().as_ref().filter(|_| self.limits_devices()) {
+        if let Some(devices) = resources.devices().as_ref() {
             self.limit_devices(devices)?;
         }
         Ok(())
-    }
-
-    /// Whether device rules are enforced. Where they are not, a container must not be able to make device nodes.
-    pub(crate) fn limits_devices(&self) -> bool {
-        self.layout != Layout::V2
     }
 
     /// The cgroup2 folder, for birth in it.
@@ -391,6 +387,13 @@ impl Cgroup {
     }
 
     fn limit_devices(&self, rules: &[LinuxDeviceCgroup]) -> Result<()> {
+        if self.is_v2() {
+            let Some(program) = device_filter::program(&device_rules(rules)?) else { return Ok(()) };
+            let dir = self.in_hierarchy("");
+            return device_filter::attach(&program, &dir)
+                .map_err(|error| Error::from(error).with_hint("the kernel needs CONFIG_CGROUP_BPF"))
+                .context(|| format!("attaching device rules to {dir:?}"));
+        }
         let dir = self.controller("devices")?;
         let controller = DevicesController::new(dir, MOUNT.into());
         for rule in rules {
@@ -410,6 +413,34 @@ impl Cgroup {
         }
         Ok(())
     }
+}
+
+/// The rules as version 2 takes them.
+fn device_rules(rules: &[LinuxDeviceCgroup]) -> Result<Vec<device_filter::Rule>> {
+    use device_filter::{MAKE, Nodes, READ, Rule, WRITE};
+    let mut converted = Vec::new();
+    for rule in rules {
+        let nodes = match rule.typ() {
+            None | Some(LinuxDeviceType::A) => None,
+            Some(LinuxDeviceType::B) => Some(Nodes::Block),
+            Some(LinuxDeviceType::C | LinuxDeviceType::U) => Some(Nodes::Char),
+            Some(LinuxDeviceType::P) => continue, // a pipe is no device to the kernel's rules
+        };
+        let mut access = 0;
+        for letter in rule.access().as_deref().unwrap_or("rwm").chars() {
+            access |= match letter {
+                'r' => READ,
+                'w' => WRITE,
+                'm' => MAKE,
+                other => return Err(Error::invalid(format!("{other:?} is no access to a device"))),
+            };
+        }
+        // -1 is "all of them", as a missing number is.
+        let number = |number: Option<i64>| number.and_then(|number| u32::try_from(number).ok());
+        let (major, minor) = (number(rule.major()), number(rule.minor()));
+        converted.push(Rule { allow: rule.allow(), nodes, major, minor, access });
+    }
+    Ok(converted)
 }
 
 /// Moves the calling stage, which has one thread, through its entrances.

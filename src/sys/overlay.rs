@@ -5,7 +5,7 @@
 
 mod in_one_string;
 
-use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
@@ -138,6 +138,7 @@ mod tests {
     use super::in_one_string::{mount_open, mount_paths};
     use super::*;
     use crate::base::Kind;
+    use std::os::fd::AsRawFd as _;
 
     /// Folders with one file each; a name has all that option strings must escape.
     fn layers(dir: &Path, count: usize) -> Vec<PathBuf> {
