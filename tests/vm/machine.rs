@@ -1,7 +1,7 @@
 //! One machine: where its parts are on this one, what goes into its first root, and running it to its end.
 //!
-//! It has no disk and no network: everything is in memory, and two serial lines lead out. The kernel talks on the first,
-//! the checks on the second. The machine ends itself; one that does not is killed after [`PATIENCE`].
+//! It has an empty disk and no network; its programs are in memory. Two serial lines lead out: the kernel talks on the
+//! first, the checks on the second. The machine ends itself; one that does not is killed after [`PATIENCE`].
 
 use std::ffi::OsString;
 use std::fs;
@@ -14,6 +14,9 @@ use crate::support::{peers, rhumb};
 
 /// How long a machine may take, with software emulation on two busy cores.
 const PATIENCE: Duration = Duration::from_secs(240);
+
+/// The size of the disk; a file with holes.
+const DISK_BYTES: u64 = 1 << 30;
 
 /// What a machine is made of.
 pub(crate) struct Parts {
@@ -77,6 +80,9 @@ impl Parts {
         for line in ["kernel.log", "checks.log"] {
             command.arg("-serial").arg(with_prefix("file:", &dir.join(line)));
         }
+        // Debian's kernels have the driver for this disk built in.
+        let drive = with_prefix("id=disk,if=none,format=raw,cache=unsafe,file=", &dir.join("disk"));
+        command.arg("-drive").arg(drive).args(["-device", "nvme,drive=disk,serial=1"]);
         command.arg("-kernel").arg(&self.kernel).arg("-initrd").arg(dir.join("initramfs"));
         command.args(["-append", "console=ttyS0 panic=-1 oops=panic mitigations=off quiet loglevel=4"]);
         command
@@ -84,7 +90,7 @@ impl Parts {
 
     /// The first root: programs, scripts, and the folders that the scripts need.
     fn write_initramfs(&self, dir: &Path) {
-        let mut archive = Archive::new(&["bin", "dev", "guest", "lib", "new", "proc", "sys", "run", "tmp", "etc"]);
+        let mut archive = Archive::new(&["bin", "dev", "guest", "lib", "new", "proc", "sys"]);
         archive.program("bin/busybox", &fs::read(&self.busybox).expect("reading busybox"));
         archive.link("bin/sh", "busybox");
         archive.program("bin/rhumb", &stripped_binary(dir));
@@ -98,6 +104,8 @@ impl Parts {
 /// Boots a machine and waits until it has ended; its files lie in `dir`.
 pub(crate) fn run(parts: &Parts, dir: &Path) -> Console {
     parts.write_initramfs(dir);
+    let disk = fs::File::create(dir.join("disk")).expect("making a file");
+    disk.set_len(DISK_BYTES).expect("making the disk");
     let begin = Instant::now();
     let mut command = parts.command(dir);
     let errors = fs::File::create(dir.join("qemu.log")).expect("making a file");
