@@ -38,14 +38,15 @@ impl Engine {
     /// `invalid_argument`, `unsupported` for options.
     pub fn container_create(&self, image: &str, options: &ContainerOptions) -> Result<Id> {
         let made = self.container_make(image, options)?;
-        self.container_settle(&made.record.id)?;
+        self.container_settle(&made.record)?;
         Ok(made.record.id)
     }
 
-    /// Turns a made container into one that stays when this process dies.
-    pub(super) fn container_settle(&self, id: &Id) -> Result<()> {
+    /// Turns a made container into one that stays when this process dies, and, unless it has `--rm`, when the power goes.
+    pub(super) fn container_settle(&self, record: &ContainerRecord) -> Result<()> {
         failpoint::hit("container.create.settle")?;
-        self.store.write(|tx| tx.set_phase(Noun::Container, id.as_str(), Phase::Ready))
+        self.store.write(|tx| tx.set_phase(Noun::Container, record.id.as_str(), Phase::Ready))?;
+        if record.options.auto_remove { Ok(()) } else { self.store.flush() }
     }
 
     /// Does all of create but the last step.
@@ -211,7 +212,7 @@ impl Engine {
                 // `--rm` goes in any case: it may stay as it is.
                 Some((Phase::Creating, record)) if matches!(self.container_life(&id)?, Life::Alive(_)) => {
                     if !record.options.auto_remove {
-                        self.container_settle(&id)?;
+                        self.container_settle(&record)?;
                     }
                 }
                 Some((Phase::Creating | Phase::Removing, record)) => match self.container_dismantle(&record, true) {

@@ -169,6 +169,8 @@ impl Engine {
             tx.update(Noun::Container, id.as_str(), &record)?;
             tx.set_phase(Noun::Container, id.as_str(), Phase::Removing)
         })?;
+        // Or a power cut could bring back a record whose files are gone.
+        self.store.flush()?;
         self.container_dismantle(&record, volumes)?;
         drop(lock.remove_on_drop());
         Ok(())
@@ -240,7 +242,8 @@ impl Engine {
             }
             tx.name(Noun::Container, name, found.id.as_str())?;
             tx.unname(Noun::Container, &found.name).map(|_| ())
-        })
+        })?;
+        self.store.flush()
     }
 
     /// Removes all containers that do not run.

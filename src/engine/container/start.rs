@@ -75,7 +75,7 @@ impl Engine {
         match started {
             // It stays `Creating`: should its monitor be lost, a later command takes it away.
             Ok(()) if options.auto_remove => Ok(id),
-            Ok(()) => self.container_settle(&id).map(|()| id),
+            Ok(()) => self.container_settle(&made.record).map(|()| id),
             Err(error) => Err(self.container_abandon(made, error)),
         }
     }
@@ -100,7 +100,7 @@ impl Engine {
         };
         // From here on the monitor makes the container stay, or go; see `container_recover`.
         if !options.auto_remove {
-            self.container_settle(&made.record.id)?;
+            self.container_settle(&made.record)?;
         }
         let Made { record, lock, .. } = made;
         drop(lock);
@@ -265,7 +265,7 @@ impl Engine {
     fn container_abandon(&self, made: Made, error: Error) -> Error {
         let Made { record, lock, .. } = made;
         if !record.options.auto_remove {
-            return match self.container_settle(&record.id) {
+            return match self.container_settle(&record) {
                 Ok(()) => error,
                 Err(more) => error.context(format!("the container was left half-made: {more}")),
             };
