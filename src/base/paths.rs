@@ -7,7 +7,7 @@
 //!   layers/<chain id hex>/      one unpacked layer: "diff" and its metadata
 //!   containers/<id>/            upper/ work/ config.json exit.json <id>-json.log hosts hostname resolv.conf
 //!   volumes/<id>/data
-//!   cache/                      what can be made anew: lists of what "from_host" read
+//!   cache/                      what can be made anew: lists of what "from_host" read; "mountpoints", the lowest layer
 //!   tmp/                        half-made things; whatever is here and unlocked is garbage
 //! <run>/                        /run/rhumb, or <root>/run when the root was given; 0700
 //!   locks/                      flock files
@@ -85,6 +85,11 @@ impl Paths {
     /// The folder of all containers.
     pub fn containers(&self) -> PathBuf {
         self.root.join("containers")
+    }
+
+    /// The lowest layer of every container: empty mount points.
+    pub fn mount_points(&self) -> PathBuf {
+        self.root.join("cache/mountpoints")
     }
 
     /// One container's durable state.

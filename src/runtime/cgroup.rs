@@ -105,9 +105,16 @@ impl Cgroup {
     /// The `tasks` files through which a stage moves itself into version 1 hierarchies, see [`enter`].
     pub(crate) fn entrances(&self) -> Result<Vec<File>> {
         let mut files = Vec::new();
-        for dir in self.existing_v1() {
-            let path = dir.join("tasks");
-            files.push(File::options().write(true).open(&path).context(|| format!("opening {path:?}"))?);
+        if self.is_v2() {
+            return Ok(files);
+        }
+        for name in ALWAYS.into_iter().chain(ON_DEMAND) {
+            let path = self.in_hierarchy(name).join("tasks");
+            match File::options().write(true).open(&path) {
+                Ok(file) => files.push(file),
+                Err(error) if error.kind() == ErrorKind::NotFound => {} // a hierarchy that is not used
+                Err(error) => return Err(Error::from(error).context(format!("opening {path:?}"))),
+            }
         }
         Ok(files)
     }

@@ -9,6 +9,7 @@
 //! init     the first process until execve            handover  the stages' language
 //! exec     a further process until execve            launch    what both do last: user, rights, program
 //! mounts   the list of mounts, a pure function       rootfs    carries it out
+//! skeleton mount points that every root has
 //! cgroup   limits                                    user      passwd and group of the container
 //! state    the files that tell what lives            log       written by the monitor, read by anyone
 //! ```
@@ -29,6 +30,7 @@ mod mounts;
 pub mod plan;
 mod reaper;
 mod rootfs;
+pub mod skeleton;
 pub mod state;
 mod stdio;
 mod user;

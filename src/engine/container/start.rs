@@ -16,6 +16,7 @@ use crate::model::container::{Container, ContainerOptions, ContainerRecord, Name
 use crate::model::exec::Output;
 use crate::runtime::client::{self, Monitor};
 use crate::runtime::plan::{Plan, Rootfs};
+use crate::runtime::skeleton;
 use crate::runtime::state::{Life, sweep};
 use crate::store::db::Phase;
 use crate::sys;
@@ -207,11 +208,14 @@ impl Engine {
             Some(spec) => spec.clone(),
             None => self.container_spec(record, &others.joined())?,
         };
+        let mut lower = self.lower_dirs(&record.layers);
+        skeleton::ensure(&self.paths().mount_points())?;
+        lower.push(self.paths().mount_points());
         let plan = Plan {
             id: id.to_string(),
             spec,
             rootfs: Rootfs::Overlay {
-                lower: self.lower_dirs(&record.layers),
+                lower,
                 upper: state_dir.join("upper"),
                 work: state_dir.join("work"),
                 volatile: record.options.auto_remove,
