@@ -200,6 +200,13 @@ impl Engine {
         failpoint::hit("container.start.sweep")?;
         if !matches!(self.container_life(id)?, Life::Never) {
             sweep(&self.cgroup_of(id), &run_dir)?;
+            if record.options.auto_remove {
+                // The kernel refuses a volatile overlay's folders a second time unless this one is made anew
+                // (Documentation/filesystems/overlayfs.rst, "Volatile mount").
+                let work = state_dir.join("work");
+                sys::path::remove_tree(&work).context(|| format!("removing {work:?}"))?;
+                std::fs::create_dir(&work).context(|| format!("making {work:?}"))?;
+            }
         }
         remove_if_there(&state_dir.join("exit.json"))?;
         std::fs::create_dir_all(&run_dir).context(|| format!("making {run_dir:?}"))?;

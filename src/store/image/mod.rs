@@ -17,6 +17,7 @@ use self::config::Parsed;
 use crate::base::{Digest, Error, Reference, Result};
 use crate::model::image::{Image, Layer};
 use crate::store::Store;
+use crate::store::blob::Blob;
 use crate::store::db::{Noun, Phase, Row, Tx};
 
 /// The media type of the configs that we write.
@@ -66,7 +67,8 @@ impl Store {
         })
     }
 
-    /// Puts images and their names on record, all or none. An image that is there already only gets the names.
+    /// Puts images and their names on record, all or none. An image that is there already only gets the names, unless one
+    /// of its blobs was lost: then the new blobs, which say the same, take their place.
     ///
     /// # Errors
     /// `no_space`.
@@ -74,11 +76,20 @@ impl Store {
         self.write(|tx| {
             for new in images {
                 let id = new.image.id.as_str();
-                if tx.phase(Noun::Image, id)?.is_none() {
-                    let bare = Image { tags: Vec::new(), ..new.image.clone() };
-                    tx.insert(Noun::Image, id, Phase::Ready, &bare)?;
-                    for (noun, target) in needs(&new.image) {
-                        tx.add_use((Noun::Image, id), (noun, target.as_str()))?;
+                let bare = Image { tags: Vec::new(), ..new.image.clone() };
+                let user = (Noun::Image, id);
+                match tx.get::<Image>(Noun::Image, id)?.map(|row| row.body) {
+                    Some(known) if self.image_looks_whole(tx, &known)? => {}
+                    Some(known) => {
+                        tx.update(Noun::Image, id, &bare)?;
+                        needs(&known)
+                            .into_iter()
+                            .try_for_each(|(noun, old)| tx.drop_use(user, (noun, old.as_str())))?;
+                        needs(&bare).into_iter().try_for_each(|(noun, new)| tx.add_use(user, (noun, new.as_str())))?;
+                    }
+                    None => {
+                        tx.insert(Noun::Image, id, Phase::Ready, &bare)?;
+                        needs(&bare).into_iter().try_for_each(|(noun, new)| tx.add_use(user, (noun, new.as_str())))?;
                     }
                 }
                 for name in &new.names {
@@ -87,6 +98,19 @@ impl Store {
             }
             images.iter().map(|new| tx.image(new.image.id.as_str())).collect()
         })
+    }
+
+    /// Whether every blob of an image is there with the bytes that its record says; what they are is not read.
+    fn image_looks_whole(&self, tx: &Tx<'_>, image: &Image) -> Result<bool> {
+        for (noun, digest) in needs(image) {
+            if noun == Noun::Blob {
+                let blob = tx.get::<Blob>(noun, digest.as_str())?;
+                if !blob.is_some_and(|row| self.blob_looks_whole(digest, row.body.size_bytes)) {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
     }
 
     /// The image for what a user wrote.

@@ -11,7 +11,7 @@ use crate::base::{Context as _, Digest, Error, Kind, Result, failpoint};
 use crate::model::image::Layer;
 use crate::store::Store;
 use crate::store::blob::{Blob, BlobSource, BlobWriter};
-use crate::store::db::{Noun, Phase};
+use crate::store::db::{Noun, Phase, Row};
 use crate::store::scratch::Scratch;
 use crate::sys::path::Dir;
 use crate::sys::{fs, node};
@@ -37,6 +37,8 @@ impl Store {
             Some(diff_id) => self.layer_adopt(&chain_id(source.parent.as_ref(), diff_id))?,
             None => None,
         };
+        // A blob that was lost or cut comes back with the layer.
+        let known = known.filter(|layer| self.blob_looks_whole(&layer.blob, layer.blob_size_bytes));
         // One byte more than expected is enough to see that it is too long.
         let limit = source.expect_size_bytes.map_or(u64::MAX, |size| size.saturating_add(1));
         let (compression, reader) = decompress::detect(reader.take(limit)).context(|| "reading a layer")?;
@@ -113,9 +115,20 @@ impl Store {
         }
         failpoint::hit("layer.import.renamed")?;
         self.write(|tx| {
-            if recorded.is_none() {
-                tx.insert(Noun::Layer, id, Phase::Ready, layer)?;
-                tx.add_use((Noun::Layer, id), (Noun::Blob, layer.blob.as_str()))?;
+            let lost = |row: &Row<Layer>| !self.blob_looks_whole(&row.body.blob, row.body.blob_size_bytes);
+            let used = (Noun::Blob, layer.blob.as_str());
+            match &recorded {
+                None => {
+                    tx.insert(Noun::Layer, id, Phase::Ready, layer)?;
+                    tx.add_use((Noun::Layer, id), used)?;
+                }
+                // Its blob was lost; this one has the same content.
+                Some(row) if lost(row) => {
+                    tx.update(Noun::Layer, id, layer)?;
+                    tx.drop_use((Noun::Layer, id), (Noun::Blob, row.body.blob.as_str()))?;
+                    tx.add_use((Noun::Layer, id), used)?;
+                }
+                Some(_) => {}
             }
             self.lease_in(tx, (Noun::Layer, id))
         })
