@@ -88,12 +88,12 @@ fn own_text(value: &Dynamic) -> Option<String> {
         return Some(crate::script::output::output_functions::text(output.clone()).to_string());
     }
     if let Some(container) = value.read_lock::<Container>() {
-        return Some(crate::script::container::container_functions::text(container.clone()));
+        return Some(container.shown());
     }
     if let Some(image) = value.read_lock::<Image>() {
-        return Some(crate::script::image::image_functions::text(image.clone()));
+        return Some(image.shown());
     }
-    value.read_lock::<Volume>().map(|volume| crate::script::volume::volume_functions::text(volume.clone()))
+    value.read_lock::<Volume>().map(|volume| volume.shown())
 }
 
 /// A value's row in a table: a map as it is, a handle's main facts.

@@ -226,7 +226,9 @@ fn collect_places(error: &EvalAltResult, source: String, calling: Option<String>
     let mut add = |position: Position, calling: Option<String>| {
         if let Some(line) = position.line() {
             let place = Place { source: source.clone(), line, column: position.position().unwrap_or(1), calling };
-            if places.last() != Some(&place) {
+            // A closure and the function that calls it have one place; the closure's is said by the line below it.
+            let same = |other: &Place| (&other.source, other.line, other.column) == (&place.source, line, place.column);
+            if !places.last().is_some_and(same) {
                 places.push(place);
             }
         }

@@ -33,7 +33,8 @@ impl Image {
         self.engine.image_get(self.id.as_str())
     }
 
-    fn shown(&self) -> String {
+    /// Its text: name and short id.
+    pub(crate) fn shown(&self) -> String {
         match self.now() {
             Ok(image) => {
                 let tag = image.tags.first().map_or("<none>", String::as_str);
@@ -115,13 +116,23 @@ fn remove(image: &Image, options: Map) -> Result<Array> {
     let mut keys = Keys::new("remove", options);
     let force = keys.flag("force")?;
     keys.finish()?;
-    // The handle stands for the image, not for one of its names: without a container on it, all its names go.
-    let force = force || image.now()?.tags.len() > 1;
+    Ok(removed_lines(image.engine.image_remove(image.id.as_str(), force)?))
+}
+
+fn untag(image: &Image, reference: &str) -> Result<Array> {
+    // Asked for by name, the reference must be this image's.
+    if image.engine.image_get(reference)?.id != image.id {
+        return Err(Error::invalid(format!("{reference:?} is another image's reference")));
+    }
+    image.engine.image_remove(reference, false).map(removed_lines)
+}
+
+fn removed_lines(removed: Vec<ImageRemoved>) -> Array {
     let line = |removed: ImageRemoved| match removed {
         ImageRemoved::Untagged(name) => format!("untagged {name}").into(),
         ImageRemoved::Deleted(id) => format!("deleted {id}").into(),
     };
-    Ok(image.engine.image_remove(image.id.as_str(), force)?.into_iter().map(line).collect())
+    removed.into_iter().map(line).collect()
 }
 
 fn history(image: &Image) -> Result<Array> {
@@ -404,7 +415,7 @@ pub(crate) mod image_functions {
     /// let i = image::from_host(["echo"], "first:1");
     /// i.tag("second:1");
     /// assert(image::get("second:1") == i);
-    /// i.remove();
+    /// i.remove(#{ force: true });
     /// ```
     #[rhai_fn(global, return_raw)]
     pub fn tag(ctx: NativeCallContext, image: Image, reference: ImmutableString) -> Fallible<Image> {
@@ -437,7 +448,8 @@ pub(crate) mod image_functions {
         history(&image).raise(&ctx)
     }
 
-    /// Removes the image with all its references; returns what was done. A container on it makes it a `conflict`.
+    /// Removes the image with its reference; returns what was done. A container on it makes it a `conflict`, and so do
+    /// several references unless `force: true` takes them all.
     ///
     /// ```rhai
     /// let i = image::from_host(["echo"], "brief:1");
@@ -451,6 +463,31 @@ pub(crate) mod image_functions {
     #[rhai_fn(global, name = "remove", return_raw)]
     pub fn remove_with(ctx: NativeCallContext, image: Image, options: Map) -> Fallible<Array> {
         remove(&image, options).raise(&ctx)
+    }
+
+    /// Docker's JSON about the image, as a map.
+    ///
+    /// ```rhai
+    /// assert(image::get("base").inspect().Os == "linux");
+    /// ```
+    #[rhai_fn(global, return_raw)]
+    pub fn inspect(ctx: NativeCallContext, image: Image) -> Fallible<Dynamic> {
+        let now = image.now().raise(&ctx)?;
+        Ok(from_json(&crate::docker::inspect::image(&now, image.engine.paths())))
+    }
+
+    /// Takes one reference away, and the image with its last one; returns what was done.
+    ///
+    /// ```rhai
+    /// let i = image::from_host(["echo"], "one:1");
+    /// i.tag("two:1");
+    /// i.untag("one:1");
+    /// assert(i.tags == ["two:1"]);
+    /// i.untag("two:1");
+    /// ```
+    #[rhai_fn(global, name = "untag", return_raw)]
+    pub fn untag_reference(ctx: NativeCallContext, image: Image, reference: ImmutableString) -> Fallible<Array> {
+        untag(&image, &reference).raise(&ctx)
     }
 
     #[rhai_fn(global, name = "==")]

@@ -87,7 +87,7 @@ fn register(engine: &mut Engine) {
     engine.register_global_module(exported_module!(crate::script::output::output_functions).into());
     engine.register_global_module(exported_module!(crate::script::display::display_functions).into());
     let nouns: [(&str, Module); 7] = [
-        ("container", exported_module!(crate::script::container::container_functions)),
+        ("container", container_module()),
         ("image", exported_module!(crate::script::image::image_functions)),
         ("volume", exported_module!(crate::script::volume::volume_functions)),
         ("backup", exported_module!(crate::script::backup::backup_functions)),
@@ -98,6 +98,13 @@ fn register(engine: &mut Engine) {
     for (name, module) in nouns {
         engine.register_static_module(name, module.into());
     }
+}
+
+fn container_module() -> Module {
+    let mut module = exported_module!(crate::script::container::functions::container_functions);
+    module.combine(exported_module!(crate::script::container::properties::container_properties));
+    module.combine(exported_module!(crate::script::container::verbs::container_verbs));
+    module
 }
 
 fn hooks(engine: &mut Engine, host: &Arc<Host>) {

@@ -32,7 +32,8 @@ impl Volume {
         self.engine.volume_get(self.id.as_str())
     }
 
-    fn shown(&self) -> String {
+    /// Its text: name and short id.
+    pub(crate) fn shown(&self) -> String {
         match self.now() {
             Ok(volume) if !volume.anonymous => format!("Volume({} {})", volume.name, self.id.short()),
             _ => format!("Volume({})", self.id.short()),
@@ -354,6 +355,19 @@ pub(crate) mod volume_functions {
     #[rhai_fn(global, name = "remove", return_raw)]
     pub fn remove_with(ctx: NativeCallContext, volume: Volume, options: Map) -> Fallible<()> {
         remove(&volume, options).raise(&ctx)
+    }
+
+    /// Docker's JSON about the volume, as a map.
+    ///
+    /// ```rhai
+    /// let v = volume::create("inspected");
+    /// assert(v.inspect().Driver == "local");
+    /// v.remove();
+    /// ```
+    #[rhai_fn(global, return_raw)]
+    pub fn inspect(ctx: NativeCallContext, volume: Volume) -> Fallible<Dynamic> {
+        let now = volume.now().raise(&ctx)?;
+        Ok(crate::script::convert::from_json(&crate::docker::inspect::volume(&now)))
     }
 
     #[rhai_fn(global, name = "==")]

@@ -1,0 +1,442 @@
+//! What a container's handle can do: its methods.
+
+use std::fs::File;
+use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
+
+use rhai::plugin::*;
+use rhai::{Dynamic, FnPtr, ImmutableString, Map, NativeCallContext};
+
+use crate::base::error::Context as _;
+use crate::base::{Error, Result};
+use crate::docker::options::exec_options;
+use crate::model::container::ContainerRemove;
+use crate::model::exec::ExecOptions;
+use crate::model::log::{LogEntry, LogQuery, Stream};
+use crate::script::context::{Host, tag};
+use crate::script::convert::{Command, Keys, command_of, from_json, to_json};
+use crate::script::error::{Fallible, Raise};
+use crate::script::output::Output;
+use crate::script::units::{TimeSpan, duration_of};
+use crate::script::volume::Volume;
+
+use crate::script::container::{Container, DEFAULT_WAIT, LOG_POLL, command_keys, started, streamed};
+
+fn exec(host: &Host, container: &Container, command: &Command, options: Map) -> Result<Option<Output>> {
+    let mut keys = Keys::new("exec", options);
+    let own = command_keys(&mut keys)?;
+    let detach = keys.flag("detach")?;
+    let args = command_of(command)?.ok_or_else(|| Error::invalid("exec needs a command"))?;
+    let options = match to_json(&keys.rest().into())? {
+        serde_json::Value::Object(map) => ExecOptions { args, ..exec_options(&map)? },
+        _ => return Err(Error::invalid("options are a map")),
+    };
+    let (engine, id) = (&container.engine, container.id.as_str());
+    if detach {
+        engine.container_exec_detached(id, &options)?;
+        return Ok(None);
+    }
+    let output = if own.stream {
+        streamed(host, own.stdin.as_deref(), own.timeout, |attachment| {
+            engine.container_exec_attached(id, &options, attachment)
+        })?
+    } else {
+        engine.container_exec(id, &options, own.stdin.as_deref(), own.timeout)?
+    };
+    let place = if output.code == 0 { String::new() } else { format!(" in {}", container.now()?.name) };
+    Output::checked(output, own.check, &options.args, &place).map(Some)
+}
+
+fn log_query(keys: &mut Keys) -> Result<LogQuery> {
+    let tail = keys.integer("tail")?.map(|n| usize::try_from(n).unwrap_or(0));
+    let stream = match keys.text("stream")?.as_deref() {
+        None => None,
+        Some("stdout") => Some(Stream::Stdout),
+        Some("stderr") => Some(Stream::Stderr),
+        Some(other) => {
+            return Err(Error::invalid(format!("{other:?} is not a stream")).with_hint("stdout or stderr"));
+        }
+    };
+    Ok(LogQuery { follow: false, tail, since: keys.time("since")?, until: keys.time("until")?, stream })
+}
+
+fn log_text(container: &Container, query: &LogQuery, timestamps: bool) -> Result<String> {
+    let mut bytes = Vec::new();
+    container.engine.container_logs(container.id.as_str(), query, &mut |entry| {
+        if timestamps {
+            bytes.extend_from_slice(format!("{} ", entry.time).as_bytes());
+        }
+        bytes.extend_from_slice(&entry.bytes);
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn logs(container: &Container, options: Map) -> Result<String> {
+    let mut keys = Keys::new("logs", options);
+    let query = log_query(&mut keys)?;
+    let timestamps = keys.flag("timestamps")?;
+    keys.finish()?;
+    log_text(container, &query, timestamps)
+}
+
+/// Waits for a line that contains `text`.
+fn wait_log(host: &Host, container: &Container, text: &str, timeout: Duration) -> Result<()> {
+    let start = Instant::now();
+    loop {
+        let alive = container.now()?.state.status.is_alive();
+        let log = log_text(container, &LogQuery::default(), false)?;
+        if log.contains(text) {
+            return Ok(());
+        }
+        let last: Vec<&str> = log.lines().rev().take(5).collect();
+        let tail = last.into_iter().rev().collect::<Vec<_>>().join("\n");
+        let with_log =
+            |error: Error| if tail.is_empty() { error } else { error.with_source(Error::failed(tail.clone())) };
+        if !alive {
+            return Err(with_log(Error::conflict(format!("the container ended before it wrote {text:?}"))));
+        }
+        if start.elapsed() >= timeout {
+            let waited = crate::base::units::short_duration(timeout);
+            return Err(with_log(Error::timeout(format!("no {text:?} in the log within {waited}"))));
+        }
+        if host.is_stopping() {
+            return Err(Error::interrupted("interrupted"));
+        }
+        std::thread::sleep(LOG_POLL);
+    }
+}
+
+fn remove(container: &Container, options: Map) -> Result<()> {
+    let mut keys = Keys::new("remove", options);
+    let how = ContainerRemove { force: keys.flag("force")?, volumes: keys.flag("volumes")? };
+    keys.finish()?;
+    container.engine.container_remove(container.id.as_str(), how)
+}
+
+fn wait(container: &Container, timeout: Duration) -> Result<i64> {
+    let state = container.engine.container_wait(container.id.as_str(), Some(timeout))?;
+    state.exit_code.map(i64::from).ok_or_else(|| {
+        let why = state.error.unwrap_or_else(|| "nobody saw it end".to_owned());
+        Error::failed(format!("the exit status of the container is not known: {why}"))
+    })
+}
+
+fn export_tar(container: &Container, path: &str) -> Result<()> {
+    let mut file = File::create_new(path).context(|| format!("creating {path:?}"))?;
+    let result = container.engine.container_export(container.id.as_str(), &mut file);
+    if result.is_err() {
+        // The half-written file is ours; the error that led here matters more than one of its removal.
+        let _already_failing = std::fs::remove_file(path);
+    }
+    result
+}
+
+/// Gives log lines to a closure until it returns false or the container ends.
+fn follow(ctx: &NativeCallContext, container: &Container, closure: &FnPtr) -> Fallible<()> {
+    let host = tag(ctx)?.host;
+    let mut failure = None;
+    let mut rest = Vec::new();
+    let mut call = |line: &[u8]| {
+        let line = String::from_utf8_lossy(line).into_owned();
+        match closure.call_within_context::<Dynamic>(ctx, (line,)) {
+            Ok(answer) if answer.as_bool() == Ok(false) => ControlFlow::Break(()),
+            Ok(_) if host.is_stopping() => ControlFlow::Break(()),
+            Ok(_) => ControlFlow::Continue(()),
+            Err(error) => {
+                failure = Some(error);
+                ControlFlow::Break(())
+            }
+        }
+    };
+    let query = LogQuery { follow: true, ..LogQuery::default() };
+    let mut ended = false;
+    let result = container.engine.container_logs(container.id.as_str(), &query, &mut |entry: LogEntry| {
+        rest.extend_from_slice(&entry.bytes);
+        if rest.last() != Some(&b'\n') {
+            return Ok(ControlFlow::Continue(()));
+        }
+        rest.pop();
+        let flow = call(&std::mem::take(&mut rest));
+        ended = flow.is_break();
+        Ok(flow)
+    });
+    if result.is_ok() && !ended && !rest.is_empty() {
+        // The last line has no line end.
+        let _nothing_follows = call(&rest);
+    }
+    failure.map_or_else(|| result.raise(ctx), Err)
+}
+
+#[export_module]
+#[allow(missing_docs, unreachable_pub, reason = "the names are the script's; docs are read from the metadata")]
+pub(crate) mod container_verbs {
+    use super::*;
+    /// Starts a container that was created or has ended.
+    ///
+    /// ```rhai
+    /// let c = container::create("base", #{ command: "echo hello" });
+    /// c.start();
+    /// assert(c.wait() == 0);
+    /// c.remove();
+    /// ```
+    #[rhai_fn(global, return_raw)]
+    pub fn start(ctx: NativeCallContext, container: Container) -> Fallible<()> {
+        container.engine.container_start(container.id.as_str()).raise(&ctx)?;
+        started(&tag(&ctx)?.host, &container.id);
+        Ok(())
+    }
+
+    /// Asks the container to end, and kills it after the grace period: the container's own (10 s) unless given.
+    ///
+    /// ```rhai
+    /// let c = container::run("base", #{ command: ["sleep", "300"] });
+    /// c.stop(100.ms);
+    /// assert(c.status == "exited");
+    /// c.remove();
+    /// ```
+    #[rhai_fn(global, return_raw)]
+    pub fn stop(ctx: NativeCallContext, container: Container, grace: TimeSpan) -> Fallible<()> {
+        let grace = duration_of(&grace).raise(&ctx)?;
+        container.engine.container_stop(container.id.as_str(), None, Some(grace)).raise(&ctx)
+    }
+
+    #[rhai_fn(global, name = "stop", return_raw)]
+    pub fn stop_default(ctx: NativeCallContext, container: Container) -> Fallible<()> {
+        container.engine.container_stop(container.id.as_str(), None, None).raise(&ctx)
+    }
+
+    /// Stops and starts the container.
+    ///
+    /// ```rhai
+    /// let c = container::run("base", #{ command: ["sleep", "300"], stop_grace_period: 10.ms });
+    /// let before = c.pid;
+    /// c.restart();
+    /// assert(c.pid != before);
+    /// c.remove(#{ force: true });
+    /// ```
+    #[rhai_fn(global, return_raw)]
+    pub fn restart(ctx: NativeCallContext, container: Container) -> Fallible<()> {
+        container.engine.container_restart(container.id.as_str(), None).raise(&ctx)
+    }
+
+    #[rhai_fn(global, name = "restart", return_raw)]
+    pub fn restart_after(ctx: NativeCallContext, container: Container, grace: TimeSpan) -> Fallible<()> {
+        let grace = duration_of(&grace).raise(&ctx)?;
+        container.engine.container_restart(container.id.as_str(), Some(grace)).raise(&ctx)
+    }
+
+    /// Sends a signal to the container's first process: a name such as `"HUP"`, or SIGKILL when none is given.
+    ///
+    /// ```rhai
+    /// let c = container::run("base", #{ command: ["sleep", "300"] });
+    /// c.kill();
+    /// assert(c.wait() == 137);
+    /// c.remove();
+    /// ```
+    #[rhai_fn(global, return_raw)]
+    pub fn kill(ctx: NativeCallContext, container: Container, signal: ImmutableString) -> Fallible<()> {
+        container.engine.container_kill(container.id.as_str(), Some(&signal)).raise(&ctx)
+    }
+
+    #[rhai_fn(global, name = "kill", return_raw)]
+    pub fn kill_default(ctx: NativeCallContext, container: Container) -> Fallible<()> {
+        container.engine.container_kill(container.id.as_str(), None).raise(&ctx)
+    }
+
+    /// Freezes all its processes.
+    ///
+    /// ```rhai
+    /// let c = container::run("base", #{ command: ["sleep", "300"] });
+    /// c.pause();
+    /// assert(c.status == "paused");
+    /// c.unpause();
+    /// c.remove(#{ force: true });
+    /// ```
+    #[rhai_fn(global, return_raw)]
+    pub fn pause(ctx: NativeCallContext, container: Container) -> Fallible<()> {
+        container.engine.container_pause(container.id.as_str()).raise(&ctx)
+    }
+
+    /// Thaws all its processes.
+    ///
+    /// ```rhai
+    /// let c = container::run("base", #{ command: ["sleep", "300"] });
+    /// c.pause();
+    /// c.unpause();
+    /// assert(c.status == "running");
+    /// c.remove(#{ force: true });
+    /// ```
+    #[rhai_fn(global, return_raw)]
+    pub fn unpause(ctx: NativeCallContext, container: Container) -> Fallible<()> {
+        container.engine.container_unpause(container.id.as_str()).raise(&ctx)
+    }
+
+    /// Waits until the container has ended and returns its exit status; at most 60 s unless a time is given. The
+    /// `timeout` error shows the last lines of its log.
+    ///
+    /// ```rhai
+    /// let c = container::run("base", #{ command: "exit 4" });
+    /// assert(c.wait(10.s) == 4);
+    /// c.remove();
+    /// ```
+    #[rhai_fn(global, name = "wait", return_raw)]
+    pub fn wait_for(ctx: NativeCallContext, container: Container, timeout: TimeSpan) -> Fallible<i64> {
+        duration_of(&timeout).and_then(|timeout| wait(&container, timeout)).raise(&ctx)
+    }
+
+    #[rhai_fn(global, name = "wait", return_raw)]
+    pub fn wait_default(ctx: NativeCallContext, container: Container) -> Fallible<i64> {
+        wait(&container, DEFAULT_WAIT).raise(&ctx)
+    }
+
+    /// Waits until a line of the log contains a text; at most 60 s unless a time is given.
+    ///
+    /// ```rhai
+    /// let c = container::run("base", #{ command: "echo ready; sleep 300" });
+    /// c.wait_log("ready", 10.s);
+    /// c.remove(#{ force: true });
+    /// ```
+    #[rhai_fn(global, name = "wait_log", return_raw)]
+    pub fn wait_log_for(
+        ctx: NativeCallContext,
+        container: Container,
+        text: ImmutableString,
+        timeout: TimeSpan,
+    ) -> Fallible<()> {
+        let host = tag(&ctx)?.host;
+        duration_of(&timeout).and_then(|timeout| wait_log(&host, &container, &text, timeout)).raise(&ctx)
+    }
+
+    #[rhai_fn(global, name = "wait_log", return_raw)]
+    pub fn wait_log_default(ctx: NativeCallContext, container: Container, text: ImmutableString) -> Fallible<()> {
+        let host = tag(&ctx)?.host;
+        wait_log(&host, &container, &text, DEFAULT_WAIT).raise(&ctx)
+    }
+
+    /// Removes the container: `force: true` kills it first when it runs, `volumes: true` takes its anonymous volumes too.
+    ///
+    /// ```rhai
+    /// let c = container::run("base", #{ command: ["sleep", "300"] });
+    /// c.remove(#{ force: true });
+    /// ```
+    #[rhai_fn(global, name = "remove", return_raw)]
+    pub fn remove_with(ctx: NativeCallContext, container: Container, options: Map) -> Fallible<()> {
+        remove(&container, options).raise(&ctx)
+    }
+
+    #[rhai_fn(global, name = "remove", return_raw)]
+    pub fn remove_default(ctx: NativeCallContext, container: Container) -> Fallible<()> {
+        remove(&container, Map::new()).raise(&ctx)
+    }
+
+    /// Gives the container another name.
+    ///
+    /// ```rhai
+    /// let c = container::create("base", #{ name: "before" });
+    /// c.rename("after");
+    /// assert(c.name == "after");
+    /// c.remove();
+    /// ```
+    #[rhai_fn(global, return_raw)]
+    pub fn rename(ctx: NativeCallContext, container: Container, name: ImmutableString) -> Fallible<()> {
+        container.engine.container_rename(container.id.as_str(), &name).raise(&ctx)
+    }
+
+    /// Runs a command in the running container and returns its output. Options: `user environment workdir tty privileged
+    /// stdin timeout check stream detach`; with `detach: true` it returns unit at once.
+    ///
+    /// ```rhai
+    /// let c = container::run("base", #{ command: ["sleep", "300"] });
+    /// assert(c.exec("echo $GREETING", #{ env: #{ GREETING: "hello" } }).stdout == "hello\n");
+    /// c.remove(#{ force: true });
+    /// ```
+    #[rhai_fn(global, name = "exec", return_raw)]
+    pub fn exec_with(
+        ctx: NativeCallContext,
+        container: Container,
+        command: Command,
+        options: Map,
+    ) -> Fallible<Dynamic> {
+        let host = tag(&ctx)?.host;
+        let output = exec(&host, &container, &command, options).raise(&ctx)?;
+        Ok(output.map_or(Dynamic::UNIT, Dynamic::from))
+    }
+
+    #[rhai_fn(global, name = "exec", return_raw)]
+    pub fn exec_default(ctx: NativeCallContext, container: Container, command: Command) -> Fallible<Dynamic> {
+        exec_with(ctx, container, command, Map::new())
+    }
+
+    /// Its log as text. Options: `tail` (lines), `since` and `until` (a time or an age), `stream` ("stdout" or "stderr"),
+    /// `timestamps`.
+    ///
+    /// ```rhai
+    /// let c = container::run("base", #{ command: "echo one; echo two" });
+    /// c.wait();
+    /// assert(c.logs(#{ tail: 1 }) == "two\n");
+    /// c.remove();
+    /// ```
+    #[rhai_fn(global, name = "logs", return_raw)]
+    pub fn logs_with(ctx: NativeCallContext, container: Container, options: Map) -> Fallible<String> {
+        logs(&container, options).raise(&ctx)
+    }
+
+    #[rhai_fn(global, name = "logs", return_raw)]
+    pub fn logs_default(ctx: NativeCallContext, container: Container) -> Fallible<String> {
+        logs(&container, Map::new()).raise(&ctx)
+    }
+
+    /// Calls a closure with every line of its log, those to come included, until the closure returns false or the
+    /// container ends.
+    ///
+    /// ```rhai
+    /// let c = container::run("base", #{ command: "echo one; echo two; sleep 300" });
+    /// c.follow(|line| line != "two");
+    /// c.remove(#{ force: true });
+    /// ```
+    #[rhai_fn(global, name = "follow", return_raw)]
+    pub fn follow_lines(ctx: NativeCallContext, container: Container, closure: FnPtr) -> Fallible<()> {
+        follow(&ctx, &container, &closure)
+    }
+
+    /// Writes its file system, without its mounts, to a new tar.
+    ///
+    /// ```rhai
+    /// let c = container::create("base");
+    /// let tar = `${host::temp_dir()}/root.tar`;
+    /// c.export_tar(tar);
+    /// assert(host::exists(tar));
+    /// c.remove();
+    /// ```
+    #[rhai_fn(global, name = "export_tar", return_raw)]
+    pub fn export_to(ctx: NativeCallContext, container: Container, path: ImmutableString) -> Fallible<()> {
+        export_tar(&container, &path).raise(&ctx)
+    }
+
+    /// The volume that is mounted at a path in the container.
+    ///
+    /// ```rhai
+    /// let c = container::create("base", #{ volumes: ["/data"] });
+    /// print(c.volume("/data").mountpoint);
+    /// c.remove(#{ volumes: true });
+    /// ```
+    #[rhai_fn(global, return_raw)]
+    pub fn volume(ctx: NativeCallContext, container: Container, path: ImmutableString) -> Fallible<Volume> {
+        let volume = container.engine.container_volume(container.id.as_str(), &path).raise(&ctx)?;
+        Ok(Volume { engine: container.engine, id: volume.id })
+    }
+
+    /// Docker's JSON about the container, as a map.
+    ///
+    /// ```rhai
+    /// let c = container::create("base", #{ mem_limit: "64m" });
+    /// assert(c.inspect().HostConfig.Memory == 64 * 1024 * 1024);
+    /// c.remove();
+    /// ```
+    #[rhai_fn(global, return_raw)]
+    pub fn inspect(ctx: NativeCallContext, container: Container) -> Fallible<Dynamic> {
+        let now = container.now().raise(&ctx)?;
+        Ok(from_json(&crate::docker::inspect::container(&now, container.engine.paths())))
+    }
+}
