@@ -96,7 +96,7 @@ pub(crate) fn pretty_type(raw: &str) -> String {
         "OneVolume" => "Volume | string".into(),
         "Command" => "string | array".into(),
         "TimeSpan" => "Duration | string | number".into(),
-        "Range<i64>" | "RangeInclusive<i64>" => "range".into(),
+        range if range.starts_with("Range") => "range".into(),
         "ByteCount" => "Size | string | int".into(),
         other => other.to_owned().into(),
     };

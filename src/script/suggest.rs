@@ -62,6 +62,10 @@ const NOT_BUILT_YET: [&str; 3] = ["network", "build", "registry"];
 /// A hint for the text of one of Rhai's errors.
 pub(crate) fn hint_for(text: &str, names: &Names) -> Option<String> {
     let quoted = |from: &str| text.strip_prefix(from).map(|rest| rest.split([' ', '(', '\'']).next().unwrap_or(rest));
+    if let Some(rest) = text.strip_prefix("Data race detected on argument") {
+        let name = rest.split('\'').nth(1).unwrap_or("function");
+        return Some(format!("a closure that uses the value whose method gets it: write {name}(value, …) instead"));
+    }
     if let Some(module) = quoted("Undefined module: ").or_else(|| quoted("Module not found: ")) {
         let module = module.split("::").next().unwrap_or(module);
         if NOT_BUILT_YET.contains(&module) {

@@ -388,7 +388,7 @@ pub(crate) mod container_verbs {
     }
 
     /// Calls a closure with every line of its log, those to come included, until the closure returns false or the
-    /// container ends.
+    /// container ends. A closure that uses the container itself needs the function form, `follow(c, |line| …)`.
     ///
     /// ```rhai
     /// let c = container::run("base", #{ command: "echo one; echo two; sleep 300" });
