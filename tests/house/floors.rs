@@ -32,7 +32,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("flate2", &["src/store/"]),
     ("zstd", &["src/store/"]),
     ("object", &["src/engine/image"]),
-    ("cgroups_rs", &["src/runtime/cgroup.rs"]),
+    ("cgroups_rs", &["src/runtime/cgroup"]),
     ("rtnetlink", &["src/net/netlink.rs"]),
     ("sha2", &["src/base/digest.rs"]),
     ("humantime", &["src/base/time.rs", "src/base/units.rs"]),
