@@ -11,6 +11,7 @@ use rhai::{Engine, FnNamespace};
 
 use crate::base::error::Context as _;
 use crate::base::{Error, Result, suggest};
+use crate::script::resolve::{standard_modules, standard_text};
 
 /// One registered function, property or operator.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -97,6 +98,9 @@ pub(crate) fn pretty_type(raw: &str) -> String {
         "Command" => "string | array".into(),
         "TimeSpan" => "Duration | string | number".into(),
         range if range.starts_with("Range") => "range".into(),
+        "MaybeInt" => "int | ()".into(),
+        "MaybeTime" => "Time | ()".into(),
+        "MaybeOutput" => "Output | ()".into(),
         "ByteCount" => "Size | string | int".into(),
         other => other.to_owned().into(),
     };
@@ -146,10 +150,6 @@ fn entry(namespace: &str, f: &rhai::FuncMetadata) -> Entry {
     if of.is_some() {
         params.remove(0);
     }
-    let comments = f.comments.iter().flat_map(|text| text.lines()).map(|line| {
-        let line = line.trim().trim_start_matches("///");
-        line.strip_prefix(' ').unwrap_or(line).to_owned()
-    });
     Entry {
         module: if of.is_some() { String::new() } else { namespace.to_owned() },
         of,
@@ -161,8 +161,17 @@ fn entry(namespace: &str, f: &rhai::FuncMetadata) -> Entry {
             .map(|(name, of)| if of.is_empty() { name } else { format!("{name}: {of}") })
             .collect(),
         result: pretty_type(&f.return_type),
-        text: comments.collect::<Vec<_>>().join("\n").trim().to_owned(),
+        text: comment(f.comments.iter().map(|text| text.as_str())),
     }
+}
+
+/// A comment without its markers.
+fn comment<'a>(pieces: impl Iterator<Item = &'a str>) -> String {
+    let lines = pieces.flat_map(str::lines).map(|line| {
+        let line = line.trim().trim_start_matches("///");
+        line.strip_prefix(' ').unwrap_or(line).to_owned()
+    });
+    lines.collect::<Vec<_>>().join("\n").trim().to_owned()
 }
 
 /// Global functions that are written as methods of their first parameter.
@@ -177,6 +186,33 @@ fn is_receiver(of: Option<&str>, name: &str) -> bool {
 
 fn listed(engine: &Engine) -> Vec<Entry> {
     entries(engine).into_iter().filter(|entry| !entry.operator).collect()
+}
+
+/// The functions of the standard library's modules, which are scripts: `import "std/assert" as t;`.
+fn standard_entries(engine: &Engine) -> Vec<Entry> {
+    let mut found = Vec::new();
+    for module in standard_modules() {
+        let Some(text) = standard_text(&module) else { continue };
+        // A module that cannot be read has no functions; the test that imports each of them says so.
+        let Ok(ast) = engine.compile(text) else { continue };
+        for function in ast.iter_functions() {
+            if function.name.starts_with("anon$") {
+                continue;
+            }
+            found.push(Entry {
+                module: module.clone(),
+                of: None,
+                name: function.name.to_owned(),
+                property: false,
+                operator: false,
+                params: function.params.iter().map(|name| (*name).to_owned()).collect(),
+                result: String::new(),
+                text: comment(function.comments.iter().copied()),
+            });
+        }
+    }
+    found.sort();
+    found
 }
 
 /// Modules, types and globals, each on a line.
@@ -197,6 +233,11 @@ pub(crate) fn overview(engine: &Engine) -> String {
     for ((rank, name), names) in groups {
         let title = if rank == 1 { format!("{name}::") } else { name };
         text += &format!("{title:<14}{}\n", wrapped(&names.join(" "), 14, 80));
+    }
+    for module in standard_modules() {
+        let functions = standard_entries(engine).into_iter().filter(|entry| entry.module == module);
+        let names: Vec<String> = functions.map(|entry| entry.name).collect();
+        text += &format!("{module:<14}{}\n", wrapped(&names.join(" "), 14, 80));
     }
     text + "\nhelp(\"NAME\") tells more.\n"
 }
@@ -223,7 +264,8 @@ fn wrapped(text: &str, indent: usize, width: usize) -> String {
 /// # Errors
 /// `not_found` with a did-you-mean.
 pub(crate) fn about(engine: &Engine, name: &str) -> Result<String> {
-    let entries = listed(engine);
+    let mut entries = listed(engine);
+    entries.extend(standard_entries(engine));
     let plain = name.trim_end_matches("()").trim_end_matches("::");
     let group: Vec<&Entry> =
         entries.iter().filter(|e| e.module == plain && !plain.is_empty() || e.of.as_deref() == Some(plain)).collect();
@@ -304,7 +346,8 @@ pub fn print(name: Option<&str>, out: &mut dyn Write) -> Result<()> {
 
 fn whole(engine: &Engine) -> String {
     let mut text = overview(engine);
-    let entries = listed(engine);
+    let mut entries = listed(engine);
+    entries.extend(standard_entries(engine));
     for (index, entry) in entries.iter().enumerate() {
         text += &format!("\n{}\n", entry.signature());
         if entries.get(index + 1).is_none_or(|next| next.full_name() != entry.full_name()) {
@@ -318,7 +361,7 @@ fn whole(engine: &Engine) -> String {
 pub fn definitions() -> String {
     let engine = crate::script::setup::bare_engine();
     let mut text = String::from("// The script API. Generated from the metadata of what is registered; do not edit.\n");
-    for entry in entries(&engine) {
+    for entry in entries(&engine).into_iter().chain(standard_entries(&engine)) {
         text.push('\n');
         for line in entry.text.lines() {
             text += format!("/// {line}").trim_end();
@@ -331,7 +374,10 @@ pub fn definitions() -> String {
 
 /// Every function and property with the examples of its comment, for the test that runs them.
 pub fn documented() -> Vec<Entry> {
-    listed(&crate::script::setup::bare_engine())
+    let engine = crate::script::setup::bare_engine();
+    let mut entries = listed(&engine);
+    entries.extend(standard_entries(&engine));
+    entries
 }
 
 #[cfg(test)]

@@ -163,6 +163,9 @@ fn words(programs: &Array) -> Result<Vec<String>> {
     programs.iter().map(word).collect::<Result<_, _>>().map_err(|_| Error::invalid("programs are an array of names"))
 }
 
+/// A time, or unit.
+type MaybeTime = Dynamic;
+
 #[export_module]
 #[allow(missing_docs, unreachable_pub, reason = "the names are the script's; docs are read from the metadata")]
 pub(crate) mod image_functions {
@@ -379,7 +382,7 @@ pub(crate) mod image_functions {
     /// print(image::get("base").created);
     /// ```
     #[rhai_fn(global, get = "created", return_raw)]
-    pub fn created(ctx: NativeCallContext, image: Image) -> Fallible<Dynamic> {
+    pub fn created(ctx: NativeCallContext, image: Image) -> Fallible<MaybeTime> {
         let created: Option<Timestamp> = image.now().raise(&ctx)?.created;
         Ok(created.map_or(Dynamic::UNIT, Dynamic::from))
     }

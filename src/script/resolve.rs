@@ -47,6 +47,11 @@ pub fn standard_modules() -> Vec<String> {
     names
 }
 
+/// The text of a module of the standard library, by the name that imports it.
+pub(crate) fn standard_text(module: &str) -> Option<String> {
+    source_text(&locate(None, module)).filter(|_| module.starts_with("std/"))
+}
+
 /// A script without its `#!` line, lines counted as before.
 pub(crate) fn without_shebang(text: &str) -> String {
     match text.strip_prefix("#!") {

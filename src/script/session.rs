@@ -167,7 +167,7 @@ impl Session {
         } else {
             let variables = self.scope.iter().map(|(name, ..)| name.to_owned());
             let modules = names.modules.keys().map(|name| format!("{name}::"));
-            let functions = names.functions.iter().filter(|name| self.is_global(name)).map(|name| format!("{name}("));
+            let functions = self.globals().into_iter().map(|name| format!("{name}("));
             variables.chain(modules).chain(functions).collect()
         };
         found.retain(|name| name.starts_with(typed));
@@ -189,11 +189,12 @@ impl Session {
         properties.chain(methods.map(|name| format!("{name}("))).collect()
     }
 
-    /// Functions that are written without a receiver.
-    fn is_global(&self, name: &str) -> bool {
-        crate::script::doc::documented()
-            .iter()
-            .any(|entry| entry.of.is_none() && entry.module.is_empty() && entry.name == name)
+    /// Functions that are written without a receiver, the session's own included.
+    fn globals(&self) -> Vec<String> {
+        let registered = crate::script::doc::entries(&self.engine).into_iter();
+        let registered = registered.filter(|entry| entry.of.is_none() && entry.module.is_empty() && !entry.operator);
+        let own = self.functions.iter_functions().map(|function| function.name.to_owned());
+        registered.map(|entry| entry.name).chain(own.filter(|name| !name.starts_with("anon$"))).collect()
     }
 
     /// The pieces of a line in order, each with what it is; together they are the line.

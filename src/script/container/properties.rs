@@ -26,6 +26,9 @@ fn mounts(container: &Container) -> Result<Array> {
     Ok(container.now()?.record.mounts.into_iter().map(row).collect())
 }
 
+/// A whole number, or unit.
+type MaybeInt = Dynamic;
+
 #[export_module]
 #[allow(missing_docs, unreachable_pub, reason = "the names are the script's; docs are read from the metadata")]
 pub(crate) mod container_properties {
@@ -87,7 +90,7 @@ pub(crate) mod container_properties {
     /// c.remove();
     /// ```
     #[rhai_fn(global, get = "exit_code", return_raw)]
-    pub fn exit_code(ctx: NativeCallContext, container: Container) -> Fallible<Dynamic> {
+    pub fn exit_code(ctx: NativeCallContext, container: Container) -> Fallible<MaybeInt> {
         let state = container.now().raise(&ctx)?.state;
         Ok(state.exit_code.map_or(Dynamic::UNIT, |code| i64::from(code).into()))
     }
@@ -100,7 +103,7 @@ pub(crate) mod container_properties {
     /// c.remove();
     /// ```
     #[rhai_fn(global, get = "pid", return_raw)]
-    pub fn pid(ctx: NativeCallContext, container: Container) -> Fallible<Dynamic> {
+    pub fn pid(ctx: NativeCallContext, container: Container) -> Fallible<MaybeInt> {
         let state = container.now().raise(&ctx)?.state;
         Ok(state.pid.map_or(Dynamic::UNIT, |pid| i64::from(pid).into()))
     }

@@ -168,6 +168,9 @@ fn follow(ctx: &NativeCallContext, container: &Container, closure: &FnPtr) -> Fa
     failure.map_or_else(|| result.raise(ctx), Err)
 }
 
+/// An [`Output`], or unit for a command that was detached.
+type MaybeOutput = Dynamic;
+
 #[export_module]
 #[allow(missing_docs, unreachable_pub, reason = "the names are the script's; docs are read from the metadata")]
 pub(crate) mod container_verbs {
@@ -357,14 +360,14 @@ pub(crate) mod container_verbs {
         container: Container,
         command: Command,
         options: Map,
-    ) -> Fallible<Dynamic> {
+    ) -> Fallible<MaybeOutput> {
         let host = tag(&ctx)?.host;
         let output = exec(&host, &container, &command, options).raise(&ctx)?;
         Ok(output.map_or(Dynamic::UNIT, Dynamic::from))
     }
 
     #[rhai_fn(global, name = "exec", return_raw)]
-    pub fn exec_default(ctx: NativeCallContext, container: Container, command: Command) -> Fallible<Dynamic> {
+    pub fn exec_default(ctx: NativeCallContext, container: Container, command: Command) -> Fallible<MaybeOutput> {
         exec_with(ctx, container, command, Map::new())
     }
 
