@@ -13,6 +13,7 @@
 use std::fs::{File, TryLockError};
 use std::io::{ErrorKind, Read as _};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -32,6 +33,8 @@ pub(crate) const EXIT: &str = "exit.json";
 pub(crate) const STARTED: &str = "started.json";
 /// The most that is read of a state file, in bytes.
 const MAX_FILE: u64 = 64 * 1024;
+/// How long a monitor that has recorded the end may take to go.
+const LEAVING: Duration = Duration::from_secs(5);
 
 /// What the monitor says of a live container.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -107,13 +110,18 @@ pub fn life(state_dir: &Path, run_dir: &Path) -> Result<Life> {
 }
 
 /// Ends and removes whatever a lost or ended container left in the kernel: processes in its cgroup, the cgroup, the run
-/// folder. Idempotent; "already gone" is success. Must not be called while a monitor holds the container.
+/// folder. Idempotent; "already gone" is success. Must not be called while the container runs; a monitor that has recorded
+/// its end and is on its way out is waited for.
 ///
 /// # Errors
-/// `conflict` when a monitor holds it; `timeout` when processes do not die within ten seconds.
+/// `conflict` when a monitor holds it and does not go; `timeout` when processes do not die within ten seconds.
 pub fn sweep(cgroup: &str, run_dir: &Path) -> Result<()> {
-    if is_held(run_dir)? {
-        return Err(Error::conflict("the container's monitor is still there"));
+    let begun = Instant::now();
+    while is_held(run_dir)? {
+        if begun.elapsed() > LEAVING {
+            return Err(Error::conflict("the container's monitor is still there"));
+        }
+        std::thread::sleep(Duration::from_micros(200));
     }
     Cgroup::new(cgroup)?.remove()?;
     match std::fs::remove_dir_all(run_dir) {
