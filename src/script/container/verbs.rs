@@ -8,7 +8,7 @@ use rhai::plugin::*;
 use rhai::{Dynamic, FnPtr, ImmutableString, Map, NativeCallContext};
 
 use crate::base::error::Context as _;
-use crate::base::{Error, Result};
+use crate::base::{Error, Kind, Result};
 use crate::docker::options::exec_options;
 use crate::model::container::ContainerRemove;
 use crate::model::exec::ExecOptions;
@@ -111,7 +111,11 @@ fn remove(container: &Container, options: Map) -> Result<()> {
     let mut keys = Keys::new("remove", options);
     let how = ContainerRemove { force: keys.flag("force")?, volumes: keys.flag("volumes")? };
     keys.finish()?;
-    container.engine.container_remove(container.id.as_str(), how)
+    match container.engine.container_remove(container.id.as_str(), how) {
+        // Forced, a container that is gone already is what was asked for; so a `defer` may name one that was removed.
+        Err(error) if how.force && error.kind() == Kind::NotFound => Ok(()),
+        removed => removed,
+    }
 }
 
 fn wait(container: &Container, timeout: Duration) -> Result<i64> {
@@ -317,7 +321,8 @@ pub(crate) mod container_verbs {
         wait_log(&host, &container, &text, DEFAULT_WAIT).raise(&ctx)
     }
 
-    /// Removes the container: `force: true` kills it first when it runs, `volumes: true` takes its anonymous volumes too.
+    /// Removes the container: `force: true` kills it first when it runs and forgives that it is gone already, `volumes: true`
+    /// takes its anonymous volumes too.
     ///
     /// ```rhai
     /// let c = container::run("base", #{ command: ["sleep", "300"] });
