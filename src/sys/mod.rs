@@ -8,6 +8,7 @@ pub mod fs;
 pub mod group;
 pub mod lock;
 pub mod machine;
+pub mod memory;
 pub mod mount;
 pub mod namespace;
 pub mod node;
