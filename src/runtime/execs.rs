@@ -22,7 +22,7 @@ use crate::sys::socket;
 use crate::sys::tty::Size;
 
 /// How many further processes may run at once.
-const MAX_EXECS: usize = 256;
+const MAX_EXECS: usize = 128;
 
 /// All further processes of a container.
 #[derive(Debug, Default)]

@@ -12,6 +12,8 @@
 //!
 //! It does not restart, check health or resolve names.
 
+mod end;
+
 use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -27,23 +29,20 @@ use crate::runtime::execs::Execs;
 use crate::runtime::handover::{FromStage, ToStage};
 use crate::runtime::log::Writer;
 use crate::runtime::plan::Plan;
-use crate::runtime::state::{self, ExitRecord, RunState};
+use crate::runtime::state::{self, RunState};
 use crate::runtime::stdio::{Input, Output};
 use crate::runtime::wire::{Channel, Decoder, MAX_FRAME, MAX_PLAN, Reply, Request, STDERR, STDIN, STDOUT};
 use crate::sys::process::{self, Child};
 use crate::sys::signal::{self, Signals};
 use crate::sys::socket::{self, Interest};
-use crate::sys::{mount, self_exe, tty};
+use crate::sys::{mount, tty};
 
 /// The hidden verb.
 pub const VERB: &str = "[monitor]";
 
-/// How many clients are served at once; more wait in the socket's own queue.
-const MAX_CONNS: usize = 400;
-/// How long the last words in a pipe are waited for when a process that outlives the container holds it.
-const DRAIN: Duration = Duration::from_secs(2);
-/// How long a client may take none of its last bytes before it loses them.
-const LINGER: Duration = Duration::from_secs(10);
+/// How many clients are served at once; more wait in the socket's own queue. With all further processes this stays below
+/// the usual limit of 1024 descriptors.
+const MAX_CONNS: usize = 256;
 /// How long the lock of an ending predecessor is waited for.
 const PREDECESSOR: Duration = Duration::from_secs(10);
 /// Descriptors of our own begin here, so that 0 to 2 are never among them.
@@ -482,130 +481,6 @@ impl Monitor {
         self.paused = paused;
         state::write_json(&self.plan.run_dir.join(state::STATE), &self.run_state()?, false)
     }
-
-    /// After the end of the first process.
-    fn end(&mut self) -> Result<()> {
-        let exit_code = self.exit_code.unwrap_or_default();
-        self.hear_last_of_stage();
-        self.drain();
-        let oom_killed = self.cgroup.oom_kills() > 0;
-        self.log.finish();
-        let record = ExitRecord {
-            started: self.started,
-            finished: Timestamp::now(),
-            exit_code: self
-                .start_failed
-                .as_ref()
-                .and_then(Error::failure)
-                .map_or(exit_code, |failure| failure.exit_code),
-            oom_killed,
-            error: self.start_failed.as_ref().map(Error::to_string),
-        };
-        let recorded = if self.abandoned { Ok(()) } else { self.record_end(&record) };
-        for conn in self.conns.values_mut().filter(|conn| conn.attached || conn.waiting) {
-            conn.send(&Reply::Exited(record.clone()), None);
-        }
-        self.listener = None;
-        let _ = state::remove_file(&self.plan.run_dir.join(state::SOCKET)); // in a folder that goes away anyway
-        let removed = self.cgroup.remove();
-        self.reap();
-        self.linger();
-        let owned = self.conns.values().any(|conn| conn.owner && !conn.closed);
-        if !owned {
-            self.become_reaper()?;
-        }
-        recorded.and(removed)
-    }
-
-    fn record_end(&self, record: &ExitRecord) -> Result<()> {
-        crate::base::failpoint::hit("monitor.end.record")?;
-        let durable = !self.plan.ephemeral;
-        state::write_json(&self.plan.state_dir.join(state::EXIT), record, durable)?;
-        state::remove_file(&self.plan.state_dir.join(state::STARTED))?;
-        state::remove_file(&self.plan.run_dir.join(state::STATE))
-    }
-
-    /// An init that failed said why before it ended.
-    fn hear_last_of_stage(&mut self) {
-        while self.stage.is_some() {
-            self.hear_stage();
-        }
-    }
-
-    /// Reads what is left of the output. The pid namespace is dead, so the end comes at once; only with the host's pid
-    /// namespace others may hold the streams, and they are given [`DRAIN`].
-    fn drain(&mut self) {
-        if !crate::runtime::mounts::is_new(&self.plan.spec, oci_spec::runtime::LinuxNamespaceType::Pid) {
-            let _ = self.cgroup.kill_all(); // the removal of the cgroup tries again and reports
-        }
-        let deadline = Instant::now() + DRAIN;
-        while self.outputs.iter().any(|output| output.fd().is_some()) && Instant::now() < deadline {
-            let mut idle = true;
-            for index in 0..self.outputs.len() {
-                let ready = match self.outputs[index].fd() {
-                    Some(fd) => {
-                        let mut interest = [Interest::new(fd, true, false)];
-                        socket::wait(&mut interest, Some(Duration::ZERO)).is_ok() && interest[0].readable()
-                    }
-                    None => false,
-                };
-                if ready {
-                    self.take_output(index);
-                    idle = false;
-                }
-            }
-            if idle {
-                std::thread::sleep(Duration::from_millis(1));
-            }
-        }
-    }
-
-    /// Gives clients their last bytes, as long as they take some.
-    fn linger(&mut self) {
-        self.outputs.clear();
-        self.input.close();
-        let mut last = Instant::now();
-        let mut left: usize = self.conns.values().map(Conn::queued).sum();
-        while left > 0 && last.elapsed() < LINGER {
-            if self.turn(Some(Duration::from_millis(100))).is_err() {
-                return;
-            }
-            let now = self.conns.values().map(Conn::queued).sum();
-            if now != left {
-                (left, last) = (now, Instant::now());
-            }
-        }
-        // An owner that has gone meanwhile must be noticed before we decide who cleans up; if that fails, it is there.
-        let _ = self.turn(Some(Duration::ZERO));
-    }
-
-    /// Becomes the program that cleans up.
-    fn become_reaper(&self) -> Result<()> {
-        if self.plan.on_exit.is_empty() {
-            return Ok(());
-        }
-        let handle = self_exe::open().context(|| "opening our own program")?;
-        let path = self_exe::path(&handle);
-        let c_string = |text: &str| {
-            std::ffi::CString::new(text).map_err(|_| Error::invalid("an argument contains a NUL character"))
-        };
-        let mut args = vec![c_string("rhumb")?];
-        for arg in &self.plan.on_exit {
-            args.push(c_string(arg)?);
-        }
-        signal::reset().context(|| "resetting signals")?;
-        process::close_on_exec_from(3).context(|| "closing descriptors")?;
-        let error = process::exec(&c_string(&path.to_string_lossy())?, &args, &inherited_environment());
-        Err(Error::from(error).context("starting the clean-up"))
-    }
-}
-
-/// The environment that monitors and what they become have: none, but for the test builds' failpoints.
-fn inherited_environment() -> Vec<std::ffi::CString> {
-    std::env::vars()
-        .filter(|(name, _)| cfg!(debug_assertions) && name.starts_with("RHUMB_FAILPOINT"))
-        .filter_map(|(name, value)| std::ffi::CString::new(format!("{name}={value}")).ok())
-        .collect()
 }
 
 /// Takes the lock that says that this container has a monitor.
