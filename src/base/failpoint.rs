@@ -21,6 +21,14 @@ pub fn hit(name: &'static str) -> Result<()> {
     }
 }
 
+/// What a process that is started with an empty environment must still be given, so that failpoints reach it.
+pub fn environment() -> Vec<(String, String)> {
+    match cfg!(debug_assertions) {
+        true => std::env::vars().filter(|(name, _)| name.starts_with("RHUMB_FAILPOINT")).collect(),
+        false => Vec::new(),
+    }
+}
+
 #[cfg(debug_assertions)]
 mod armed {
     use std::sync::OnceLock;

@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
+use crate::base::failpoint;
 use crate::base::{Context as _, Error, Kind, Result};
 use crate::model::exec::ExecOptions;
 use crate::model::log::Stream;
@@ -74,8 +75,7 @@ pub fn create(plan: &Plan) -> Result<Monitor> {
     let program = self_exe::open().context(|| "opening our own program")?;
     let mut command = Command::new(self_exe::path(&program));
     command.arg0("rhumb").arg(super::monitor::VERB).env_clear();
-    #[cfg(debug_assertions)]
-    command.envs(std::env::vars().filter(|(name, _)| name.starts_with("RHUMB_FAILPOINT")));
+    command.envs(failpoint::environment());
     command.stdin(Stdio::from(theirs)).stdout(Stdio::null()).stderr(Stdio::null());
     let mut child = command.spawn().context(doing)?;
     drop((command, program));

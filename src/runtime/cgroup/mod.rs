@@ -201,12 +201,24 @@ impl Cgroup {
                 std::thread::sleep(pause);
                 pause = (pause * 2).min(Duration::from_millis(20));
             }
+        }
+        // Also where our own was never made, or was taken away by someone who was killed then.
+        for dir in self.everywhere() {
             if let Some(parent) = dir.parent() {
                 // Others may live there; whoever is last takes it away.
                 let _ = fs::remove_dir(parent);
             }
         }
         Ok(())
+    }
+
+    /// The folders in all hierarchies, whether they exist or not.
+    fn everywhere(&self) -> Vec<PathBuf> {
+        let names: Vec<&str> = match self.layout {
+            Layout::V2 => vec![""],
+            Layout::V1 { unified } => ALWAYS.into_iter().chain(ON_DEMAND).chain(unified.then_some("unified")).collect(),
+        };
+        names.into_iter().map(|name| self.in_hierarchy(name)).collect()
     }
 
     fn wanted(&self, resources: Option<&LinuxResources>) -> Vec<PathBuf> {
@@ -434,6 +446,18 @@ mod tests {
         let resources = LinuxResourcesBuilder::default().cpu(cpu).build().unwrap();
         assert!(cgroup.create(Some(&resources)).is_err());
         cgroup.remove().unwrap();
+    }
+
+    #[test]
+    fn an_empty_parent_goes_also_without_its_child() {
+        let cgroup = Cgroup::new(&name("orphan")).unwrap();
+        let cgroup =
+            Cgroup { name: PathBuf::from(format!("{}x/orphan", cgroup.name.parent().unwrap().display())), ..cgroup };
+        let parents: Vec<PathBuf> = cgroup.everywhere().iter().map(|dir| dir.parent().unwrap().to_owned()).collect();
+        let made: Vec<&PathBuf> = parents.iter().filter(|parent| fs::create_dir(parent).is_ok()).collect();
+        assert!(!made.is_empty());
+        cgroup.remove().unwrap();
+        assert!(made.iter().all(|parent| !parent.exists()));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use oci_spec::runtime::LinuxNamespaceType;
 
 use super::Monitor;
+use crate::base::failpoint;
 use crate::base::{Context as _, Error, Result, Timestamp};
 use crate::runtime::conn::Conn;
 use crate::runtime::mounts;
@@ -54,7 +55,7 @@ impl Monitor {
     }
 
     fn record_end(&self, record: &ExitRecord) -> Result<()> {
-        crate::base::failpoint::hit("monitor.end.record")?;
+        failpoint::hit("monitor.end.record")?;
         let durable = !self.plan.ephemeral;
         state::write_json(&self.plan.state_dir.join(state::EXIT), record, durable)?;
         state::remove_file(&self.plan.state_dir.join(state::STARTED))?;
@@ -138,8 +139,6 @@ impl Monitor {
 
 /// The environment that monitors and what they become have: none, but for the test builds' failpoints.
 fn inherited_environment() -> Vec<std::ffi::CString> {
-    std::env::vars()
-        .filter(|(name, _)| cfg!(debug_assertions) && name.starts_with("RHUMB_FAILPOINT"))
-        .filter_map(|(name, value)| std::ffi::CString::new(format!("{name}={value}")).ok())
-        .collect()
+    let environment = failpoint::environment().into_iter();
+    environment.filter_map(|(name, value)| std::ffi::CString::new(format!("{name}={value}")).ok()).collect()
 }

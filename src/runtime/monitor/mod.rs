@@ -35,7 +35,7 @@ use crate::runtime::wire::{Channel, Decoder, MAX_FRAME, MAX_PLAN, Reply, Request
 use crate::sys::process::{self, Child};
 use crate::sys::signal::{self, Signals};
 use crate::sys::socket::{self, Interest};
-use crate::sys::{mount, tty};
+use crate::sys::{memory, mount, tty};
 
 /// The hidden verb.
 pub const VERB: &str = "[monitor]";
@@ -45,6 +45,8 @@ pub const VERB: &str = "[monitor]";
 const MAX_CONNS: usize = 256;
 /// How long the lock of an ending predecessor is waited for.
 const PREDECESSOR: Duration = Duration::from_secs(10);
+/// A container that lives this long is worth giving back the memory that only its start needed.
+const SETTLING: Duration = Duration::from_secs(1);
 /// Descriptors of our own begin here, so that 0 to 2 are never among them.
 const FIRST_FD: i32 = 10;
 
@@ -182,8 +184,13 @@ impl Monitor {
 
     /// Goes on until the container has ended.
     fn hold(&mut self) {
+        let mut settle = Some(Instant::now() + SETTLING);
         while self.exit_code.is_none() {
-            if self.turn(None).is_err() {
+            if settle.is_some_and(|at| at <= Instant::now()) {
+                memory::release_program_pages();
+                settle = None;
+            }
+            if self.turn(settle.map(|at| at.saturating_duration_since(Instant::now()))).is_err() {
                 // The kernel refuses to wait: without us the container must not go on unseen.
                 self.kill();
                 std::thread::sleep(Duration::from_millis(10));
