@@ -58,7 +58,9 @@ impl Engine {
         Ok(engine)
     }
 
-    /// Finishes or undoes every verb whose process died in the middle of it. Idempotent, and cheap when there is none.
+    /// Finishes or undoes every verb whose process died in the middle of it. Idempotent, and cheap when there is none. One
+    /// thing that cannot be ended now must not stop every command: it is left to a later one, whoever names it is told
+    /// why, and `system check` lists it.
     fn recover(&self) -> Result<()> {
         self.container_recover()?;
         self.volume_recover()?;

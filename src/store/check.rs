@@ -5,7 +5,7 @@
 
 use std::io::BufReader;
 
-use crate::base::{Digest, Kind, Result};
+use crate::base::{Digest, Result};
 use crate::model::image::Layer;
 use crate::model::system::{CheckOptions, CheckReport, Problem};
 use crate::store::Store;
@@ -131,14 +131,7 @@ impl Store {
             }
         }
         found.extend(self.dead_scratch()?.into_iter().map(|name| format!("tmp/{name}")));
-        let repaired = match (options.repair, found.is_empty()) {
-            (true, false) => match self.sweep() {
-                Ok(_) => true,
-                Err(error) if error.kind() == Kind::Timeout => false,
-                Err(error) => return Err(error),
-            },
-            _ => false,
-        };
+        let repaired = options.repair && !found.is_empty() && self.sweep().is_ok();
         report.checked += found.len() as u64;
         report.problems.extend(found.into_iter().map(|name| Problem {
             repaired,

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::base::{Context as _, Digest, Id, Kind, Result, failpoint};
+use crate::base::{Context as _, Digest, Id, Result, failpoint};
 use crate::store::Store;
 use crate::store::db::{Noun, Tx};
 use crate::store::lease::LEASE_PREFIX;
@@ -72,16 +72,13 @@ impl Store {
     /// Cheap when there is none; every command calls it.
     ///
     /// # Errors
-    /// As [`Store::sweep`]. That another process publishes for long, or that the disk is full, is none: the next command
-    /// tries again.
+    /// When it cannot even be looked for. That a sweep fails is none: the next command tries again, a check lists what is
+    /// left.
     pub fn recover(&self) -> Result<()> {
-        if self.dead_scratch()?.is_empty() && !self.has_dead_lease()? {
-            return Ok(());
+        if !self.dead_scratch()?.is_empty() || self.has_dead_lease()? {
+            let _ = self.sweep();
         }
-        match self.sweep() {
-            Err(error) if matches!(error.kind(), Kind::Timeout | Kind::NoSpace) => Ok(()),
-            swept => swept.map(drop),
-        }
+        Ok(())
     }
 
     /// Whether a lease's lock file has no holder. It is removed then: a lease without one is dead.

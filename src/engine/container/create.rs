@@ -21,6 +21,8 @@ use crate::sys::lock::Lock;
 
 /// How often a generated name may be taken before we give up.
 const NAME_ATTEMPTS: usize = 64;
+/// How often what a container needs may be removed while it is made.
+const NEED_ATTEMPTS: u32 = 8;
 
 /// A container that is whole but whose record still says `Creating`: its maker died, or goes on to start it.
 pub(super) struct Made {
@@ -54,27 +56,25 @@ impl Engine {
         if let Some(name) = &options.name {
             names::check(name)?;
         }
-        let facts = self.image_get(image)?;
-        let mut options = options.clone();
-        let inherited = self.resolve_others(&mut options)?;
-        prepare_bind_sources(&options)?;
-        let record = decide(
-            &options,
-            Given {
-                id: Id::random()?,
-                image_name: Reference::parse(image).map_or_else(|_| image.to_owned(), |name| name.familiar()),
-                image: &facts,
-                inherited,
-                new_id: &mut Id::random,
-                volume_id: &mut |name| self.named_volume(name),
-            },
-        )?;
-        // Whatever the options ask for that cannot be honoured is refused now, not at the first start.
-        let spec = self.container_spec(&record, &Joined::default())?;
-        let id = record.id.clone();
-        let lock = self.lock_container(&id)?;
-        failpoint::hit("container.create.record")?;
-        self.insert_record(&record)?;
+        let mut attempt = 1;
+        let (record, spec, lock) = loop {
+            let record = self.container_decide(image, options)?;
+            // Whatever the options ask for that cannot be honoured is refused now, not at the first start.
+            let spec = self.container_spec(&record, &Joined::default())?;
+            let lock = self.lock_container(&record.id)?;
+            let inserted = failpoint::hit("container.create.record").and_then(|()| self.insert_record(&record));
+            match inserted {
+                Ok(()) => break (record, spec, lock),
+                Err(error) => {
+                    drop(lock.remove_on_drop());
+                    // A volume was pruned since it was looked up: it is made anew.
+                    if error.kind() != Kind::NotFound || attempt == NEED_ATTEMPTS {
+                        return Err(error);
+                    }
+                }
+            }
+            attempt += 1;
+        };
         let mut undo = Undo::new();
         undo.push("removing the half-made container", || self.container_dismantle(&record, true));
         match self.fill(&record) {
@@ -86,6 +86,23 @@ impl Engine {
             }
         }
         Ok(Made { record, spec, lock })
+    }
+
+    /// What the container will be. Named volumes exist afterwards.
+    fn container_decide(&self, image: &str, options: &ContainerOptions) -> Result<ContainerRecord> {
+        let facts = self.image_get(image)?;
+        let mut options = options.clone();
+        let inherited = self.resolve_others(&mut options)?;
+        prepare_bind_sources(&options)?;
+        let given = Given {
+            id: Id::random()?,
+            image_name: Reference::parse(image).map_or_else(|_| image.to_owned(), |name| name.familiar()),
+            image: &facts,
+            inherited,
+            new_id: &mut Id::random,
+            volume_id: &mut |name| self.named_volume(name),
+        };
+        decide(&options, given)
     }
 
     /// Replaces names of other containers by ids and collects the mounts that are taken over.
@@ -204,27 +221,29 @@ impl Engine {
     pub(in crate::engine) fn container_recover(&self) -> Result<()> {
         for (id, _) in self.store.read(|tx| tx.unfinished(Noun::Container))? {
             let Ok(id) = Id::parse(&id) else { continue };
-            // Somebody alive is at it.
-            let Some(lock) = self.try_lock_container(&id)? else { continue };
-            let row = self.store.read(|tx| tx.get::<ContainerRecord>(Noun::Container, id.as_str()))?;
-            match row.map(|row| (row.phase, row.body)) {
-                // Its maker died, or saved itself the step, after the start: a monitor holds it, so it stays. One with
-                // `--rm` goes in any case: it may stay as it is.
-                Some((Phase::Creating, record)) if matches!(self.container_life(&id)?, Life::Alive(_)) => {
-                    if !record.options.auto_remove {
-                        self.container_settle(&record)?;
-                    }
-                }
-                Some((Phase::Creating | Phase::Removing, record)) => match self.container_dismantle(&record, true) {
-                    Ok(()) => drop(lock.remove_on_drop()),
-                    // Its monitor is being born, or about to go since its maker died: a later command's turn.
-                    Err(error) if error.kind() == Kind::Conflict => {}
-                    Err(error) => return Err(error),
-                },
-                Some((Phase::Ready, _)) | None => {}
-            }
+            // A later command's turn: its monitor is being born or about to go, or something in it resists.
+            let _ = self.container_recover_one(&id);
         }
         Ok(())
+    }
+
+    fn container_recover_one(&self, id: &Id) -> Result<()> {
+        // Somebody alive is at it.
+        let Some(lock) = self.try_lock_container(id)? else { return Ok(()) };
+        let row = self.store.read(|tx| tx.get::<ContainerRecord>(Noun::Container, id.as_str()))?;
+        match row.map(|row| (row.phase, row.body)) {
+            // Its maker died, or saved itself the step, after the start: a monitor holds it, so it stays. One with
+            // `--rm` goes in any case: it may stay as it is.
+            Some((Phase::Creating, record)) if matches!(self.container_life(id)?, Life::Alive(_)) => {
+                if record.options.auto_remove { Ok(()) } else { self.container_settle(&record) }
+            }
+            Some((Phase::Creating | Phase::Removing, record)) => {
+                self.container_dismantle(&record, true)?;
+                drop(lock.remove_on_drop());
+                Ok(())
+            }
+            Some((Phase::Ready, _)) | None => Ok(()),
+        }
     }
 }
 

@@ -6,10 +6,9 @@ use crate::base::failpoint;
 use crate::base::signal;
 use crate::base::{Context as _, Error, Id, Kind, Result};
 use crate::engine::Engine;
-use crate::engine::container::Found;
-use crate::engine::container::names;
 use crate::engine::container::start::NEVER;
 use crate::engine::container::state::of_life;
+use crate::engine::container::{Found, find, names};
 use crate::model::container::{
     ContainerFilter, ContainerRecord, ContainerRemove, DEFAULT_STOP_GRACE, MountPointKind, State,
 };
@@ -17,6 +16,7 @@ use crate::model::system::PruneReport;
 use crate::runtime::client::{self, Monitor};
 use crate::runtime::state::{Life, sweep};
 use crate::store::db::{Noun, Phase};
+use crate::sys::path::remove_tree;
 
 /// How long a monitor that does not answer any more may take to go.
 const MONITOR_GONE: Duration = Duration::from_secs(10);
@@ -76,14 +76,17 @@ impl Engine {
     /// # Errors
     /// As stop and start.
     pub fn container_restart(&self, container: &str, grace: Option<Duration>) -> Result<()> {
-        let found = self.container_find(container)?;
-        if let Some(mut monitor) = self.monitor_if_alive(&found.id)? {
+        let id = self.container_find(container)?.id;
+        // Held over both halves: in between, one with `--rm` would look like one that ended, and be taken away.
+        let _lock = self.lock_container(&id)?;
+        let found = self.container_reload(&id)?;
+        if let Some(mut monitor) = self.monitor_if_alive(&id)? {
             if found.record.options.auto_remove {
                 monitor.take_over_cleanup()?;
             }
             self.stop_monitor(monitor, &found, signal::parse(&found.record.stop_signal)?, grace)?;
         }
-        self.container_start(found.id.as_str())
+        self.container_start_locked(&found)
     }
 
     /// Sends a signal (a name with or without `SIG`, or a number) to the first process; none is SIGKILL.
@@ -154,8 +157,15 @@ impl Engine {
                 Err(error) => return Err(error.context(format!("killing the container {:?}", found.name))),
             }
         }
-        let mut record = found.record;
-        let volumes = how.volumes || record.options.auto_remove;
+        let volumes = how.volumes || found.record.options.auto_remove;
+        self.container_take_away(found.record, volumes)?;
+        drop(lock.remove_on_drop());
+        Ok(())
+    }
+
+    /// Removes a container that does not run and whose lock is held; a later command finishes it when this one dies.
+    pub(in crate::engine) fn container_take_away(&self, mut record: ContainerRecord, volumes: bool) -> Result<()> {
+        let id = record.id.clone();
         if !volumes {
             // What the record calls anonymous goes with it, also when a later command has to finish this.
             for point in &mut record.mounts {
@@ -171,9 +181,7 @@ impl Engine {
         })?;
         // Or a power cut could bring back a record whose files are gone.
         self.store.flush()?;
-        self.container_dismantle(&record, volumes)?;
-        drop(lock.remove_on_drop());
-        Ok(())
+        self.container_dismantle(&record, volumes)
     }
 
     /// Takes away everything of a container that does not run, the record last. Idempotent: a later call finishes what an
@@ -187,7 +195,8 @@ impl Engine {
         failpoint::hit("container.remove.sweep")?;
         sweep(&self.cgroup_of(id), &self.paths().container_run(id))?;
         failpoint::hit("container.remove.files")?;
-        remove_dir(&self.paths().container(id))?;
+        let folder = self.paths().container(id);
+        remove_tree(&folder).context(|| format!("removing {folder:?}"))?;
         failpoint::hit("container.remove.volumes")?;
         if volumes {
             self.remove_anonymous_volumes(record)?;
@@ -200,7 +209,7 @@ impl Engine {
         for point in &record.mounts {
             let MountPointKind::Volume { id, anonymous: true, .. } = &point.kind else { continue };
             self.store.write(|tx| tx.drop_use((Noun::Container, record.id.as_str()), (Noun::Volume, id.as_str())))?;
-            match self.volume_remove(id.as_str(), true) {
+            match self.volume_remove_anonymous(id) {
                 // Another container took it over with `volumes_from`.
                 Err(error) if error.kind() == Kind::Conflict => {}
                 other => other?,
@@ -230,12 +239,13 @@ impl Engine {
     pub fn container_rename(&self, container: &str, name: &str) -> Result<()> {
         let name = name.strip_prefix('/').unwrap_or(name);
         names::check(name)?;
-        let found = self.container_find(container)?;
-        if found.name == name {
-            return Err(Error::invalid(format!("the container is called {name:?} already")));
-        }
         failpoint::hit("container.rename.record")?;
         self.store.write(|tx| {
+            // Looked up in here: another command may rename or remove it just now.
+            let found = find(tx, container)?;
+            if found.name == name {
+                return Err(Error::invalid(format!("the container is called {name:?} already")));
+            }
             if let Some(holder) = tx.named(Noun::Container, name)? {
                 let short = holder.get(..Id::SHORT).unwrap_or(&holder);
                 return Err(Error::already_exists(format!("the name {name:?} is taken by the container {short}")));
@@ -297,14 +307,5 @@ impl Engine {
                 life => return Ok(life),
             }
         }
-    }
-}
-
-fn remove_dir(path: &std::path::Path) -> Result<()> {
-    match std::fs::remove_dir_all(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(Error::from(error).context(format!("removing {path:?}")))
-        }
-        _ => Ok(()),
     }
 }

@@ -32,7 +32,7 @@ pub use crate::runtime::client::{AttachEnd, Attachment};
 use crate::base::{Error, Id, Result};
 use crate::engine::Engine;
 use crate::model::container::ContainerRecord;
-use crate::store::db::{Noun, Phase};
+use crate::store::db::{Noun, Phase, Tx};
 
 /// The most that a captured stream may hold, in bytes; a command that writes more fails with a clear error.
 pub const MAX_CAPTURE_BYTES: usize = 64 * 1024 * 1024;
@@ -48,18 +48,7 @@ struct Found {
 impl Engine {
     /// What a user wrote, to the record.
     fn container_find(&self, container: &str) -> Result<Found> {
-        self.store.read(|tx| {
-            let container = container.strip_prefix('/').unwrap_or(container);
-            let id = tx.find(Noun::Container, container)?;
-            let missing = || Error::not_found(format!("no such container {container:?}"));
-            let row = tx.get::<ContainerRecord>(Noun::Container, &id)?.ok_or_else(missing)?;
-            Ok(Found {
-                name: row.names.into_iter().next().unwrap_or_else(|| row.body.id.short().to_owned()),
-                phase: row.phase,
-                id: row.body.id.clone(),
-                record: row.body,
-            })
-        })
+        self.store.read(|tx| find(tx, container))
     }
 
     /// As [`Engine::container_find`] by identity, after a lock was taken: the record may have gone meanwhile.
@@ -79,3 +68,19 @@ impl Engine {
         format!("{}/{id}", self.cgroup_parent())
     }
 }
+
+fn find(tx: &Tx<'_>, container: &str) -> Result<Found> {
+    let container = container.strip_prefix('/').unwrap_or(container);
+    let id = tx.find(Noun::Container, container)?;
+    let missing = || Error::not_found(format!("no such container {container:?}"));
+    let row = tx.get::<ContainerRecord>(Noun::Container, &id)?.ok_or_else(missing)?;
+    Ok(Found {
+        name: row.names.into_iter().next().unwrap_or_else(|| row.body.id.short().to_owned()),
+        phase: row.phase,
+        id: row.body.id.clone(),
+        record: row.body,
+    })
+}
+
+#[cfg(test)]
+mod race_tests;

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use oci_spec::runtime::Spec;
 
 use crate::base::failpoint;
-use crate::base::{Context as _, Error, Id, Result};
+use crate::base::{Context as _, Error, Id, Kind, Result};
 use crate::engine::Engine;
+use crate::engine::container::Found;
 use crate::engine::container::create::Made;
 use crate::engine::container::process::{Capture, feed};
 use crate::engine::container::spec::{self, Joined};
@@ -33,9 +34,14 @@ impl Engine {
     pub fn container_start(&self, container: &str) -> Result<()> {
         let id = self.container_find(container)?.id;
         let _lock = self.lock_container(&id)?;
-        let found = self.container_reload(&id)?;
-        require_ready(found.phase, &id)?;
-        if matches!(self.container_life(&id)?, Life::Alive(_)) {
+        self.container_start_locked(&self.container_reload(&id)?)
+    }
+
+    /// Starts a container whose lock is held.
+    pub(super) fn container_start_locked(&self, found: &Found) -> Result<()> {
+        let life = self.container_life(&found.id)?;
+        require_whole(found, &life)?;
+        if matches!(life, Life::Alive(_)) {
             return Ok(());
         }
         let mut monitor = self.container_launch(&found.record, None)?;
@@ -51,8 +57,9 @@ impl Engine {
         let id = self.container_find(container)?.id;
         let lock = self.lock_container(&id)?;
         let found = self.container_reload(&id)?;
-        require_ready(found.phase, &id)?;
-        if matches!(self.container_life(&id)?, Life::Alive(_)) {
+        let life = self.container_life(&id)?;
+        require_whole(&found, &life)?;
+        if matches!(life, Life::Alive(_)) {
             return Err(Error::conflict(format!("the container {:?} runs already", found.name))
                 .with_hint("attach to it instead"));
         }
@@ -172,10 +179,16 @@ impl Engine {
     pub fn container_ensure(&self, name: &str, image: &str, options: &ContainerOptions) -> Result<Id> {
         let mut wanted = ContainerOptions { name: Some(name.to_owned()), ..options.clone() };
         let Container { record, state, .. } = match self.container_get(name) {
-            Err(error) if error.kind() == crate::base::Kind::NotFound => return self.container_run(image, &wanted),
+            Err(error) if error.kind() == Kind::NotFound => match self.container_run(image, &wanted) {
+                // Another command was faster.
+                Err(error) if error.kind() == Kind::AlreadyExists => self.container_get(name)?,
+                ran => return ran,
+            },
             found => found?,
         };
         self.container_resolve_names(&mut wanted)?;
+        // The name that it was made with; it may have been renamed since.
+        wanted.name.clone_from(&record.options.name);
         let mut differences = differing_options(&record.options, &wanted)?;
         if self.image_get(image)?.id != record.image_id {
             differences.insert(0, "image".to_owned());
@@ -334,9 +347,14 @@ impl Others {
     }
 }
 
-fn require_ready(phase: Phase, id: &Id) -> Result<()> {
-    match phase {
-        Phase::Removing => Err(Error::conflict(format!("the container {} is being removed", id.short()))),
+/// One that is being removed, or whose maker died half-way, does not start.
+fn require_whole(found: &Found, life: &Life) -> Result<()> {
+    let short = found.id.short();
+    match (found.phase, life) {
+        (Phase::Removing, _) => Err(Error::conflict(format!("the container {short} is being removed"))),
+        (Phase::Creating, Life::Never) => {
+            Err(Error::conflict(format!("the command that made the container {short} died; it is being removed")))
+        }
         _ => Ok(()),
     }
 }

@@ -34,7 +34,11 @@ impl Engine {
             if found.phase == Phase::Creating && !state.status.is_alive() {
                 continue;
             }
-            if found.record.options.auto_remove && !state.status.is_alive() && self.container_sweep_ephemeral(&found)? {
+            // One that cannot be taken away is listed: whoever removes it is told why.
+            if found.record.options.auto_remove
+                && !state.status.is_alive()
+                && self.container_sweep_ephemeral(&found).unwrap_or(false)
+            {
                 continue;
             }
             let status_fits = filter.status.is_empty() || filter.status.contains(&state.status);

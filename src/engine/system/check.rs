@@ -2,7 +2,6 @@
 //!
 //! It never guesses about somebody alive: what is locked, or held by a monitor, is skipped.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 
 use crate::base::{Context as _, Id, Result};
@@ -11,6 +10,7 @@ use crate::model::container::ContainerRecord;
 use crate::model::system::{CheckOptions, CheckReport, Problem};
 use crate::runtime::state::{Life, cgroups_below, sweep};
 use crate::store::db::{Noun, Phase};
+use crate::sys::path::remove_tree;
 
 impl Engine {
     /// Cross-checks records, folders, blobs and kernel objects.
@@ -28,10 +28,16 @@ impl Engine {
 
     /// Every record has its folder, and a container whose monitor is gone left nothing in the kernel.
     fn check_containers(&self, options: CheckOptions, report: &mut CheckReport) -> Result<()> {
-        for row in self.store.read(|tx| tx.list::<ContainerRecord>(Noun::Container))? {
+        for id in self.store.read(|tx| tx.ids(Noun::Container))? {
             report.checked += 1;
-            let id = row.body.id.clone();
+            let Ok(id) = Id::parse(&id) else { continue };
             let Some(lock) = self.try_lock_container(&id)? else { continue };
+            // Only what is read under the lock is true: its maker may have finished, or somebody removed it.
+            let row = self.store.read(|tx| tx.get::<ContainerRecord>(Noun::Container, id.as_str()))?;
+            let Some(row) = row else {
+                drop(lock.remove_on_drop());
+                continue;
+            };
             let mut found = |problem: &str, repaired: bool| {
                 report.problems.push(problem_of("container", id.as_str(), problem, repaired))
             };
@@ -49,7 +55,8 @@ impl Engine {
             if !self.paths().container(&id).join("upper").is_dir() {
                 found("its folder is missing", options.repair);
                 if options.repair {
-                    self.container_dismantle(&row.body, true)?;
+                    // Its volumes stay: their content was not lost.
+                    self.container_take_away(row.body, false)?;
                     drop(lock.remove_on_drop());
                 }
                 continue;
@@ -77,18 +84,19 @@ impl Engine {
             for name in names_in(&parent)? {
                 report.checked += 1;
                 let Ok(id) = Id::parse(&name) else { continue };
-                if self.container_known(&id)?
-                    || self.try_lock_container(&id)?.map(|lock| lock.remove_on_drop()).is_none()
-                {
+                if self.container_known(&id)? {
                     continue;
                 }
+                let Some(lock) = self.try_lock_container(&id)? else { continue };
+                if self.container_known(&id)? || !parent.join(&name).is_dir() {
+                    continue;
+                }
+                let _lock = lock.remove_on_drop();
                 report.problems.push(problem_of(noun, &name, "no container has it", options.repair));
                 if options.repair {
                     sweep(&self.cgroup_of(&id), &self.paths().container_run(&id))?;
                     let path = parent.join(&name);
-                    if path.exists() {
-                        std::fs::remove_dir_all(&path).context(|| format!("removing {path:?}"))?;
-                    }
+                    remove_tree(&path).context(|| format!("removing {path:?}"))?;
                 }
             }
         }
@@ -132,26 +140,43 @@ impl Engine {
 
     /// Volumes have their content, and no folder is without a record.
     fn check_volumes(&self, options: CheckOptions, report: &mut CheckReport) -> Result<()> {
-        let rows = self.store.read(|tx| tx.list::<serde_json::Value>(Noun::Volume))?;
-        let known: BTreeSet<&str> = rows.iter().map(|row| row.id.as_str()).collect();
-        for row in &rows {
+        let phase = |id: &Id| self.store.read(|tx| tx.phase(Noun::Volume, id.as_str()));
+        for id in self.store.read(|tx| tx.ids(Noun::Volume))? {
             report.checked += 1;
-            let Ok(id) = Id::parse(&row.id) else { continue };
-            if row.phase == Phase::Ready && !self.paths().volume_data(&id).is_dir() {
-                // Data that is gone cannot be repaired, and an empty folder would hide the loss.
-                report.problems.push(problem_of("volume", &row.id, "its content is missing", false));
+            let Ok(id) = Id::parse(&id) else { continue };
+            let Some(_lock) = self.try_lock_volume(&id)? else { continue };
+            match phase(&id)? {
+                Some(Phase::Ready) if !self.paths().volume_data(&id).is_dir() => {
+                    // Data that is gone cannot be repaired, and an empty folder would hide the loss.
+                    report.problems.push(problem_of("volume", id.as_str(), "its content is missing", false));
+                }
+                // Every command tries to end it, this one did too.
+                Some(Phase::Creating | Phase::Removing) => {
+                    let text = "a command that made or removed it died in the middle, and what is left resists";
+                    report.problems.push(problem_of("volume", id.as_str(), text, false));
+                }
+                Some(Phase::Ready) | None => {}
             }
         }
         for name in names_in(&self.paths().volumes())? {
             report.checked += 1;
-            if known.contains(name.as_str()) || Id::parse(&name).is_err() {
+            let Ok(id) = Id::parse(&name) else { continue };
+            if phase(&id)?.is_some() {
                 continue;
             }
-            report.problems.push(problem_of("folder", &name, "no volume has it", options.repair));
-            if options.repair {
-                let path = self.paths().volumes().join(&name);
-                std::fs::remove_dir_all(&path).context(|| format!("removing {path:?}"))?;
+            // A record comes before its folder and goes after it, under the lock: now both can be told for sure.
+            let Some(lock) = self.try_lock_volume(&id)? else { continue };
+            if phase(&id)?.is_some() {
+                continue;
             }
+            let lock = lock.remove_on_drop();
+            if self.paths().volume(&id).is_dir() {
+                report.problems.push(problem_of("folder", &name, "no volume has it", options.repair));
+                if options.repair {
+                    self.store.volume_delete(&id)?;
+                }
+            }
+            drop(lock);
         }
         Ok(())
     }

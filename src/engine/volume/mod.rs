@@ -159,9 +159,25 @@ impl Engine {
             Err(error) if force && error.kind() == Kind::NotFound => return Ok(()),
             found => found?.id,
         };
-        let lock = self.lock_volume(&id, Mode::Exclusive)?;
+        if self.remove_volume_if(&id, true, |_| true)? || force { Ok(()) } else { Err(no_such(volume)) }
+    }
+
+    /// Removes a container's own volume with the container, unless it has gone or was given a name since: then somebody
+    /// wants to keep it.
+    ///
+    /// # Errors
+    /// `conflict` when another container uses it.
+    pub(in crate::engine) fn volume_remove_anonymous(&self, id: &Id) -> Result<()> {
+        // The container's record, which goes last, stands for it until then: nothing to make durable.
+        self.remove_volume_if(id, false, |volume| volume.anonymous).map(drop)
+    }
+
+    /// True when there was one that is `wanted`, and nobody used it. `durable`: a power cut in the middle must not bring
+    /// back a record whose files are gone.
+    fn remove_volume_if(&self, id: &Id, durable: bool, wanted: impl FnOnce(&Volume) -> bool) -> Result<bool> {
+        let _lock = self.lock_volume(id, Mode::Exclusive)?.remove_on_drop();
         let removing = self.store.write(|tx| {
-            let Some(row) = ready(tx, id.as_str())? else { return Ok(false) };
+            let Some(row) = ready(tx, id.as_str())?.filter(|row| wanted(&row.body)) else { return Ok(false) };
             refuse_users(tx, &row.body)?;
             // The name is free at once: another volume may have it while this one's files go.
             if !row.body.anonymous {
@@ -170,12 +186,13 @@ impl Engine {
             tx.set_phase(Noun::Volume, id.as_str(), Phase::Removing).map(|()| true)
         })?;
         if !removing {
-            return if force { Ok(()) } else { Err(no_such(volume)) };
+            return Ok(false);
+        }
+        if durable {
+            self.store.flush()?;
         }
         failpoint::hit("volume.remove.folder")?;
-        self.finish_removal(&id)?;
-        drop(lock.remove_on_drop());
-        Ok(())
+        self.finish_removal(id).map(|()| true)
     }
 
     /// Gives a volume another name, also while it is in use.
@@ -266,14 +283,19 @@ impl Engine {
     pub(in crate::engine) fn volume_recover(&self) -> Result<()> {
         for (id, phase) in self.store.read(|tx| tx.unfinished(Noun::Volume))? {
             let Ok(id) = Id::parse(&id) else { continue };
-            // Somebody alive is at it.
-            let Some(lock) = self.try_lock_volume(&id)? else { continue };
-            // It may have become ready before the lock was ours.
-            let now = self.store.read(|tx| tx.phase(Noun::Volume, id.as_str()))?;
-            if now == Some(phase) {
-                self.finish_removal(&id)?;
-                drop(lock.remove_on_drop());
-            }
+            // A later command's turn when something in it resists.
+            let _ = self.volume_recover_one(&id, phase);
+        }
+        Ok(())
+    }
+
+    fn volume_recover_one(&self, id: &Id, phase: Phase) -> Result<()> {
+        // Somebody alive is at it.
+        let Some(lock) = self.try_lock_volume(id)? else { return Ok(()) };
+        // It may have become ready before the lock was ours.
+        if self.store.read(|tx| tx.phase(Noun::Volume, id.as_str()))? == Some(phase) {
+            self.finish_removal(id)?;
+            drop(lock.remove_on_drop());
         }
         Ok(())
     }
