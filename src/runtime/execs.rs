@@ -70,6 +70,7 @@ impl Execs {
             Err(_) => return Err(Error::corrupt("a process has three streams")),
         };
         let doing = || "starting a process in the container";
+        crate::base::failpoint::hit("monitor.exec.fork")?;
         let (ours, theirs) = socket::pair().context(doing)?;
         let entrances = cgroup.entrances()?;
         let unified = cgroup.unified_folder()?;

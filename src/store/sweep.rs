@@ -37,6 +37,15 @@ impl Store {
     /// `timeout` when another process publishes for longer than ten seconds; what removing gives. What was taken from the
     /// records is gone then; the files go with the next sweep.
     pub fn sweep(&self) -> Result<Swept> {
+        // A trace for the next command, should this one be killed. A full disk may refuse it, and is to be swept all the more.
+        let _lease = self.lease();
+        self.sweep_leased().inspect_err(|_| {
+            // Likewise when it fails; without a trace the next sweep still finds everything.
+            let _ = std::fs::write(self.paths().locks().join(FAILED), "");
+        })
+    }
+
+    fn sweep_leased(&self) -> Result<Swept> {
         let mut swept = Swept::default();
         {
             let _publishing = self.publishing()?;
@@ -69,14 +78,14 @@ impl Store {
     }
 
     /// Sweeps when there is a trace of a killed process: something half-made, or a lease, that nobody holds any more.
-    /// Cheap when there is none; every command calls it.
+    /// Cheap when there is none; every command calls it. That the sweep fails is no error: it leaves a trace, and what it
+    /// could not take away is in nobody's way.
     ///
     /// # Errors
-    /// When it cannot even be looked for. That a sweep fails is none: the next command tries again, a check lists what is
-    /// left.
+    /// Only when the traces cannot be looked for.
     pub fn recover(&self) -> Result<()> {
         if !self.dead_scratch()?.is_empty() || self.has_dead_lease()? {
-            let _ = self.sweep();
+            let _ = self.sweep(); // see above
         }
         Ok(())
     }
@@ -124,6 +133,9 @@ impl Store {
         }
     }
 }
+
+/// The trace of a sweep that failed: a lease that nobody holds.
+const FAILED: &str = "lease-failed";
 
 /// How names of things in `tmp/` begin that a sweep put there.
 const ASIDE: &str = "swept-";

@@ -21,7 +21,8 @@ pub(crate) struct Observation {
     pub(crate) volumes: BTreeMap<String, String>,
     /// How many volumes without a name there are.
     pub(crate) anonymous: usize,
-    /// Files that the verbs write: name and whether they are there.
+    /// Files that the verbs write for the user, without what is hidden beside them until it is whole: it lies outside of
+    /// the root, where the next verb for the same file takes it away. A digest counts together with its archive.
     pub(crate) files: Vec<String>,
 }
 
@@ -53,6 +54,9 @@ pub(crate) fn observe(rhumb: &Rhumb) -> Observation {
     for entry in fs::read_dir(rhumb.path("out")).into_iter().flatten() {
         seen.files.push(entry.expect("reading a folder").file_name().to_string_lossy().into_owned());
     }
+    seen.files.retain(|name| !(name.starts_with('.') && name.contains(".rhumb-")));
+    let there = seen.files.clone();
+    seen.files.retain(|name| name.strip_suffix(".sha256").is_none_or(|archive| there.iter().any(|n| n == archive)));
     seen.files.sort();
     seen
 }

@@ -26,9 +26,9 @@ pub(crate) const VERBS: &[Verb] = &[
     Verb {
         name: "create",
         prepare: &[],
-        act: "rhumb create --name box -v /data -v named:/named base:1 sleep 1000",
+        act: "rhumb create --name box -v /data -v kept:/kept base:1 sleep 1000",
         between: &[],
-        clean: &[RM, "rhumb volume rm named"],
+        clean: &[RM],
     },
     Verb {
         name: "run",

@@ -61,6 +61,7 @@ impl Engine {
 
     fn stop_monitor(&self, mut monitor: Monitor, found: &Found, signal: i32, grace: Option<Duration>) -> Result<()> {
         let grace = grace.or(found.record.options.stop_grace_period).unwrap_or(DEFAULT_STOP_GRACE);
+        failpoint::hit("container.stop.signal")?;
         match monitor.stop(signal, grace, &self.interrupt) {
             Ok(_) => monitor.join(),
             // It ended by itself, or its monitor died, while we asked.
@@ -97,6 +98,7 @@ impl Engine {
         let signal = signal.map_or(Ok(signal::KILL), signal::parse)?;
         let found = self.container_find(container)?;
         let mut monitor = self.container_monitor(&found.id, &found.name)?;
+        failpoint::hit("container.kill.signal")?;
         monitor.signal(signal).context(|| format!("killing the container {:?}", found.name))?;
         if signal == signal::KILL {
             // The next command shall see it ended.

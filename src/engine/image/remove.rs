@@ -8,6 +8,8 @@ use crate::store::db::{Noun, Tx};
 
 impl Engine {
     pub(super) fn remove_image(&self, text: &str, force: bool) -> Result<Vec<ImageRemoved>> {
+        // A trace, should this process be killed before the sweep. A full disk may refuse it.
+        let _lease = self.store.lease();
         let (mut removed, image) = self.store.write(|tx| {
             let (id, name) = tx.image_find(text)?;
             let image = tx.image(&id)?;
@@ -34,6 +36,7 @@ impl Engine {
     }
 
     pub(super) fn prune_images(&self, all: bool) -> Result<PruneReport> {
+        let _lease = self.store.lease(); // as in `remove_image`
         let items = self.store.write(|tx| {
             let mut items = Vec::new();
             for row in tx.list::<Image>(Noun::Image)? {

@@ -44,7 +44,7 @@ impl Monitor {
         }
         self.listener = None;
         let _ = state::remove_file(&self.plan.run_dir.join(state::SOCKET)); // in a folder that goes away anyway
-        let removed = self.cgroup.remove();
+        let removed = crate::base::failpoint::hit("monitor.end.cgroup").and_then(|()| self.cgroup.remove());
         self.reap();
         self.linger();
         let owned = self.conns.values().any(|conn| conn.owner && !conn.closed);

@@ -484,9 +484,19 @@ impl Monitor {
             let which = if paused { "paused already" } else { "not paused" };
             return Err(Error::conflict(format!("the container is {which}")));
         }
+        crate::base::failpoint::hit("monitor.pause.freeze")?;
         self.cgroup.set_frozen(paused)?;
         self.paused = paused;
-        state::write_json(&self.plan.run_dir.join(state::STATE), &self.run_state()?, false)
+        let noted = crate::base::failpoint::hit("monitor.pause.record")
+            .and_then(|()| self.run_state())
+            .and_then(|state| state::write_json(&self.plan.run_dir.join(state::STATE), &state, false));
+        noted.map_err(|error| {
+            self.paused = !paused;
+            match self.cgroup.set_frozen(!paused) {
+                Ok(()) => error,
+                Err(more) => error.context(format!("and undoing it failed: {more}")),
+            }
+        })
     }
 }
 
