@@ -285,7 +285,7 @@ fn an_empty_volume_is_filled_from_inside_the_image_only() {
     let rootfs = std::fs::File::open(&image).unwrap();
     let fill = |name: &str, path: &str| {
         let volume = make(&root, name);
-        store.volume_copy_up(&volume.id, rootfs.as_fd(), path).unwrap();
+        store.volume_copy_up(&volume.id, rootfs.as_fd(), path, true, || Ok(false)).unwrap();
         volume.mountpoint
     };
     for (name, path) in [("plain", "/data"), ("dots", "/../../data/../data"), ("link", "/link")] {

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use crate::base::Result;
 use crate::engine::Engine;
 use crate::engine::container::disk_usage;
-use crate::model::container::{Container, ContainerFilter, MountPointKind, Status};
+use crate::model::container::{Container, ContainerFilter, Status};
 use crate::model::image::{Image, ImageFilter};
 use crate::model::system::{DiskUsage, DiskUsageRow, Info, PruneReport};
 use crate::model::volume::VolumeFilter;
@@ -87,13 +87,7 @@ impl Engine {
     }
 
     fn volumes_row(&self, containers: &[Container]) -> Result<DiskUsageRow> {
-        let points = containers.iter().flat_map(|container| &container.record.mounts);
-        let used: BTreeSet<_> = points
-            .filter_map(|point| match &point.kind {
-                MountPointKind::Volume { id, .. } => Some(id),
-                _ => None,
-            })
-            .collect();
+        let used: BTreeSet<_> = containers.iter().flat_map(|container| container.record.volumes()).collect();
         let mut row = DiskUsageRow { noun: "Local Volumes".to_owned(), ..DiskUsageRow::default() };
         for volume in self.volume_list(&VolumeFilter::default())? {
             let bytes = disk_usage(&volume.mountpoint);

@@ -202,6 +202,16 @@ pub struct ContainerRecord {
     pub mounts: Vec<MountPoint>,
 }
 
+impl ContainerRecord {
+    /// The volumes that it mounts.
+    pub fn volumes(&self) -> impl Iterator<Item = &Id> {
+        self.mounts.iter().filter_map(|point| match &point.kind {
+            MountPointKind::Volume { id, .. } => Some(id),
+            _ => None,
+        })
+    }
+}
+
 /// A mount of a container as decided at creation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MountPoint {

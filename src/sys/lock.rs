@@ -82,10 +82,26 @@ pub fn unlock(file: impl AsFd) {
 /// # Errors
 /// `timeout` names the holder; otherwise what opening the file gives.
 pub fn acquire(path: &Path, mode: Mode, deadline: Duration) -> Result<Lock> {
+    wait(path, deadline, || try_acquire(path, mode))
+}
+
+/// Locks a folder, which must exist, and waits up to `deadline`.
+///
+/// # Errors
+/// As [`acquire`]; `not_found`.
+pub fn acquire_folder(path: &Path, mode: Mode, deadline: Duration) -> Result<Lock> {
+    wait(path, deadline, || {
+        let file = File::open(path).context(|| format!("opening {path:?}"))?;
+        let locked = try_lock(&file, mode).context(|| format!("locking {path:?}"))?;
+        Ok(locked.then(|| Lock { file, path: path.to_owned(), remove: false }))
+    })
+}
+
+fn wait(path: &Path, deadline: Duration, try_once: impl Fn() -> Result<Option<Lock>>) -> Result<Lock> {
     let start = Instant::now();
     let mut pause = FIRST_PAUSE;
     loop {
-        if let Some(lock) = try_acquire(path, mode)? {
+        if let Some(lock) = try_once()? {
             return Ok(lock);
         }
         if start.elapsed() >= deadline {

@@ -64,21 +64,21 @@ impl Engine {
             })
             .collect();
         let wanted = record.mounts.iter().filter_map(|point| match &point.kind {
-            MountPointKind::Volume { id, .. }
+            MountPointKind::Volume { id, anonymous, .. }
                 if !point.read_only && !point.inherited && !no_copy.contains(point.target.as_str()) =>
             {
-                Some((id, point.target.as_str()))
+                Some((id, point.target.as_str(), !(*anonymous && record.options.auto_remove)))
             }
             _ => None,
         });
         let mut root = None;
-        for (id, target) in wanted {
+        for (id, target, durable) in wanted {
             let root = match &mut root {
                 Some(root) => root,
                 none => none.insert(view(&self.lower_dirs(&record.layers))?),
             };
             self.store
-                .volume_copy_up(id, root.as_fd(), target)
+                .volume_copy_up(id, root.as_fd(), target, durable, || Ok(self.volume_mounted_by(id)?.is_some()))
                 .context(|| format!("filling the volume at {target:?}"))?;
         }
         Ok(())

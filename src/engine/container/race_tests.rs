@@ -11,6 +11,7 @@ use crate::model::mount::{Mount, MountSource};
 use crate::model::system::CheckOptions;
 use crate::model::volume::VolumeFilter;
 use crate::model::{container::ContainerOptions, volume::VolumeOptions};
+use crate::sys::lock::Mode;
 
 const IMAGE: &str = "base:1";
 
@@ -183,4 +184,33 @@ fn a_prune_does_not_disturb_a_creation() {
             }
         },
     );
+}
+
+/// A filling and a restore exchange the volume's folder; a container that had it mounted went on with the old one, which
+/// was then removed with all that it had written.
+#[test]
+fn the_content_of_a_mounted_volume_is_not_exchanged() {
+    let root = Root::new();
+    let engine = &root.engine;
+    let user = root.create(&with_volume(Some("shared"), "/empty")).unwrap();
+    let volume = engine.volume_get("shared").unwrap();
+    let inode = || std::os::unix::fs::MetadataExt::ino(&volume.mountpoint.metadata().unwrap());
+    let before = inode();
+    let backup = root._temp.path().join("backup.tar");
+    engine.volume_backup("shared", &backup).unwrap();
+    // The monitor's part: it holds the container from before it mounts anything.
+    let run = engine.paths().container_run(&user);
+    std::fs::create_dir_all(&run).unwrap();
+    let monitor = std::fs::File::create(run.join("monitor.lock")).unwrap();
+    let starting = engine.store.volume_hold(&volume.id, Mode::Shared).unwrap();
+    std::thread::scope(|scope| {
+        let restoring = scope.spawn(|| engine.volume_restore("shared", &backup));
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        assert!(!restoring.is_finished(), "it does not wait for a start under way");
+        monitor.lock().unwrap();
+        drop(starting);
+        assert_eq!(restoring.join().unwrap().unwrap_err().kind(), crate::base::Kind::Conflict);
+    });
+    root.create(&with_volume(Some("shared"), "/full")).unwrap();
+    assert_eq!((inode(), volume.mountpoint.join("file").exists()), (before, true));
 }

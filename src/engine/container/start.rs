@@ -21,6 +21,7 @@ use crate::runtime::skeleton;
 use crate::runtime::state::{Life, sweep};
 use crate::store::db::Phase;
 use crate::sys;
+use crate::sys::lock::Mode;
 
 /// The hidden verb that removes an ended `--rm` container; [`crate::engine::container`] documents its arguments:
 /// the state root and the id.
@@ -255,7 +256,10 @@ impl Engine {
             },
         };
         failpoint::hit("container.start.monitor")?;
+        // No restore and no filling may exchange a volume between its mount and the monitor that tells of it.
+        let held = record.volumes().map(|id| self.store.volume_hold(id, Mode::Shared)).collect::<Result<Vec<_>>>()?;
         let mut monitor = client::create(&plan)?;
+        drop(held);
         // A joined container may have ended, and its pid been given away, while the monitor opened its namespaces.
         if others != Others::default() && self.joined_containers(record)? != others {
             return Err(Error::conflict("the container whose namespaces are joined ended meanwhile"));

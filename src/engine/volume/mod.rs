@@ -17,7 +17,7 @@ use crate::base::{Error, Id, Kind, Result, Timestamp, failpoint};
 use crate::engine::Engine;
 use crate::model::system::PruneReport;
 use crate::model::volume::{Backup, Difference, Volume, VolumeFilter, VolumeOptions};
-use crate::runtime::state::{Life, life};
+use crate::runtime::state::is_held;
 use crate::store::db::{Noun, Phase, Row, Tx};
 use crate::sys::lock::Mode;
 
@@ -327,15 +327,24 @@ impl Engine {
 
     /// Refuses when a running container has the volume: it would go on with content that nobody else sees.
     fn refuse_running(&self, volume: &Volume) -> Result<()> {
-        for user in self.store.read(|tx| users(tx, volume.id.as_str()))? {
-            let life = life(&self.paths().container(&user), &self.paths().container_run(&user))?;
-            if matches!(life, Life::Alive(_)) {
+        match self.volume_mounted_by(&volume.id)? {
+            None => Ok(()),
+            Some(user) => {
                 let short = user.short();
-                return Err(Error::conflict(format!("the volume {:?} is in use: {short} runs", volume.name))
-                    .with_hint("stop the container first"));
+                Err(Error::conflict(format!("the volume {:?} is in use: {short} runs", volume.name))
+                    .with_hint("stop the container first"))
             }
         }
-        Ok(())
+    }
+
+    /// A container that has it mounted, or is about to: one with a monitor. Final only while the volume is held.
+    pub(in crate::engine) fn volume_mounted_by(&self, id: &Id) -> Result<Option<Id>> {
+        for user in self.store.read(|tx| users(tx, id.as_str()))? {
+            if is_held(&self.paths().container_run(&user))? {
+                return Ok(Some(user));
+            }
+        }
+        Ok(None)
     }
 }
 

@@ -23,6 +23,7 @@ use crate::store::layer::decompress;
 use crate::store::layer::unpack::{Purpose, unpack};
 use crate::store::pack::{self, PackForm, PackOptions, Packed};
 use crate::sys::fs::{sync, sync_file_system, write_durably};
+use crate::sys::lock::Mode;
 use crate::sys::path::Dir;
 
 /// The level of zstd: its default, 300 MB/s on one core.
@@ -88,7 +89,7 @@ impl Store {
         })
     }
 
-    /// Replaces a volume's content by a backup's. `before_exchange` may still refuse.
+    /// Replaces a volume's content by a backup's. `before_exchange`, called while the volume is held, may still refuse.
     ///
     /// # Errors
     /// `not_found`; `corrupt` when the archive is damaged or not the one that its digest file means; `invalid_argument` for
@@ -101,6 +102,7 @@ impl Store {
         let backup = self.read_backup(path, &folder)?;
         sync_file_system(&folder).context(|| "flushing a restored volume")?;
         failpoint::hit("volume.restore.unpacked")?;
+        let _held = self.volume_hold(id, Mode::Exclusive)?;
         before_exchange()?;
         self.volume_exchange(id, scratch.path())?;
         failpoint::hit("volume.restore.exchanged")?;

@@ -29,6 +29,20 @@ fn folder(from: &Dir, to: &Dir, seen: &mut Seen, depth: usize) -> io::Result<()>
     for (name, kind) in sorted(from)? {
         entry(from, to, &name, kind, seen, depth).map_err(|error| named(&name, &error))?;
     }
+    top(from, to)
+}
+
+/// Moves the content of `from` into `to`, an empty folder on the same file system that others have open, with owner,
+/// mode, time and attributes.
+pub(super) fn move_into(from: &Dir, to: &Dir) -> io::Result<()> {
+    for (name, _) in sorted(from)? {
+        node::rename(from, &name, to, &name)?;
+    }
+    top(from, to)
+}
+
+/// The folder's own owner, mode, time and attributes.
+fn top(from: &Dir, to: &Dir) -> io::Result<()> {
     let facts = node::facts_of(from)?;
     attributes(from, to, b"", b"")?;
     node::set_owner(to, b"", facts.uid, facts.gid)?;

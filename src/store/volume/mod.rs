@@ -19,6 +19,8 @@ use std::os::unix::fs::DirBuilderExt as _;
 use crate::base::{Context as _, Error, Id, Result};
 use crate::model::volume::Difference;
 use crate::store::Store;
+use crate::sys::fs::sync_file_system;
+use crate::sys::lock::{self, Lock, Mode};
 use crate::sys::node;
 use crate::sys::path::{Dir, EntryKind, remove_tree};
 
@@ -67,15 +69,31 @@ impl Store {
         diff::diff(&from, &to).context(|| "comparing two volumes")
     }
 
+    /// Holds a volume's content where it is: shared for whoever is about to mount it, until a monitor stands for that;
+    /// exclusive for whoever puts another tree in its place.
+    ///
+    /// # Errors
+    /// `timeout`; `not_found` when its folder is missing.
+    pub fn volume_hold(&self, id: &Id, mode: Mode) -> Result<Lock> {
+        lock::acquire_folder(&self.paths().volume(id), mode, lock::DEADLINE)
+    }
+
     /// Fills an empty volume with what `rootfs` has at `path`, owner and mode of that folder included. A volume that holds
     /// anything stays as it is, and so it does when there is no folder at `path`; the path is resolved inside `rootfs`,
-    /// whatever it says.
+    /// whatever it says. `mounted` says, while the volume is held, whether somebody has it mounted; what is `durable`
+    /// survives a power cut.
     ///
     /// # Errors
     /// `no_space` and what else copying gives; the volume is as before then.
-    pub fn volume_copy_up(&self, id: &Id, rootfs: BorrowedFd<'_>, path: &str) -> Result<()> {
-        let data = self.volume_dir(id)?;
-        if !data.entries()?.is_empty() {
+    pub fn volume_copy_up(
+        &self,
+        id: &Id,
+        rootfs: BorrowedFd<'_>,
+        path: &str,
+        durable: bool,
+        mounted: impl FnOnce() -> Result<bool>,
+    ) -> Result<()> {
+        if !self.volume_dir(id)?.entries()?.is_empty() {
             return Ok(());
         }
         let root = Dir::from_fd(rootfs).context(|| "opening an image's root")?;
@@ -89,7 +107,20 @@ impl Store {
         let scratch = self.scratch_dir("volume")?;
         let fresh = Dir::open(scratch.path()).context(filling)?;
         copy::copy(&source, &fresh).context(filling)?;
-        self.volume_exchange(id, scratch.path())
+        if durable {
+            sync_file_system(&fresh).context(filling)?;
+        }
+        let _held = self.volume_hold(id, Mode::Exclusive)?;
+        let data = self.volume_dir(id)?;
+        if !data.entries()?.is_empty() {
+            return Ok(());
+        }
+        // Whoever has it mounted would go on with the old folder, which nobody else sees.
+        if mounted()? {
+            copy::move_into(&fresh, &data).context(filling)
+        } else {
+            self.volume_exchange(id, scratch.path())
+        }
     }
 
     /// Makes the tree at `fresh`, which lies in `tmp`, the content of the volume; the old content is at `fresh` then.
