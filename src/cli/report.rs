@@ -57,12 +57,19 @@ pub(crate) fn usage(usage: &clap::Error, args: &[OsString]) -> u8 {
         return if written || out::is_broken() { 0 } else { Kind::Failed.exit_code() };
     }
     let asked = asked(args);
-    error(&describe(usage, &asked));
+    let described = describe(usage, &asked);
+    error(&described);
     match asked.path.rsplit(' ').next() {
         Some("run" | "exec") => ENGINE_FAILED,
-        _ => Kind::InvalidArgument.exit_code(),
+        _ => described.kind().exit_code(),
     }
 }
+
+/// Docker's commands that this version does not have.
+const NOT_BUILT_YET: [&str; 24] = [
+    "attach", "build", "builder", "buildx", "commit", "compose", "context", "cp", "diff", "events", "login", "logout",
+    "manifest", "network", "oci", "plugin", "port", "pull", "push", "registry", "search", "serve", "stats", "top",
+];
 
 /// What clap found, in our words.
 fn describe(usage: &clap::Error, asked: &Asked) -> Error {
@@ -88,6 +95,9 @@ fn describe(usage: &clap::Error, asked: &Asked) -> Error {
         }
         ErrorKind::InvalidSubcommand => {
             let given = given(ContextKind::InvalidSubcommand);
+            if command == "rhumb" && NOT_BUILT_YET.contains(&given.as_str()) {
+                return Error::unsupported(format!("\"rhumb {given}\" is not built yet")).with_hint(see());
+            }
             let names = asked.command.get_subcommands().flat_map(|command| command.get_name_and_visible_aliases());
             Error::invalid(format!("unknown command {given:?} of {command:?}"))
                 .with_hint(suggest::hint(&given, names).unwrap_or_else(see))

@@ -71,6 +71,9 @@ pub(crate) fn missing_property(map: &Map, property: &str, names: &Names) -> Opti
     }
     let text = |key: &str| map.get(key).and_then(|value| value.clone().into_string().ok());
     Some(match property {
+        "kind" if suggest::not_built_yet(&text("message").unwrap_or_default(), names).is_some() => {
+            Kind::Unsupported.as_str().into()
+        }
         "kind" => kind_of_name(&text("error").unwrap_or_default()).as_str().into(),
         "hint" => suggest::hint_for(&text("message").unwrap_or_default(), names).map_or(Dynamic::UNIT, Dynamic::from),
         "chain" => Array::new().into(),
@@ -181,7 +184,10 @@ fn describe_own(error: &EvalAltResult, names: &Names) -> Fault {
     };
     let (kind, message) = match error {
         EvalAltResult::ErrorTerminated(..) => (Kind::Interrupted, "interrupted".to_owned()),
-        _ => (kind_of_name(name), suggest::plain(&text)),
+        _ => match suggest::not_built_yet(&text, names) {
+            Some(missing) => (Kind::Unsupported, format!("{missing} is not built yet")),
+            None => (kind_of_name(name), suggest::plain(&text)),
+        },
     };
     Fault { kind, hint: suggest::hint_for(&text, names), message, chain: Vec::new(), failure: None, places: Vec::new() }
 }

@@ -56,11 +56,66 @@ impl Names {
     }
 }
 
-/// Modules of the contract that this version does not have.
-const NOT_BUILT_YET: [&str; 3] = ["network", "build", "registry"];
+/// What the script interface names and this version does not have: words by module or type. A module without words is
+/// not there at all.
+const NOT_BUILT_YET: [(&str, &str); 10] = [
+    ("network", ""),
+    ("build", ""),
+    ("registry", ""),
+    ("image", "pull search"),
+    ("backup", "repo"),
+    ("system", "events doctor"),
+    ("host", "http_get"),
+    ("Image", "push files diff"),
+    ("Volume", "clone copy_to copy_from ls read"),
+    (
+        "Container",
+        "attach top stats diff copy_to copy_from commit toolbox update connect disconnect ip url resolve can_reach \
+         wait_healthy wait_port wait_http health ports networks",
+    ),
+];
+
+/// Whether a later version is to have this function of a module, or this method or property of a type.
+fn is_to_come(of: &str, word: &str, known: impl FnOnce() -> bool) -> bool {
+    let listed = |(owner, words): &(&str, &str)| {
+        *owner == of && (words.is_empty() || words.split_whitespace().any(|listed| listed == word))
+    };
+    NOT_BUILT_YET.iter().any(listed) && !known()
+}
+
+/// What is not built yet, when that is all that Rhai's error means: `image::pull`, `Container.top`.
+pub(crate) fn not_built_yet(text: &str, names: &Names) -> Option<String> {
+    if let Some(module) = text.strip_prefix("Undefined module: ").or_else(|| text.strip_prefix("Module not found: ")) {
+        let module = module.split("::").next().unwrap_or(module).trim();
+        return is_to_come(module, "", || names.modules.contains_key(module)).then(|| format!("the module {module}"));
+    }
+    if let Some(signature) = text.strip_prefix("Function not found: ") {
+        let name = signature.split([' ', '(']).next()?;
+        if let Some((module, function)) = name.rsplit_once("::") {
+            let known = || names.modules.get(module).is_some_and(|known| known.contains(function));
+            return is_to_come(module, function, known).then(|| name.to_owned());
+        }
+        let of = first_type(signature);
+        let known = || names.methods.get(&of).is_some_and(|known| known.contains(name));
+        return is_to_come(&of, name, known).then(|| format!("{of}.{name}"));
+    }
+    let (property, rest) = text.strip_prefix("Unknown property '")?.split_once('\'')?;
+    let of = pretty_type(rest.split("type '").nth(1)?.split('\'').next()?);
+    let known = || names.properties.get(&of).is_some_and(|known| known.contains(property));
+    is_to_come(&of, property, known).then(|| format!("{of}.{property}"))
+}
+
+/// The type of the first argument of `foo (i64, string)`, as scripts see it.
+fn first_type(signature: &str) -> String {
+    let first = signature.split_once('(').map_or("", |(_, rest)| rest).split([',', ')']).next().unwrap_or("");
+    pretty_type(first.split(" |").next().unwrap_or(first).trim())
+}
 
 /// A hint for the text of one of Rhai's errors.
 pub(crate) fn hint_for(text: &str, names: &Names) -> Option<String> {
+    if not_built_yet(text, names).is_some() {
+        return Some("`rhumb doc` prints all that is there".to_owned());
+    }
     let quoted = |from: &str| text.strip_prefix(from).map(|rest| rest.split([' ', '(', '\'']).next().unwrap_or(rest));
     if let Some(rest) = text.strip_prefix("Data race detected on argument") {
         let name = rest.split('\'').nth(1).unwrap_or("function");
@@ -68,9 +123,6 @@ pub(crate) fn hint_for(text: &str, names: &Names) -> Option<String> {
     }
     if let Some(module) = quoted("Undefined module: ").or_else(|| quoted("Module not found: ")) {
         let module = module.split("::").next().unwrap_or(module);
-        if NOT_BUILT_YET.contains(&module) {
-            return Some(format!("the module {module:?} is not built yet"));
-        }
         return hint(module, names.modules.keys().map(String::as_str));
     }
     if let Some(variable) = quoted("Undefined variable: ").or_else(|| quoted("Variable not found: ")) {
@@ -116,8 +168,7 @@ fn hint_for_function(signature: &str, names: &Names) -> Option<String> {
         }
         return hint(module, names.modules.keys().map(String::as_str));
     }
-    let first = signature.split_once('(').map_or("", |(_, rest)| rest).split([',', ')']).next().unwrap_or("");
-    let of = pretty_type(first.split(" |").next().unwrap_or(first).trim());
+    let of = first_type(signature);
     if names.properties.get(&of).is_some_and(|known| known.contains(name)) {
         return Some(format!("{name:?} is a property: write it without ()"));
     }
@@ -189,6 +240,14 @@ mod tests {
         );
         assert_eq!(plain("Undefined variable: x"), "no variable \"x\"");
         assert_eq!(plain("Data type incorrect: x"), "data type incorrect: x");
+        let names = Names::default();
+        let missing = |text| not_built_yet(text, &names);
+        assert_eq!(missing("Function not found: image::pull (&str)").unwrap(), "image::pull");
+        assert_eq!(missing("Function not found: image::pul (&str)"), None);
+        assert_eq!(missing("Undefined module: network").unwrap(), "the module network");
+        let text = "Unknown property 'health' - a getter is not registered for type 'Container'";
+        assert_eq!(missing(text).unwrap(), "Container.health");
+
         let text = "Unknown property 'statuss' - a getter is not registered for type 'Container'";
         assert_eq!(plain(text), "a Container has no property \"statuss\"");
     }

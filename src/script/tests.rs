@@ -104,7 +104,6 @@ fn misspelt_names_are_errors_with_a_suggestion() {
         ("pritn(1)", "no function pritn(int)", "\"print\""),
         ("contaner::list()", "no module \"contaner\"", "\"container\""),
         ("host::exsts(\"/\")", "no function host::exsts(string)", "\"exists\""),
-        ("network::list()", "no module \"network\"", "not built yet"),
         ("let out = host::run(\"true\"); out.stdot", "an Output has no property \"stdot\"", "\"stdout\""),
         ("let out = host::run(\"true\"); out.code()", "no function code(Output)", "property"),
         ("let m = #{ name: 1 }; m.nmae", "this map has no property \"nmae\"", "\"name\""),

@@ -8,6 +8,8 @@ fn wrong_words_are_answered_with_what_was_meant() {
     for (line, code, message, hint) in [
         ("frobnicate", 2, "unknown command \"frobnicate\" of \"rhumb\"", "see \"rhumb --help\""),
         ("rnu", 2, "unknown command \"rnu\"", "did you mean \"run\"?"),
+        ("pull alpine", 7, "\"rhumb pull\" is not built yet", "see \"rhumb --help\""),
+        ("network ls", 7, "\"rhumb network\" is not built yet", "see"),
         ("container lss", 2, "unknown command \"lss\" of \"rhumb container\"", "did you mean \"ls\"?"),
         ("ps --fromat json", 2, "unknown option \"--fromat\" of \"rhumb ps\"", "did you mean \"--format\"?"),
         ("ps -y", 2, "unknown option \"-y\" of \"rhumb ps\"", "see \"rhumb ps --help\""),
