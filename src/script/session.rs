@@ -203,12 +203,13 @@ impl Session {
         let (tokens, _) = self.engine.lex(&inputs);
         let mut marks: Vec<(usize, Colour)> = Vec::new();
         for (token, position) in tokens {
-            let Some(column) = position.position() else { break };
-            let Some((at, _)) = line.char_indices().nth(column - 1) else { break };
+            let Some(at) = offset(line, position) else { break };
             // After what it cannot read, the lexer may give the same token for ever.
-            let broken = matches!(token, rhai::Token::LexError(_)) || marks.last().is_some_and(|(last, _)| at <= *last);
+            if marks.last().is_some_and(|(last, _)| at <= *last) {
+                break;
+            }
             marks.push((at, colour_of(&token)));
-            if broken {
+            if matches!(token, rhai::Token::LexError(_)) {
                 break;
             }
         }
@@ -282,6 +283,14 @@ impl Session {
         self.host.remove_temp_dirs();
         failures.is_empty()
     }
+}
+
+/// Where a position of the lexer is in a text of one or more lines, in bytes.
+fn offset(text: &str, position: rhai::Position) -> Option<usize> {
+    let (line, column) = (position.line()?, position.position()?);
+    let start: usize = text.split_inclusive('\n').take(line - 1).map(str::len).sum();
+    let (at, _) = text[start..].char_indices().nth(column - 1)?;
+    Some(start + at)
 }
 
 fn colour_of(token: &rhai::Token) -> Colour {

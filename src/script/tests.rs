@@ -306,12 +306,14 @@ mod sessions {
     #[test]
     fn colours_cover_the_line() {
         let (session, _) = session();
-        for line in ["let x = \"a\" + 1; // done", "", "ö \"open", "  @"] {
+        for line in ["let x = \"a\" + 1; // done", "", "ö \"open", "  @", "let x = [1,\n2]", "fn f() {\n\n  \"ö\n"] {
             let pieces = session.colours(line);
             let joined: String = pieces.iter().map(|(range, _)| &line[range.clone()]).collect();
             assert_eq!(joined, line);
         }
         assert_eq!(session.colours("let x")[0].1, Colour::Keyword);
+        let second = "x = [\nlet";
+        assert_eq!(session.colours(second).last(), Some(&(second.len() - 3..second.len(), Colour::Keyword)));
     }
 
     #[test]
