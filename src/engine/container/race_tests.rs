@@ -124,8 +124,10 @@ fn what_resists_removal_stops_no_other_command() {
         assert!(report.problems.iter().any(|problem| problem.noun == noun && !problem.repaired), "{noun}: {report:?}");
     }
     drop(mounts);
+    let stray = paths.locks().join(format!("volume-{}", Id::random().unwrap()));
+    std::fs::write(&stray, "").unwrap();
     let report = open(paths.root()).system_check(CheckOptions::default()).unwrap();
-    assert!(report.problems.is_empty(), "{report:?}");
+    assert!(report.problems.is_empty() && !stray.exists(), "{report:?}");
 }
 
 /// The container's record still called the volume anonymous after somebody had given it a name.

@@ -178,6 +178,13 @@ impl Engine {
             }
             drop(lock);
         }
+        for name in names_in(&self.paths().locks())? {
+            let Some(id) = name.strip_prefix("volume-").and_then(|id| Id::parse(id).ok()) else { continue };
+            // As with containers: a trace of a race.
+            if phase(&id)?.is_none() {
+                drop(self.try_lock_volume(&id)?.map(|lock| lock.remove_on_drop()));
+            }
+        }
         Ok(())
     }
 }
