@@ -23,7 +23,7 @@ pub(crate) struct User {
     pub(crate) uid: u32,
     /// The primary group's number.
     pub(crate) gid: u32,
-    /// Further groups' numbers.
+    /// Further groups' numbers, with the primary one's.
     pub(crate) groups: Vec<u32>,
     /// The home folder.
     pub(crate) home: String,
@@ -69,6 +69,9 @@ fn resolve_in(passwd: &str, group: &str, user: &str, group_add: &[String]) -> Re
     for name in group_add {
         groups.push(find_group(group, name)?);
     }
+    // Among the further ones as well: a program that drops its primary group must not slip past a file that denies it to
+    // that group.
+    groups.push(gid);
     groups.sort_unstable();
     groups.dedup();
     let home = entry.map(|entry| entry.home).filter(|home| !home.is_empty()).unwrap_or("/").to_owned();
@@ -167,10 +170,10 @@ mod tests {
     #[test]
     fn names_and_numbers_find_groups_and_home() {
         let user = resolve_in(PASSWD, GROUP, "www", &[]).unwrap();
-        assert_eq!(user, User { uid: 33, gid: 34, groups: vec![4, 99], home: "/var/www".into() });
+        assert_eq!(user, User { uid: 33, gid: 34, groups: vec![4, 34, 99], home: "/var/www".into() });
         assert_eq!(resolve_in(PASSWD, GROUP, "33", &[]).unwrap(), user);
         let user = resolve_in(PASSWD, GROUP, "www:adm", &["docker".into(), "7".into()]).unwrap();
-        assert_eq!((user.gid, user.groups), (4, vec![7, 99]));
+        assert_eq!((user.gid, user.groups), (4, vec![4, 7, 99]));
         let user = resolve_in(PASSWD, GROUP, "1234", &[]).unwrap();
         assert_eq!((user.uid, user.gid, user.home.as_str()), (1234, 0, "/"));
         assert_eq!(resolve_in("", "", "", &[]).unwrap().uid, 0);
