@@ -216,6 +216,16 @@ fn plan_devices(given: &[LinuxDevice], bind: bool, steps: &mut Vec<Step>) -> Res
     Ok(())
 }
 
+/// Why nothing may be mounted at `real`, where an image's links lead a target: the rules for a target are about where it
+/// really is, and what the system itself is mounted onto must be reached by its own name.
+pub(crate) fn refusal_behind_links(real: &Path) -> Option<Error> {
+    let system = ["/proc", "/sys", "/dev", "/"].iter().any(|system| real == Path::new(system));
+    (system || real.starts_with("/proc")).then(|| {
+        Error::invalid(format!("a link of the image leads to {real:?}, where no mount is allowed"))
+            .with_hint("name the place itself, or use an image without the link")
+    })
+}
+
 fn plan_mount(mount: &Mount, target: PathBuf) -> Result<Step> {
     let kind = mount.typ().as_deref().unwrap_or("bind");
     let options = Options::parse(mount.options().as_deref().unwrap_or_default(), &target)?;
@@ -224,10 +234,17 @@ fn plan_mount(mount: &Mount, target: PathBuf) -> Result<Step> {
         return Err(Error::invalid(format!("a mount onto {target:?} is not allowed"))
             .with_hint("what lies below /proc belongs to the kernel"));
     }
+    let binds = options.bind || matches!(kind, "bind" | "rbind" | "none");
+    if binds && target == Path::new("/proc") {
+        // Something else in its place would fool whoever trusts what it says, and escape what is masked (CVE-2019-19921).
+        return Err(
+            Error::invalid("a bind onto \"/proc\" is not allowed").with_hint("bind it beside, onto /host/proc for one")
+        );
+    }
     if target == Path::new("/") {
         return Err(Error::invalid("a mount onto the root is not allowed"));
     }
-    if options.bind || kind == "bind" || kind == "rbind" || kind == "none" {
+    if binds {
         let source = mount.source().clone().unwrap_or_default();
         if !source.is_absolute() {
             return Err(Error::invalid(format!("the source {source:?} of the mount onto {target:?} is not absolute")));

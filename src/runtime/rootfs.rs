@@ -17,7 +17,7 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::base::{Context as _, Error, Result};
 use crate::runtime::cgroup::Cgroup;
-use crate::runtime::mounts::Step;
+use crate::runtime::mounts::{self, Step};
 use crate::runtime::plan::Rootfs;
 use crate::sys::mount::{self, Attributes, Kind, Propagation};
 use crate::sys::overlay::{self, Mapped, Upper};
@@ -164,7 +164,7 @@ impl Builder {
     fn apply(&mut self, step: &Step, taken: Taken) -> Result<()> {
         match step {
             Step::New { kind, source, options, attributes, target } => {
-                let at = self.place(target, true)?;
+                let at = self.target(target, true)?;
                 let mounted = mount::new_filesystem(kind, source.as_deref(), options, *attributes)
                     .context(|| format!("making a {kind} file system"))?;
                 mount::attach(mounted.as_fd(), at.as_fd()).context(|| format!("mounting onto {target:?}"))?;
@@ -173,7 +173,7 @@ impl Builder {
             Step::Bind { target, .. } => {
                 for (_, tree) in taken {
                     let folder = mount::kind(&tree)? == Kind::Dir;
-                    let at = self.place(target, folder)?;
+                    let at = self.target(target, folder)?;
                     mount::attach(tree.as_fd(), at.as_fd()).context(|| format!("mounting onto {target:?}"))?;
                 }
                 Ok(())
@@ -249,13 +249,13 @@ impl Builder {
     fn cgroups(&self, target: &Path, read_only: bool, taken: Taken) -> Result<()> {
         let single = matches!(taken.as_slice(), [(name, _)] if name.as_os_str().is_empty());
         if single {
-            let at = self.place(target, true)?;
+            let at = self.target(target, true)?;
             for (_, tree) in taken {
                 mount::attach(tree.as_fd(), at.as_fd())?;
             }
             return Ok(());
         }
-        let at = self.place(target, true)?;
+        let at = self.target(target, true)?;
         let options = [("mode".to_owned(), Some("755".to_owned()))];
         let attributes = mount::NO_SUID | mount::NO_DEV | mount::NO_EXEC;
         let folder = mount::new_filesystem("tmpfs", Some("tmpfs"), &options, attributes)?;
@@ -296,7 +296,22 @@ impl Builder {
         }
     }
 
-    /// Pins a target, making it and its parents where they are missing.
+    /// Pins where something is to be mounted, as [`Builder::place`]. The specification's rules for targets hold for where
+    /// the image's links lead, too: a volume behind a link to `/dev` would get the container's devices made in it.
+    fn target(&self, path: &Path, folder: bool) -> Result<OwnedFd> {
+        if is_system(path) {
+            return self.place(path, folder);
+        }
+        let leaf = if folder { Leaf::Folder } else { Leaf::File };
+        let (pinned, real) =
+            walk_to(self.root.as_fd(), path, leaf).context(|| format!("making {path:?} in the container"))?;
+        if let Some(error) = mounts::refusal_behind_links(&real) {
+            return Err(error);
+        }
+        fits(pinned, path, folder)
+    }
+
+    /// Pins a place, making it and its parents where they are missing.
     fn place(&self, path: &Path, folder: bool) -> Result<OwnedFd> {
         let pinned = if is_system(path) {
             mount::pin_strictly(self.root.as_fd(), path)
@@ -315,11 +330,7 @@ impl Builder {
             }
             Err(error) => return Err(Error::from(error).context(format!("opening {path:?} in the container"))),
         };
-        match (mount::kind(&pinned)? == Kind::Dir, folder) {
-            (true, false) => Err(Error::invalid(format!("{path:?} is a folder, and a file is to be mounted there"))),
-            (false, true) => Err(Error::invalid(format!("{path:?} is not a folder, and one is to be mounted there"))),
-            _ => Ok(pinned),
-        }
+        fits(pinned, path, folder)
     }
 
     /// Pins the folder of a path below `/dev`.
@@ -328,6 +339,15 @@ impl Builder {
             return Err(Error::invalid(format!("{path:?} names no file")));
         };
         Ok((self.place(parent, true)?, name.to_owned()))
+    }
+}
+
+/// What is mounted and where must both be folders, or neither.
+fn fits(pinned: OwnedFd, path: &Path, folder: bool) -> Result<OwnedFd> {
+    match (mount::kind(&pinned)? == Kind::Dir, folder) {
+        (true, false) => Err(Error::invalid(format!("{path:?} is a folder, and a file is to be mounted there"))),
+        (false, true) => Err(Error::invalid(format!("{path:?} is not a folder, and one is to be mounted there"))),
+        _ => Ok(pinned),
     }
 }
 
@@ -348,15 +368,22 @@ enum Leaf {
 /// Walks to `path` below `root` one name at a time, making what is missing; links are followed inside the root only,
 /// except for system paths, where they are refused.
 fn walk(root: BorrowedFd<'_>, path: &Path, leaf: Leaf) -> io::Result<OwnedFd> {
+    walk_to(root, path, leaf).map(|(pinned, _)| pinned)
+}
+
+/// As [`walk`], and says where in the root that is, without links.
+fn walk_to(root: BorrowedFd<'_>, path: &Path, leaf: Leaf) -> io::Result<(OwnedFd, PathBuf)> {
     let strict = is_system(path);
     let mut ahead: Vec<OsString> = names(path).rev().collect();
     let mut behind: Vec<OwnedFd> = vec![root.try_clone_to_owned()?];
+    let mut real = PathBuf::from("/");
     let mut links = 0;
     while let Some(name) = ahead.pop() {
         let here = behind.last().expect("the root is never popped").as_fd();
         if name == ".." {
             if behind.len() > 1 {
                 behind.pop();
+                real.pop();
             }
             continue;
         }
@@ -369,21 +396,26 @@ fn walk(root: BorrowedFd<'_>, path: &Path, leaf: Leaf) -> io::Result<OwnedFd> {
                 let to = mount::read_link(found.as_fd())?;
                 if to.is_absolute() {
                     behind.truncate(1);
+                    real = PathBuf::from("/");
                 }
                 ahead.extend(names(&to).collect::<Vec<_>>().into_iter().rev());
             }
-            Ok((found, _)) => behind.push(found),
+            Ok((found, _)) => {
+                behind.push(found);
+                real.push(&name);
+            }
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 let made = match (ahead.is_empty(), &leaf) {
                     (true, Leaf::File) => mount::make_file(here, Path::new(&name))?,
                     _ => mount::make_dir(here, Path::new(&name), 0o755)?,
                 };
                 behind.push(made);
+                real.push(&name);
             }
             Err(error) => return Err(error),
         }
     }
-    Ok(behind.pop().expect("the root is never popped"))
+    Ok((behind.pop().expect("the root is never popped"), real))
 }
 
 /// Makes the folder `path` in the root that we are in, with its parents: a working folder that is missing.
