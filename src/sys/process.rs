@@ -238,6 +238,24 @@ pub fn new_session() -> io::Result<()> {
     Ok(())
 }
 
+/// Leaves the session keyring (session-keyring(7)) for a new, empty one that children share. A kernel without keys has
+/// nothing to leave.
+///
+/// # Errors
+/// What keyctl(2) gives.
+pub fn leave_keyring() -> io::Result<()> {
+    const JOIN_SESSION_KEYRING: libc::c_long = 1;
+    // SAFETY: a plain system call; no name asks for an anonymous keyring.
+    let result = unsafe { libc::syscall(libc::SYS_keyctl, JOIN_SESSION_KEYRING, std::ptr::null::<libc::c_char>()) };
+    match result {
+        -1 => match io::Error::last_os_error() {
+            error if error.raw_os_error() == Some(libc::ENOSYS) => Ok(()),
+            error => Err(error),
+        },
+        _ => Ok(()),
+    }
+}
+
 /// Nobody may trace this process or look through its descriptors until it executes a program.
 ///
 /// # Errors

@@ -33,6 +33,9 @@ pub(crate) const TESTS: &[(&str, fn())] = &[
     ("exec_in_an_ending_container_is_refused", exec_in_an_ending_container),
     ("a_second_container_joins_the_network", a_second_container_joins),
     ("sysctls_are_set_only_in_own_namespaces", sysctls),
+    ("row_44_the_primary_group_is_a_further_one_too", primary_group),
+    ("row_4_and_11_links_of_an_image_lead_no_mount_into_the_system", links_to_the_system),
+    ("keys_of_the_session_stay_outside", session_keys),
     ("host_pid_namespace_leaves_no_process", host_pid_namespace),
 ];
 
@@ -404,6 +407,70 @@ fn host_pid_namespace() {
         !stat.contains("(sleep)") || stat.contains(") Z ")
     });
     let _ = support::base();
+}
+
+/// CVE-2022-36109: a set-group-id program drops the primary group, and with it what a file denies to that group.
+fn primary_group() {
+    let groups = "grep -E '^Groups' /proc/self/status";
+    assert_eq!(out(Box_::sh(groups).with(|plan| plan.user = "1000:1000".into())).trim_end(), "Groups:\t1000");
+    let container = Box_::new(&["sleep", "60"]);
+    let _monitor = container.start();
+    let options = ExecOptions {
+        args: ["sh", "-c", groups].map(str::to_owned).to_vec(),
+        user: Some("7:8".to_owned()),
+        ..ExecOptions::default()
+    };
+    assert_eq!(container.exec_with(&options).unwrap().1.trim_end(), "Groups:\t8");
+}
+
+/// CVE-2019-19921, CVE-2026-41579: a volume behind a link covered /proc, or got the container's devices made in it.
+fn links_to_the_system() {
+    let mounted_at = |target: &str| {
+        let container = Box_::sh("ls -A /vol /run/shm/kept 2>/dev/null; ls /proc/self/status");
+        let (layer, volume) = (container.path("layer"), container.path("volume"));
+        fs::create_dir_all(layer.join("run")).unwrap();
+        fs::create_dir(&volume).unwrap();
+        for (link, to) in
+            [("p", "/proc"), ("d", "dev"), ("s", "run/../p/../sys"), ("run/shm", "/dev/shm"), ("vol", "tmp")]
+        {
+            symlink(to, layer.join(link)).unwrap();
+        }
+        let container = container
+            .with(|plan| {
+                let Rootfs::Overlay { lower, .. } = &mut plan.rootfs else { unreachable!() };
+                lower.insert(0, layer.clone());
+            })
+            .edit(|spec| {
+                let mount = json!({"destination": target, "type": "bind", "source": volume, "options": ["rbind"]});
+                spec["mounts"].as_array_mut().unwrap().push(mount);
+            });
+        let result = container.run().map(|(code, ..)| code);
+        (result, fs::read_dir(&volume).unwrap().count())
+    };
+    for target in ["/p", "/p/sys", "/p/self/attr", "/d", "/s", "/proc", "/proc/", "/dev/../proc"] {
+        let (result, made) = mounted_at(target);
+        assert_eq!(result.map_err(|error| error.kind()), Err(Kind::InvalidArgument), "{target}");
+        assert_eq!(made, 0, "{target}");
+    }
+    for target in ["/vol", "/vol/new/folder", "/run/shm/kept", "/s/kernel"] {
+        let (result, _) = mounted_at(target);
+        assert!(result.is_ok(), "{target}: {result:?}");
+    }
+}
+
+/// The session keyring of whoever started the monitor could be searched and read by the container.
+fn session_keys() {
+    let keyctl = if cfg!(target_arch = "x86_64") { 250 } else { 219 };
+    // KEYCTL_GET_KEYRING_ID of KEY_SPEC_SESSION_KEYRING.
+    let script = format!("print syscall({keyctl}, 0, -3, 0)");
+    let outside = std::process::Command::new("perl").args(["-e", &script]).output().unwrap().stdout;
+    let outside = String::from_utf8(outside).unwrap();
+    let sleeper = Box_::new(&["sleep", "60"]);
+    let _monitor = sleeper.start();
+    for inside in [out(Box_::new(&["perl", "-e", &script])), sleeper.exec(&["perl", "-e", &script]).unwrap().1] {
+        assert!(inside.parse::<i32>().is_ok_and(|ring| ring > 0), "{inside}");
+        assert_ne!(inside, outside);
+    }
 }
 
 fn out_of(container: &Box_) -> String {

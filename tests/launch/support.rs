@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 const PROGRAMS: &[&str] = &[
     "sh", "ls", "cat", "echo", "sleep", "true", "id", "env", "mkdir", "rm", "touch", "chmod", "stat", "head", "wc",
     "mount", "grep", "readlink", "kill", "dd", "tty", "stty", "seq", "ln", "hostname", "tr", "tail", "umount", "mknod",
-    "sort", "setsid", "nproc",
+    "sort", "setsid", "nproc", "perl",
 ];
 
 /// The shared read-only layer.

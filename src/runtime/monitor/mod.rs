@@ -65,6 +65,10 @@ fn run() -> Result<()> {
     process::set_stdio([null.as_fd(); 3]).context(|| "leaving the standard streams")?;
     drop(null);
     process::new_session().context(|| "starting a session")?;
+    // What it forks has both from birth: keys of who started it are not the container's, and no process of a container
+    // that sees a stage before it has given up its rights may trace it.
+    process::leave_keyring().context(|| "leaving the session keyring")?;
+    process::set_undumpable().context(|| "closing the process to tracing")?;
     process::set_umask(0o022);
     process::change_dir(Path::new("/")).context(|| "leaving the working folder")?;
     // Only listings show it.
@@ -145,7 +149,8 @@ impl Monitor {
         let newborn = birth::make(&plan, &cgroup).inspect_err(|_| {
             let _ = state::remove_file(&plan.run_dir.join(state::SOCKET)); // the error of the birth is what matters
         })?;
-        channel.send(&Reply::Created, &[])?;
+        // A creator that is gone by now is noticed in the loop, which undoes everything.
+        let _ = channel.send(&Reply::Created, &[]);
         let Newborn { init, stage, outputs, input, terminal } = newborn;
         Ok(Monitor {
             execs: Execs::new(),
