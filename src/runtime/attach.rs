@@ -245,6 +245,7 @@ fn pump_further(channel: &mut Channel, user: &mut User<'_, '_>, mut streams: Str
     let mut buffer = vec![0; CHUNK];
     let mut ended: Option<(i32, Instant)> = None;
     let mut alive = true;
+    let mut quiet = false;
     loop {
         while let Some(frame) = channel.decoder.next()? {
             match frame.message::<Reply>()? {
@@ -264,7 +265,8 @@ fn pump_further(channel: &mut Channel, user: &mut User<'_, '_>, mut streams: Str
             }
         }
         if let Some((code, since)) = ended {
-            if streams.outputs.is_empty() || since.elapsed() > DRAIN_PAUSE {
+            // A look that found nothing must lie in between: time alone also passes while we are stopped.
+            if streams.outputs.is_empty() || (quiet && since.elapsed() > DRAIN_PAUSE) {
                 return Ok(AttachEnd::Exited(code));
             }
         } else if !alive {
@@ -297,6 +299,7 @@ fn pump_further(channel: &mut Channel, user: &mut User<'_, '_>, mut streams: Str
         let ready = |index: Option<usize>| index.is_some_and(|index| interests[index].readable());
         let outputs: Vec<bool> = outputs.into_iter().map(|index| interests[index].readable()).collect();
         let (signals, input) = (ready(signals), ready(input));
+        quiet = ended.is_some() && outputs.iter().all(|ready| !ready);
         let writable = sink.is_some_and(|index| interests[index].writable());
         let message = alive && interests[0].readable();
         drop(interests);

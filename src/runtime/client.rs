@@ -24,6 +24,9 @@ use crate::sys::{mount, self_exe, tty};
 /// How long processes may take to die from SIGKILL, and a monitor to go.
 const DYING: Duration = Duration::from_secs(10);
 
+/// How long a monitor may take for an answer. Freezing may take it [`DYING`]; one that takes longer is stopped or stuck.
+const ANSWER: Duration = Duration::from_secs(15);
+
 /// A connection to a container's monitor. Dropping it never stops a container that was started.
 pub struct Monitor {
     pub(crate) channel: Channel,
@@ -87,7 +90,7 @@ pub fn create(plan: &Plan) -> Result<Monitor> {
         .context(doing)?;
     let mut monitor = Monitor::over(Channel::new(ours, MAX_FRAME), &plan.run_dir);
     monitor.channel.send(&Request::Create(Box::new(plan.clone())), &[])?;
-    match monitor.reply()? {
+    match monitor.reply(None)? {
         Reply::Created => Ok(monitor),
         other => Err(unexpected(&other)),
     }
@@ -297,8 +300,16 @@ impl Monitor {
     fn talk(&mut self, request: &Request) -> Result<Reply> {
         self.mend()?;
         let sent = self.channel.send(request, &[]);
-        let result = sent.and_then(|()| self.reply());
+        // Executing a command waits for the disk that it lies on.
+        let deadline = (!matches!(request, Request::Start)).then(|| Instant::now() + ANSWER);
+        let result = sent.and_then(|()| self.reply(deadline));
         match result {
+            Err(error) if error.kind() == Kind::Timeout => {
+                // The answer may come yet, to no question.
+                self.broken = true;
+                Err(Error::timeout(format!("the container's monitor does not answer within {} s", ANSWER.as_secs()))
+                    .with_hint("look whether it is stopped; killing it ends the container"))
+            }
             Err(error) if error.kind() == Kind::Unavailable && self.has_ended() => {
                 Err(Error::conflict("the container has ended"))
             }
@@ -306,9 +317,10 @@ impl Monitor {
         }
     }
 
-    fn reply(&mut self) -> Result<Reply> {
+    fn reply(&mut self, deadline: Option<Instant>) -> Result<Reply> {
+        static NEVER: AtomicBool = AtomicBool::new(false);
         loop {
-            match self.channel.receive()?.map(|frame| frame.message()).transpose()? {
+            match self.channel.receive_within(deadline, &NEVER)?.map(|frame| frame.message()).transpose()? {
                 Some(Reply::Failed(error)) => return Err(error.into()),
                 Some(Reply::Exited(record)) => self.record = Some(record),
                 Some(reply) => return Ok(reply),

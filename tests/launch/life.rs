@@ -37,6 +37,8 @@ pub(crate) const TESTS: &[(&str, fn())] = &[
     ("a_failed_birth_leaves_nothing", a_failed_birth_leaves_nothing),
     ("a_small_init_reaps_and_forwards", a_small_init),
     ("the_monitor_is_small", the_monitor_is_small),
+    ("a_stopped_monitor_holds_nobody_up_for_ever", stopped_monitor),
+    ("a_creator_that_dies_early_leaves_nothing", early_creator),
     ("detaching_leaves_the_container_running", detaching),
 ];
 
@@ -382,4 +384,42 @@ fn detaching() {
     monitor.stop(9, Duration::from_secs(5), NEVER).unwrap();
     monitor.join().unwrap();
     let _ = support::base();
+}
+
+/// A client waited for ever for a monitor that was stopped.
+fn stopped_monitor() {
+    let container = Box_::new(&["sleep", "60"]);
+    let mut monitor = container.start();
+    let Life::Alive(state) = container.life() else { panic!() };
+    let signal = |name: &str| {
+        let status = std::process::Command::new("kill").args([name, &state.monitor.0.to_string()]).status();
+        assert!(status.unwrap().success());
+    };
+    signal("-STOP");
+    let start = Instant::now();
+    let error = monitor.stop(9, Duration::ZERO, NEVER).unwrap_err();
+    assert_eq!(error.kind(), rhumb::base::Kind::Timeout);
+    assert!(start.elapsed() < Duration::from_secs(25));
+    signal("-CONT");
+    monitor.stop(9, Duration::from_secs(5), NEVER).unwrap();
+    monitor.join().unwrap();
+}
+
+/// A creator that was killed before it heard "created" left the cgroup behind.
+fn early_creator() {
+    let container = Box_::new(&["sleep", "60"]).with(|plan| plan.on_exit = Vec::new());
+    let (mut ours, theirs) = UnixStream::pair().unwrap();
+    let json = serde_json::to_vec(&serde_json::json!({"create": container.plan})).unwrap();
+    ours.write_all(&u32::try_from(json.len()).unwrap().to_le_bytes()).unwrap();
+    ours.write_all(&[1]).unwrap();
+    ours.write_all(&json).unwrap();
+    drop(ours);
+    let mut monitor = std::process::Command::new(std::env::current_exe().unwrap())
+        .arg(rhumb::runtime::monitor::VERB)
+        .stdin(std::os::fd::OwnedFd::from(theirs))
+        .spawn()
+        .unwrap();
+    monitor.wait().unwrap();
+    let parent = container.plan.cgroup.split('/').next().unwrap();
+    assert!(state::cgroups_below(parent).unwrap().is_empty());
 }
