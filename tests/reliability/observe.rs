@@ -36,8 +36,7 @@ impl std::fmt::Display for Observation {
 /// Reads what the root holds through the command line.
 #[track_caller]
 pub(crate) fn observe(rhumb: &Rhumb) -> Observation {
-    let mut seen = Observation::default();
-    seen.containers = rhumb.states();
+    let mut seen = Observation { containers: rhumb.states(), ..Observation::default() };
     let image = |row: &Value| format!("{}:{} {}", string(&row["Repository"]), string(&row["Tag"]), string(&row["ID"]));
     seen.images = rhumb.rows("images").iter().map(image).collect();
     seen.images.sort();
