@@ -82,8 +82,7 @@ fn collect(
     found: &mut Vec<(Vec<String>, usize)>,
 ) -> usize {
     let depth = before.len();
-    loop {
-        let Some(token) = tokens.get(index) else { break };
+    while let Some(token) = tokens.get(index) {
         if token.text == "{" {
             index += 1;
             while tokens.get(index).is_some_and(|token| token.text != "}") {

@@ -22,6 +22,7 @@ use crate::runtime::state::{Life, sweep};
 use crate::store::db::Phase;
 use crate::sys;
 use crate::sys::lock::Mode;
+use crate::sys::path::remove_tree;
 
 /// The hidden verb that removes an ended `--rm` container; [`crate::engine::container`] documents its arguments:
 /// the state root and the id.
@@ -114,6 +115,11 @@ impl Engine {
         let Made { record, lock, .. } = made;
         drop(lock);
         let end = monitor.attach(attachment, true);
+        if record.options.auto_remove && has_ended(&end) {
+            // The record still says Creating, so what we cannot finish others will. The monitor needs its folder no more,
+            // and while it takes the cgroups away we have nothing else to do; a failure shows again below.
+            let _ = remove_tree(&self.paths().container(&record.id));
+        }
         self.container_ended(monitor, &record, end)
     }
 
@@ -272,12 +278,7 @@ impl Engine {
 
     /// After the attachment: an ephemeral container that ended goes, one that was detached from is left to its monitor.
     fn container_ended(&self, monitor: Monitor, record: &ContainerRecord, end: Result<AttachEnd>) -> Result<AttachEnd> {
-        let ended = match &end {
-            Ok(AttachEnd::Exited(_)) => true,
-            Ok(AttachEnd::Detached) => false,
-            Err(error) => error.failure().is_some(),
-        };
-        if !ended {
+        if !has_ended(&end) {
             return end;
         }
         monitor.join()?;
@@ -333,6 +334,15 @@ impl Engine {
             _ => None,
         };
         Ok(Others { network, pid: of(&options.pid_mode)?, ipc: of(&options.ipc_mode)? })
+    }
+}
+
+/// The container has ended; it was not merely left.
+fn has_ended(end: &Result<AttachEnd>) -> bool {
+    match end {
+        Ok(AttachEnd::Exited(_)) => true,
+        Ok(AttachEnd::Detached) => false,
+        Err(error) => error.failure().is_some(),
     }
 }
 

@@ -38,7 +38,9 @@ impl Monitor {
             oom_killed,
             error: self.start_failed.as_ref().map(Error::to_string),
         };
-        let recorded = if self.abandoned { Ok(()) } else { self.record_end(&record) };
+        // Who was abandoned, or goes at once by a client that is told the end anyway, leaves no record.
+        let gone = self.abandoned || (self.plan.ephemeral && self.is_owned());
+        let recorded = if gone { Ok(()) } else { self.record_end(&record) };
         for conn in self.conns.values_mut().filter(|conn| conn.attached || conn.waiting) {
             conn.send(&Reply::Exited(record.clone()), None);
         }
@@ -47,11 +49,15 @@ impl Monitor {
         let removed = crate::base::failpoint::hit("monitor.end.cgroup").and_then(|()| self.cgroup.remove());
         self.reap();
         self.linger();
-        let owned = self.conns.values().any(|conn| conn.owner && !conn.closed);
-        if !owned {
+        if !self.is_owned() {
             self.become_reaper()?;
         }
         recorded.and(removed)
+    }
+
+    /// A client has taken the clean-up over and is still there.
+    fn is_owned(&self) -> bool {
+        self.conns.values().any(|conn| conn.owner && !conn.closed)
     }
 
     fn record_end(&self, record: &ExitRecord) -> Result<()> {
