@@ -62,6 +62,17 @@ pub(crate) fn run(plan: &Plan, options: &ExecOptions, entry: Entry) -> ! {
     process::exit_now(error.failure().map_or(1, |failure| failure.exit_code));
 }
 
+/// A process that is on its way out has no namespaces any more: setns(2) calls that "no such process".
+fn entering(error: std::io::Error) -> Error {
+    match error.raw_os_error() {
+        Some(NO_SUCH_PROCESS) => Error::conflict("the container has ended"),
+        _ => Error::from(error).context("entering the container"),
+    }
+}
+
+/// ESRCH of errno(3).
+const NO_SUCH_PROCESS: i32 = 3;
+
 fn set_up(
     plan: &Plan,
     options: &ExecOptions,
@@ -75,7 +86,7 @@ fn set_up(
     // Only listings show it.
     let _ = process::set_name(c"rhumb:exec");
     cgroup::enter(entrances)?;
-    namespace::join(init.as_fd(), namespaces(plan)).context(|| "entering the container")?;
+    namespace::join(init.as_fd(), namespaces(plan)).map_err(entering)?;
     drop(init);
     if has_own_users(plan) {
         process::become_user(0, 0, &[], true).context(|| "becoming root of the user namespace")?;
