@@ -238,6 +238,24 @@ fn a_known_layer_is_checked_and_another_compression_of_it_is_one_more_blob() {
     assert!(store.layer_diff(&upper.chain_id).join("file").exists());
 }
 
+/// Cause: `umoci insert` writes its layer without the padding of the last file and without an end mark.
+#[test]
+fn an_archive_that_was_never_closed_needs_a_digest() {
+    let (folder, store) = store();
+    let tree = folder.path().join("tree");
+    std::fs::create_dir(&tree).unwrap();
+    std::fs::write(tree.join("file"), "abc").unwrap();
+    let (bytes, _) = packed(&tree, PackOptions::default());
+    let start = bytes.windows(3).position(|bytes| bytes == b"abc").unwrap();
+    let open = &bytes[..start + 3];
+    assert_eq!(import(&store, open).unwrap_err().kind(), Kind::Corrupt);
+    let expect = |bytes| LayerSource { expect_diff_id: Some(Digest::of(bytes)), ..LayerSource::default() };
+    let layer = store.layer_import(&mut &open[..], &expect(open)).unwrap();
+    assert_eq!(std::fs::read(store.layer_diff(&layer.chain_id).join("file")).unwrap(), b"abc");
+    let cut = &bytes[..start + 2];
+    assert_eq!(store.layer_import(&mut &cut[..], &expect(cut)).unwrap_err().kind(), Kind::Corrupt);
+}
+
 fn feed_bytes(bytes: &[u8]) -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("x");

@@ -66,7 +66,8 @@ impl<R: Read> Reader<R> {
         loop {
             self.skip_content()?;
             let offset = self.offset;
-            let Some(block) = self.block_or_end()? else {
+            let block = if self.ended { None } else { self.block_or_end()? };
+            let Some(block) = block else {
                 if extensions.is_some() || long_name.is_some() || long_link.is_some() {
                     return Err(Error::corrupt("the archive ends after an extended header"));
                 }
@@ -272,12 +273,24 @@ impl<R: Read> Reader<R> {
 
     fn skip_content(&mut self) -> Result<()> {
         let mut buffer = [0u8; 16 * 1024];
-        // Not a sum: the size may be anything below 2^64.
-        for mut left in [std::mem::take(&mut self.left), std::mem::take(&mut self.padding)] {
-            while left > 0 {
-                let count = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-                self.fill(&mut buffer[..count])?;
-                left -= count as u64;
+        let mut left = std::mem::take(&mut self.left);
+        while left > 0 {
+            let count = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+            self.fill(&mut buffer[..count])?;
+            left -= count as u64;
+        }
+        // Some programs (umoci insert) leave an archive without a close: no end mark, nor the padding before it. Then
+        // nothing but a digest proves that it is whole, and whoever has none refuses it.
+        let mut padding = std::mem::take(&mut self.padding);
+        while padding > 0 && !self.ended {
+            match self.inner.read(&mut buffer[..padding as usize]) {
+                Ok(0) => self.ended = true,
+                Ok(count) => {
+                    padding -= count as u64;
+                    self.offset += count as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error).context(|| "reading the archive"),
             }
         }
         Ok(())
