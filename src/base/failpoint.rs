@@ -1,7 +1,7 @@
 //! Failpoints: named places where a test build dies, fails or waits on request (RELIABILITY.md, R1).
 //!
-//! `RHUMB_FAILPOINT=name=action[,name=action…]`, where the action is `kill` (SIGKILL to this process), `error`, `enospc`
-//! or `pause:MILLISECONDS`. Release builds contain none of it. Each name is used in one place of the source;
+//! `RHUMB_FAILPOINT=name=action[,name=action…]`, where the action is `kill` (SIGKILL to this process), `error`, `enospc`,
+//! `edquot`, `eio` or `pause:MILLISECONDS`. Release builds contain none of it. Each name is used in one place of the source;
 //! `RHUMB_FAILPOINT_TRACE=FILE` appends every name that is passed, which is how tests learn which points exist.
 
 use crate::base::Result;
@@ -67,6 +67,8 @@ mod armed {
             }
             Some("error") => Err(Error::failed(format!("failpoint {name}"))),
             Some("enospc") => Err(std::io::Error::from_raw_os_error(28).into()),
+            Some("edquot") => Err(std::io::Error::from_raw_os_error(122).into()),
+            Some("eio") => Err(std::io::Error::from_raw_os_error(5).into()),
             Some(action) => match action.strip_prefix("pause:").and_then(|ms| ms.parse().ok()) {
                 Some(ms) => {
                     std::thread::sleep(Duration::from_millis(ms));

@@ -1,7 +1,7 @@
 //! R1: a process dies, or a step fails, at every named point of every verb.
 //!
 //! The names are found out by running the verb once with RHUMB_FAILPOINT_TRACE, which the monitor inherits. Then, for
-//! every name: `kill`, `error` and `enospc`. After each the next command must work within two seconds, the verb must have
+//! every name: `kill`, `error`, and a full disk, a full quota and a broken disk. After each the next command must work within two seconds, the verb must have
 //! happened fully or not at all, everything else must be as before by digest, and once the verb's own objects are removed
 //! nothing of them may be left in the kernel or on the disk.
 
@@ -186,7 +186,7 @@ fn every_verb_survives_a_failure_at_every_point() {
     let stages = [stage(), stage()];
     let only = std::env::var("RHUMB_VERB").ok(); // one verb, for whoever mends it
     let verbs: Vec<&Verb> = VERBS.iter().filter(|verb| only.as_deref().is_none_or(|name| name == verb.name)).collect();
-    let points = round(&stages, &verbs, &["kill", "error", "enospc"]);
+    let points = round(&stages, &verbs, &["kill", "error", "enospc", "edquot", "eio"]);
     let known: usize = points.iter().map(|(_, names)| names).sum();
     let without: Vec<_> = points.iter().filter(|(_, names)| *names == 0).map(|(verb, _)| verb).collect();
     assert!(without.is_empty(), "verbs that change something and have no failpoint: {without:?}");
