@@ -22,7 +22,7 @@ use crate::sys::lock::Lock;
 /// How often a generated name may be taken before we give up.
 const NAME_ATTEMPTS: usize = 64;
 /// How often what a container needs may be removed while it is made.
-const NEED_ATTEMPTS: u32 = 8;
+const NEED_ATTEMPTS: u32 = 64;
 
 /// A container that is whole but whose record still says `Creating`: its maker died, or goes on to start it.
 pub(super) struct Made {

@@ -60,9 +60,19 @@ fn beside(work: impl Fn() + Sync, body: impl FnOnce()) {
                 work();
             }
         });
+        // Also when the body fails: the thread would go on for ever.
+        let _end = AtEnd(&done);
         body();
-        done.store(true, Ordering::Relaxed);
     });
+}
+
+/// Sets a flag when it goes.
+struct AtEnd<'a>(&'a AtomicBool);
+
+impl Drop for AtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// A mount that ends with the value, also when the test fails.
