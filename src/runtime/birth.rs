@@ -61,10 +61,10 @@ pub(crate) fn make(plan: &Plan, cgroup: &Cgroup) -> Result<Newborn> {
 
 fn make_in(plan: &Plan, cgroup: &Cgroup) -> Result<Newborn> {
     let spec = &plan.spec;
-    let steps = mounts::plan(spec)?;
+    let steps = mounts::plan(spec, &plan.rootfs)?;
     let taken = rootfs::prepare(&steps, cgroup)?;
     let own_users = mounts::is_new(spec, LinuxNamespaceType::User);
-    let root = if own_users { None } else { Some(rootfs::mount_root(&plan.rootfs, None)?) };
+    let root = if own_users && plan.rootfs.is_mapped() { None } else { Some(rootfs::mount_root(&plan.rootfs, None)?) };
     let entrances = cgroup.entrances()?;
     let unified = cgroup.unified_folder()?;
     let terminal = spec.process().as_ref().and_then(|process| process.terminal()).unwrap_or(false);
@@ -113,7 +113,7 @@ pub(crate) fn fork_into(namespace: &OwnedFd, fork: impl FnOnce() -> std::io::Res
 }
 
 /// Brings the init to `Ready`.
-fn raise(plan: &Plan, init: &Child, mut stage: Channel, own_users: bool) -> Result<(Channel, Option<OwnedFd>)> {
+fn raise(plan: &Plan, init: &Child, stage: Channel, own_users: bool) -> Result<(Channel, Option<OwnedFd>)> {
     if let Some(adjust) = plan.spec.process().as_ref().and_then(|process| process.oom_score_adj()) {
         // From outside: inside, the file belongs to root, which a user namespace may not have.
         write_proc(init.pid, "oom_score_adj", &adjust.to_string())?;
@@ -126,6 +126,10 @@ fn raise(plan: &Plan, init: &Child, mut stage: Channel, own_users: bool) -> Resu
         };
         write_proc(init.pid, "uid_map", &map(linux.and_then(|linux| linux.uid_mappings().as_ref())))?;
         write_proc(init.pid, "gid_map", &map(linux.and_then(|linux| linux.gid_mappings().as_ref())))?;
+        if !plan.rootfs.is_mapped() {
+            stage.send(&ToStage::Mapped, &[])?;
+            return ready(stage);
+        }
         let path = format!("/proc/{}/ns/user", init.pid);
         let namespace = File::open(&path).context(|| format!("opening {path:?}"))?;
         let root_of = |mappings: Option<&Vec<LinuxIdMapping>>| -> Result<u32> {
@@ -138,6 +142,10 @@ fn raise(plan: &Plan, init: &Child, mut stage: Channel, own_users: bool) -> Resu
         let root = rootfs::mount_root(&plan.rootfs, Some(Users { namespace: namespace.as_fd(), uid, gid }))?;
         stage.send(&ToStage::Mapped, &[root.as_fd()])?;
     }
+    ready(stage)
+}
+
+fn ready(mut stage: Channel) -> Result<(Channel, Option<OwnedFd>)> {
     match stage.receive()?.map(|frame| frame.message()).transpose()? {
         Some(FromStage::Ready { .. }) => {
             let master = stage.decoder.fds.pop_front();

@@ -92,13 +92,13 @@ fn set_up(
     for (fd, kind) in joins {
         namespace::join(fd.as_fd(), kind).context(|| "joining another container's namespace")?;
     }
+    if new(LinuxNamespaceType::User) {
+        let ToStage::Mapped = stage.expect()? else { return Err(Error::failed("started before it was mapped")) };
+        process::become_user(0, 0, &[], true).context(|| "becoming root of the user namespace")?;
+    }
     let root = match root {
         Some(root) => root,
-        None => {
-            let ToStage::Mapped = stage.expect()? else { return Err(Error::failed("started before it was mapped")) };
-            process::become_user(0, 0, &[], true).context(|| "becoming root of the user namespace")?;
-            stage.take_fd().ok_or_else(|| Error::failed("the root file system did not arrive"))?
-        }
+        None => stage.take_fd().ok_or_else(|| Error::failed("the root file system did not arrive"))?,
     };
     cgroup::enter(entrances)?;
     if new(LinuxNamespaceType::Cgroup) {
@@ -117,7 +117,7 @@ fn set_up(
     if let Some(sysctls) = sysctls.filter(|sysctls| !sysctls.is_empty()) {
         set_sysctls(spec, sysctls)?;
     }
-    let terminal = rootfs::build(root, &steps, taken)?;
+    let terminal = rootfs::build(root, &steps, taken)?.enter()?;
     let mut launch = Launch::first(process, &plan.user, &plan.group_add);
     let user = match &terminal {
         Some((master, terminal)) => {

@@ -9,11 +9,20 @@ use std::path::{Component, Path, PathBuf};
 use oci_spec::runtime::{LinuxDevice, LinuxDeviceType, LinuxNamespaceType, Mount, Spec};
 
 use crate::base::{Error, Result};
+use crate::runtime::plan::Rootfs;
 use crate::sys::mount::{self, Device, DeviceKind, Propagation};
 
 /// One step of building a root file system, in order.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Step {
+    /// Say how mounts spread between this whole namespace and others: before anything is attached.
+    Spread(Propagation),
+    /// Attach the root here; onto `/` covers everything.
+    Attach(PathBuf),
+    /// Make the root the root. What is before is where hooks of the host's paths can see it; what follows is inside.
+    Enter(Entrance),
+    /// Say how mounts spread from the root, and with `true` from all mounts below it.
+    SpreadRoot(Propagation, bool),
     /// Mount a new file system.
     New {
         /// Its type.
@@ -81,6 +90,17 @@ pub(crate) enum Step {
     Folder(PathBuf),
 }
 
+/// How the root becomes the root.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Entrance {
+    /// It takes the place of the old one, which goes away.
+    Pivot,
+    /// It is moved over the old one: where that cannot go away.
+    Move,
+    /// For this process and its children alone: where the mount namespace is not the container's own.
+    Chroot,
+}
+
 /// Paths below `/proc` onto which files may be mounted; anything else could fool those who trust it (CVE-2019-16884).
 const ALLOWED_IN_PROC: [&str; 10] = [
     "/proc/cpuinfo",
@@ -113,14 +133,24 @@ const LINKS: [(&str, &str); 4] = [
     ("/dev/stderr", "/proc/self/fd/2"),
 ];
 
-/// The steps for a specification.
+/// The steps for a specification and its root.
 ///
 /// # Errors
 /// `invalid_argument` for a target that is not allowed or an option that means nothing; `unsupported`.
-pub(crate) fn plan(spec: &Spec) -> Result<Vec<Step>> {
+pub(crate) fn plan(spec: &Spec, rootfs: &Rootfs) -> Result<Vec<Step>> {
     let new = |kind| is_new(spec, kind);
     let userns = new(LinuxNamespaceType::User);
+    let own_mounts = new(LinuxNamespaceType::Mount);
+    let (spread, spread_root) = propagation(spec)?;
     let mut steps = Vec::new();
+    if own_mounts {
+        steps.push(Step::Spread(spread));
+    }
+    steps.push(match rootfs {
+        Rootfs::Bundle { path, .. } => Step::Attach(path.clone()),
+        _ if own_mounts => Step::Attach("/".into()),
+        _ => return Err(Error::unsupported("a container without a mount namespace of its own")),
+    });
     let mut own_dev = false;
     let mut own_pts = false;
     for mount in spec.mounts().as_deref().unwrap_or_default() {
@@ -159,9 +189,14 @@ pub(crate) fn plan(spec: &Spec) -> Result<Vec<Step>> {
         if own_pts {
             steps.push(Step::Link { path: "/dev/ptmx".into(), to: "pts/ptmx" });
         }
-        if spec.process().as_ref().and_then(|process| process.terminal()).unwrap_or(false) {
-            steps.push(Step::Console);
-        }
+    }
+    steps.push(Step::Enter(match rootfs {
+        _ if !own_mounts => Entrance::Chroot,
+        Rootfs::Bundle { no_pivot: true, .. } => Entrance::Move,
+        _ => Entrance::Pivot,
+    }));
+    if own_dev && spec.process().as_ref().and_then(|process| process.terminal()).unwrap_or(false) {
+        steps.push(Step::Console);
     }
     if let Some(linux) = spec.linux() {
         for path in linux.readonly_paths().as_deref().unwrap_or_default() {
@@ -176,7 +211,23 @@ pub(crate) fn plan(spec: &Spec) -> Result<Vec<Step>> {
         steps.extend(cwd.filter(|cwd| cwd != Path::new("/")).map(Step::Folder));
         steps.push(Step::ReadOnlyRoot);
     }
+    steps.extend(spread_root.map(|(propagation, recursive)| Step::SpreadRoot(propagation, recursive)));
     Ok(steps)
+}
+
+/// How mounts spread between the whole namespace and the host while the root is built, and what becomes of the root then.
+/// Whatever is asked for, nothing that is mounted here shows on the host.
+fn propagation(spec: &Spec) -> Result<(Propagation, Option<(Propagation, bool)>)> {
+    let asked = spec.linux().as_ref().and_then(|linux| linux.rootfs_propagation().as_deref()).unwrap_or_default();
+    Ok(match asked {
+        "" | "slave" | "rslave" => (Propagation::Slave, None),
+        "private" | "rprivate" => (Propagation::Private, None),
+        "shared" => (Propagation::Slave, Some((Propagation::Shared, false))),
+        "rshared" => (Propagation::Slave, Some((Propagation::Shared, true))),
+        "unbindable" => (Propagation::Private, Some((Propagation::Unbindable, false))),
+        "runbindable" => (Propagation::Private, Some((Propagation::Unbindable, true))),
+        other => return Err(Error::invalid(format!("rootfsPropagation={other} is not supported"))),
+    })
 }
 
 /// The specification asks for a new namespace of this kind.
@@ -380,6 +431,12 @@ fn clean(path: &Path) -> Result<PathBuf> {
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Step::Spread(propagation) => write!(f, "spread {propagation:?}"),
+            Step::Attach(path) => write!(f, "attach root at {}", path.display()),
+            Step::Enter(entrance) => write!(f, "enter {entrance:?}"),
+            Step::SpreadRoot(propagation, recursive) => {
+                write!(f, "spread root {propagation:?}{}", if *recursive { " recursively" } else { "" })
+            }
             Step::New { kind, source, options, attributes, target } => {
                 write!(f, "new {kind} {} on {}", source.as_deref().unwrap_or("-"), target.display())?;
                 write!(f, " ({})", attribute_names(*attributes))?;
@@ -443,8 +500,12 @@ mod tests {
         serde_json::from_value(json).unwrap()
     }
 
+    fn root() -> Rootfs {
+        Rootfs::Dir("/root".into())
+    }
+
     fn lines(spec: &Spec) -> String {
-        plan(spec).unwrap().iter().map(|step| format!("{step}\n")).collect()
+        plan(spec, &root()).unwrap().iter().map(|step| format!("{step}\n")).collect()
     }
 
     #[test]
@@ -462,11 +523,14 @@ mod tests {
                 {"destination": "/data/../etc//hosts", "type": "bind", "source": "/h", "options": ["rbind", "ro", "rslave"]},
             ],
             "linux": {
+                "namespaces": [{"type": "mount"}],
                 "devices": [{"path": "/dev/net/tun", "type": "c", "major": 10, "minor": 200, "fileMode": 384, "gid": 7}],
                 "maskedPaths": ["/proc/kcore"], "readonlyPaths": ["/proc/sys"],
             },
         }));
         let expected = "\
+spread Slave
+attach root at /
 new proc proc on /proc (nosuid,nodev,noexec)
 new tmpfs tmpfs on /dev (nosuid) mode=755 size=65536k
 new devpts devpts on /dev/pts (nosuid,noexec) newinstance ptmxmode=0666 mode=0620 gid=5
@@ -484,6 +548,7 @@ link /dev/stdin to /proc/self/fd/0
 link /dev/stdout to /proc/self/fd/1
 link /dev/stderr to /proc/self/fd/2
 link /dev/ptmx to pts/ptmx
+enter Pivot
 console
 read-only /proc/sys
 mask /proc/kcore
@@ -504,7 +569,7 @@ read-only root
             "linux": {"namespaces": [{"type": "user"}, {"type": "pid"}, {"type": "mount"}]},
         }));
         let lines = lines(&spec);
-        assert!(lines.starts_with("rbind /sys on /sys (ro,nosuid,nodev,noexec) Private\nnew proc proc on /proc ()\n"));
+        assert!(lines.starts_with("spread Slave\nattach root at /\nrbind /sys on /sys (ro,nosuid,nodev,noexec) Private\nnew proc proc on /proc ()\n"));
         assert!(lines.contains("bind device /dev/null c 1:3"), "{lines}");
     }
 
@@ -521,8 +586,10 @@ read-only root
             serde_json::json!({"destination": "/x", "type": "bind", "source": "relative"}),
             serde_json::json!({"destination": "/x", "type": "bind", "source": "/y", "options": ["bind", "surprise"]}),
         ] {
-            let spec = spec(serde_json::json!({"ociVersion": "1.2.0", "mounts": [mount]}));
-            assert!(plan(&spec).is_err(), "{mount}");
+            let spec = spec(serde_json::json!({
+                "ociVersion": "1.2.0", "mounts": [mount], "linux": {"namespaces": [{"type": "mount"}]},
+            }));
+            assert!(plan(&spec, &root()).is_err(), "{mount}");
         }
     }
 }

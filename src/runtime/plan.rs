@@ -57,4 +57,22 @@ pub enum Rootfs {
     },
     /// A folder as it is.
     Dir(PathBuf),
+    /// The root folder of an OCI bundle, attached at its own path in the container's mount namespace so that hooks find it
+    /// there. Its files belong to whom they belong to, whatever the container's user namespace is.
+    Bundle {
+        /// The folder of config.json: relative sources of mounts are below it.
+        bundle: PathBuf,
+        /// The root file system, absolute and without links.
+        path: PathBuf,
+        /// Move the root over the old one instead of changing places with it: for a root in memory, which pivot_root(2)
+        /// cannot leave. Whoever escapes from it finds the host's mounts.
+        no_pivot: bool,
+    },
+}
+
+impl Rootfs {
+    /// Its files are shown with the ids of a new user namespace, and so can be mounted only when that has its ids.
+    pub(crate) fn is_mapped(&self) -> bool {
+        !matches!(self, Rootfs::Bundle { .. })
+    }
 }

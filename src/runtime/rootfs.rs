@@ -3,7 +3,9 @@
 //! ```text
 //! monitor, on the host           prepare()   opens and copies what comes from the host: the root, binds, cgroups;
 //!                                            all attached nowhere, so the host never sees a mount
-//! init, in its mount namespace   build()     attaches them, makes the rest, enters the root
+//! init, in its mount namespace   build()     attaches them and makes the rest below the root's path
+//!                                enter()     makes it the root, then the terminal and what is read-only or hidden:
+//!                                            in between, hooks still find the host and may change the root
 //! ```
 //!
 //! Every target is walked to component by component below a pinned root, made there if it is missing, and mounted onto by
@@ -17,7 +19,7 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::base::{Context as _, Error, Result};
 use crate::runtime::cgroup::Cgroup;
-use crate::runtime::mounts::{self, Step};
+use crate::runtime::mounts::{self, Entrance, Step};
 use crate::runtime::plan::Rootfs;
 use crate::sys::mount::{self, Attributes, Kind, Propagation};
 use crate::sys::overlay::{self, Mapped, Upper};
@@ -87,6 +89,13 @@ pub(crate) fn mount_root(rootfs: &Rootfs, users: Option<Users<'_>>) -> Result<Ow
             Ok(tree)
         }
         (Rootfs::Dir(path), Some(_)) => mapped(path),
+        (Rootfs::Bundle { path, .. }, _) => {
+            let doing = || format!("opening the root {path:?}");
+            let tree = mount::clone_tree_at(path, true).context(doing)?;
+            let slave = Attributes { propagation: Propagation::Slave, recursive: true, ..Attributes::default() };
+            mount::set_attributes(tree.as_fd(), slave).context(doing)?;
+            Ok(tree)
+        }
     }
 }
 
@@ -136,19 +145,41 @@ fn prepare_step(step: &Step, cgroup: &Cgroup) -> Result<Taken> {
     }
 }
 
-/// Builds the container's root in this, its own, mount namespace and enters it. Returns its terminal.
-pub(crate) fn build(root: OwnedFd, steps: &[Step], taken: Vec<Taken>) -> Result<Option<Terminal>> {
-    mount::make_all_private().context(|| "making the container's mounts private")?;
-    // Over the old root, which goes away in the end; nothing else is ever covered.
-    let old = mount::open_folder(Path::new("/")).context(|| "opening the root")?;
-    mount::attach(root.as_fd(), old.as_fd()).context(|| "attaching the container's root")?;
-    drop(old);
+/// Builds the container's root in this, its own, mount namespace, up to where it is entered.
+pub(crate) fn build(root: OwnedFd, steps: &[Step], taken: Vec<Taken>) -> Result<Built<'_>> {
     let mut builder = Builder { root, null: None, empty: None, terminal: None };
-    for (step, taken) in steps.iter().zip(taken) {
-        builder.apply(step, taken).map_err(|error| error.context(format!("setting up the container: {step}")))?;
+    let mut rest = steps.iter().zip(taken);
+    for (step, taken) in rest.by_ref() {
+        if let Step::Enter(entrance) = step {
+            return Ok(Built { builder, entrance: *entrance, rest: rest.map(|(step, _)| step).collect() });
+        }
+        builder.apply_named(step, taken)?;
     }
-    mount::enter_root(builder.root.as_fd()).context(|| "entering the container's root")?;
-    Ok(builder.terminal)
+    Err(Error::failed("a list of mounts that never enters the root"))
+}
+
+/// A root that was built and not entered yet.
+pub(crate) struct Built<'a> {
+    builder: Builder,
+    entrance: Entrance,
+    rest: Vec<&'a Step>,
+}
+
+impl Built<'_> {
+    /// Makes it this process's root and finishes it. Returns its terminal.
+    pub(crate) fn enter(mut self) -> Result<Option<Terminal>> {
+        let root = self.builder.root.as_fd();
+        match self.entrance {
+            Entrance::Pivot => mount::enter_root(root),
+            Entrance::Move => mount::move_root(root),
+            Entrance::Chroot => mount::change_root(root),
+        }
+        .context(|| "entering the container's root")?;
+        for step in self.rest {
+            self.builder.apply_named(step, Taken::new())?;
+        }
+        Ok(self.builder.terminal)
+    }
 }
 
 struct Builder {
@@ -161,8 +192,28 @@ struct Builder {
 }
 
 impl Builder {
+    fn apply_named(&mut self, step: &Step, taken: Taken) -> Result<()> {
+        self.apply(step, taken).map_err(|error| error.context(format!("setting up the container: {step}")))
+    }
+
     fn apply(&mut self, step: &Step, taken: Taken) -> Result<()> {
         match step {
+            Step::Spread(propagation) => Ok(mount::set_spread(*propagation)?),
+            Step::Attach(path) => {
+                let at = match mount::open_folder(path) {
+                    // The root of a user namespace need not be let through all of the host's folders: it only loses
+                    // the host's name of its root, which hooks may look for.
+                    Err(error) if error.kind() == ErrorKind::PermissionDenied => mount::open_folder(Path::new("/")),
+                    other => other,
+                };
+                let at = at.context(|| format!("opening {path:?}"))?;
+                Ok(mount::attach(self.root.as_fd(), at.as_fd())?)
+            }
+            Step::SpreadRoot(propagation, recursive) => {
+                let change = Attributes { propagation: *propagation, recursive: *recursive, ..Attributes::default() };
+                Ok(mount::set_attributes(self.root.as_fd(), change)?)
+            }
+            Step::Enter(_) => Err(Error::failed("a root is entered once")),
             Step::New { kind, source, options, attributes, target } => {
                 let at = self.target(target, true)?;
                 let mounted = mount::new_filesystem(kind, source.as_deref(), options, *attributes)
