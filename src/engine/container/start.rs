@@ -1,5 +1,6 @@
 //! Starting containers: the monitor, attaching from the first byte, run and oneshot.
 
+use std::os::unix::fs::DirBuilderExt as _;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
@@ -229,7 +230,12 @@ impl Engine {
             }
         }
         remove_if_there(&state_dir.join("exit.json"))?;
-        std::fs::create_dir_all(&run_dir).context(|| format!("making {run_dir:?}"))?;
+        // Its sockets and what it says of the container are nobody else's, wherever the folder is (CVE-2020-15257).
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&run_dir)
+            .context(|| format!("making {run_dir:?}"))?;
         let others = self.joined_containers(record)?;
         let spec = match ready.filter(|_| others == Others::default()) {
             Some(spec) => spec.clone(),
