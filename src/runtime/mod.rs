@@ -10,6 +10,7 @@
 //! exec     a further process until execve            launch    what both do last: user, rights, program
 //! mounts   the list of mounts, a pure function       rootfs    carries it out
 //! skeleton mount points that every root has
+//! seccomp  the filter of system calls
 //! cgroup   limits                                    user      passwd and group of the container
 //! state    the files that tell what lives            log       written by the monitor, read by anyone
 //! ```
@@ -30,6 +31,7 @@ mod mounts;
 pub mod plan;
 mod reaper;
 mod rootfs;
+pub mod seccomp;
 pub mod skeleton;
 pub mod state;
 mod stdio;

@@ -15,6 +15,7 @@ pub mod node;
 pub mod overlay;
 pub mod path;
 pub mod process;
+pub mod seccomp;
 pub mod self_exe;
 pub mod signal;
 pub mod signal_pipe;

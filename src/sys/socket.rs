@@ -6,7 +6,7 @@
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::net::{
@@ -83,6 +83,28 @@ pub fn connect(dir: BorrowedFd<'_>, name: &str) -> io::Result<OwnedFd> {
     let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
     rustix::net::connect(&socket, &address(dir, name)?)?;
     Ok(socket)
+}
+
+/// Connects to `name` in the folder `dir` as soon as its owner has room for one more, until `deadline`. The connection is
+/// non-blocking.
+///
+/// # Errors
+/// `TimedOut`; what connect(2) gives.
+pub fn connect_until(dir: BorrowedFd<'_>, name: &str, deadline: Instant) -> io::Result<OwnedFd> {
+    /// How often a full queue is looked at: nothing tells when it has room.
+    const PAUSE: Duration = Duration::from_millis(5);
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let address = address(dir, name)?;
+    loop {
+        let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+        match rustix::net::connect(&socket, &address) {
+            Ok(()) => return Ok(socket),
+            Err(rustix::io::Errno::AGAIN) if Instant::now() < deadline => std::thread::sleep(PAUSE),
+            Err(rustix::io::Errno::AGAIN) => return Err(io::ErrorKind::TimedOut.into()),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
 }
 
 /// Sends some of `bytes`, with `fds` on board of the first; returns how many bytes went.

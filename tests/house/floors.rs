@@ -33,6 +33,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("zstd", &["src/store/"]),
     ("object", &["src/engine/image"]),
     ("cgroups_rs", &["src/runtime/cgroup"]),
+    ("syscalls", &["src/runtime/seccomp/"]),
     ("rtnetlink", &["src/net/netlink.rs"]),
     ("sha2", &["src/base/digest.rs"]),
     ("humantime", &["src/base/time.rs", "src/base/units.rs"]),
