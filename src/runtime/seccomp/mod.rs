@@ -23,8 +23,6 @@ pub mod ask;
 mod assemble;
 pub mod notify;
 mod rules;
-#[cfg(test)]
-mod tests;
 
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -300,3 +298,6 @@ fn compare(program: &mut Assembler, condition: &Condition, abi: Abi, yes: Label,
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
