@@ -84,7 +84,7 @@ fn a_plain_container_has_dockers_fields_and_empty_values() {
 
 #[test]
 fn a_container_with_everything_shows_all_of_it() {
-    let options = json!({
+    let mut options = json!({
         "name": "web", "tty": true, "stdin_open": true, "init": true, "rm": true, "read_only": true,
         "hostname": "h", "domainname": "d", "user": "app",
         "volumes": ["data:/data:ro", "/src:/dst:rslave", "/anon",
@@ -94,11 +94,18 @@ fn a_container_with_everything_shows_all_of_it() {
         "userns_mode": "100000:65536",
         "mem_limit": "64m", "cpus": 0.5, "pids_limit": 50, "cpu_shares": 512, "cpuset": "0",
         "ulimits": { "nofile": { "soft": 10, "hard": 20 }, "core": -1 }, "shm_size": "1m",
-        "cap_add": ["net_admin"], "cap_drop": ["ALL"], "security_opt": ["no-new-privileges"],
+        "cap_add": ["net_admin"], "cap_drop": ["ALL"], "security_opt": ["no-new-privileges", "systempaths=unconfined"],
         "devices": ["/dev/fuse"], "sysctls": { "net.core.somaxconn": 1024 }, "oom_score_adj": 5,
         "extra_hosts": ["db:10.0.0.1"], "dns": "1.1.1.1", "group_add": ["audio"],
         "stop_grace_period": "3s", "logging": { "options": { "max-size": "10m", "max-file": 3 } },
     });
+    let more = json!({
+        "device_cgroup_rules": ["c 1:3 mr"], "annotations": { "a": "1" }, "cgroup_parent": "batch",
+        "mem_swappiness": 10, "oom_kill_disable": true, "cpu_rt_period": 1000, "cpu_rt_runtime": 900,
+        "blkio_weight": 300, "blkio_weight_device": "/dev/sda:400", "device_read_bps": "/dev/sda:1mb",
+        "device_write_iops": ["/dev/sda:7"],
+    });
+    options.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     let options = container_options(options.as_object().unwrap()).unwrap();
     let mut record = record(options);
     let volume = |digit, name: &str, target: &str, anonymous, read_only| MountPoint {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rhumb::base::{Error, Kind};
 use rhumb::docker::options::{command_line, container_options, exec_options};
-use rhumb::model::container::{ContainerOptions, NamespaceMode, NetworkMode, UsernsMode};
+use rhumb::model::container::{ContainerOptions, IpcMode, NamespaceMode, NetworkMode, UsernsMode};
 use rhumb::model::limits::Ulimit;
 use rhumb::model::log::LogDriver;
 use rhumb::model::mount::{Mount, MountSource, VolumesFrom};
@@ -79,8 +79,30 @@ fn every_plain_key_reaches_its_option() {
         (json!({"network_mode": "host"}), |o| o.network_mode == NetworkMode::Host),
         (json!({"net": "container:db"}), |o| o.network_mode == NetworkMode::Container("db".into())),
         (json!({"pid": "host"}), |o| o.pid_mode == NamespaceMode::Host),
-        (json!({"ipc": "container:db"}), |o| o.ipc_mode == NamespaceMode::Container("db".into())),
-        (json!({"ipc": "shareable"}), |o| o.ipc_mode == NamespaceMode::Private),
+        (json!({"ipc": "container:db"}), |o| o.ipc_mode == IpcMode::Container("db".into())),
+        (json!({"ipc": "shareable"}), |o| o.ipc_mode == IpcMode::Shareable),
+        (json!({"ipc_mode": "none"}), |o| o.ipc_mode == IpcMode::None),
+        (json!({"userns": "auto:size=1000"}), |o| o.userns_mode == UsernsMode::Auto { size: Some(1000) }),
+        (json!({"security_opt": "seccomp:unconfined"}), |o| o.security_opt == ["seccomp=unconfined"]),
+        (json!({"device_cgroup_rules": ["c 1:3 mr"]}), |o| o.device_cgroup_rules == ["c 1:3 mr"]),
+        (json!({"annotations": {"a": 1}}), |o| o.annotations["a"] == "1"),
+        (json!({"cgroup_parent": "/batch/night"}), |o| o.cgroup_parent.as_deref() == Some("/batch/night")),
+        (json!({"mem_swappiness": 10, "oom_kill_disable": true}), |o| {
+            o.limits.memory_swappiness == Some(10) && o.limits.oom_kill_disable
+        }),
+        (json!({"memory_swappiness": -1}), |o| o.limits.memory_swappiness.is_none()),
+        (json!({"cpu_rt_runtime": "400ms", "cpu_rt_period": 1000000}), |o| {
+            o.limits.cpu_rt_runtime_us == Some(400_000) && o.limits.cpu_rt_period_us == Some(1_000_000)
+        }),
+        (json!({"blkio_config": {"weight": 300, "device_read_bps": [{"path": "/dev/sda", "rate": "1mb"}]}}), |o| {
+            o.limits.blkio.weight == Some(300) && o.limits.blkio.read_bps[0].value == 1 << 20
+        }),
+        (json!({"blkio_config": {"weight_device": [{"path": "/dev/sda", "weight": 400}]}}), |o| {
+            o.limits.blkio.weight_device[0].value == 400
+        }),
+        (json!({"device_write_iops": ["/dev/sda:7"], "blkio_weight": 10}), |o| {
+            o.limits.blkio.write_iops[0].value == 7 && o.limits.blkio.weight == Some(10)
+        }),
         (json!({"uts": "host", "cgroup": "private"}), |o| o.uts_mode == NamespaceMode::Host),
         (json!({"userns_mode": "100000:65536"}), |o| {
             o.userns_mode == UsernsMode::Mapped { base: 100_000, size: 65536 }
@@ -326,13 +348,10 @@ fn what_cannot_be_honoured_is_refused_by_name() {
         ("logging", json!({"driver": "syslog"})),
         ("log_opt", json!({"compress": "true"})),
         ("extra_hosts", json!(["x:host-gateway"])),
-        ("ipc", json!("none")),
+        ("runtime", json!("runc")),
     ] {
         let error = refused(json!({key: value}));
-        assert!(
-            error.starts_with("unsupported: ") && !error.contains("no hint") || key == "log_opt" || key == "ipc",
-            "{error}"
-        );
+        assert!(error.starts_with("unsupported: ") && !error.contains("no hint") || key == "log_opt", "{error}");
         assert!(error.contains(key) || key.starts_with("log"), "{error}");
     }
     assert!(refused(json!({"ports": ["80:80"]})).contains("bridge networks are not built yet"));
@@ -386,6 +405,16 @@ fn wrong_types_name_the_key_what_it_takes_and_what_came() {
         (json!({"userns_mode": "keep-id"}), "unknown userns mode"),
         (json!({"userns_mode": "4294967295:2"}), "unknown userns mode"),
         (json!({"oom_score_adj": 1001}), "from -1000 to 1000"),
+        (json!({"ipc": "shared"}), "unknown ipc mode"),
+        (json!({"security_opt": ["no-new-privilege"]}), "did you mean \"no-new-privileges\"?"),
+        (json!({"security_opt": ["seccomp={"]}), "not JSON"),
+        (json!({"device_cgroup_rules": ["c 1:3"]}), "is not a device rule"),
+        (json!({"cgroup_parent": "../x"}), "is not a cgroup"),
+        (json!({"mem_swappiness": 101}), "from 0 to 100"),
+        (json!({"blkio_weight": 5}), "not between 10 and 1000"),
+        (json!({"blkio_config": {"wieght": 5}}), "did you mean \"weight\"?"),
+        (json!({"device_read_bps": ["/etc/passwd:1mb"]}), "not a path below /dev"),
+        (json!({"device_read_bps": [{"path": "/dev/sda"}]}), "maps with path and rate"),
         (json!({"logging": {"options": {"max-siz": "1m"}}}), "did you mean \"max-size\"?"),
         (json!({"logging": {"drivr": "none"}}), "did you mean \"driver\"?"),
         (json!({"restart": "alway"}), "did you mean \"always\"?"),

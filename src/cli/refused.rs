@@ -5,9 +5,7 @@ use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 use crate::base::{Error, Result};
 use crate::docker::words;
 
-const BLKIO: &str = "limits of disk input and output are not built yet";
 const HEALTH: &str = "health checks are not built yet";
-const REAL_TIME: &str = "real-time scheduling limits are not built yet";
 const WINDOWS: &str = "this is for Windows";
 
 /// Long name, short name, whether it takes a value, and the hint.
@@ -27,23 +25,10 @@ const FLAGS: &[(&str, Option<char>, bool, &str)] = &[
     ("health-start-interval", None, true, HEALTH),
     ("health-start-period", None, true, HEALTH),
     ("health-timeout", None, true, HEALTH),
-    ("blkio-weight", None, true, BLKIO),
-    ("blkio-weight-device", None, true, BLKIO),
-    ("device-read-bps", None, true, BLKIO),
-    ("device-read-iops", None, true, BLKIO),
-    ("device-write-bps", None, true, BLKIO),
-    ("device-write-iops", None, true, BLKIO),
-    ("cpu-rt-period", None, true, REAL_TIME),
-    ("cpu-rt-runtime", None, true, REAL_TIME),
-    ("annotation", None, true, "annotations are not built yet; use --label"),
-    ("cgroup-parent", None, true, "the engine places cgroups itself"),
-    ("device-cgroup-rule", None, true, "name the devices with --device"),
     ("gpus", None, true, "name the devices with --device"),
     ("kernel-memory", None, true, "the kernel has no such limit any more"),
-    ("memory-swappiness", None, true, "cgroup v2 has no swappiness"),
-    ("oom-kill-disable", None, false, "cgroup v2 cannot switch the out-of-memory killer off"),
     ("platform", None, true, "only images of this machine's platform run"),
-    ("runtime", None, true, "only the built-in runtime is there"),
+    ("runtime", None, true, "every container runs on the built-in runtime; \"rhumb oci\" is for other engines"),
     ("storage-opt", None, true, "quotas are not built yet"),
     ("use-api-socket", None, false, "there is no API socket yet"),
     ("volume-driver", None, true, "only the local driver is there"),

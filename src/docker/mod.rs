@@ -4,9 +4,12 @@
 //! flags share the same small readers, so that `-v` and `volumes:` can never differ.
 
 pub mod container;
+pub mod devices;
 pub mod env;
+mod host_config;
 pub mod image;
 pub mod inspect;
+pub mod isolation;
 pub mod mounts;
 pub mod options;
 mod value;

@@ -1,11 +1,10 @@
-//! Docker's small notations, one reader each, shared by option maps and command-line flags: namespaces, ulimits, hosts,
-//! devices, logging.
+//! Docker's small notations, one reader each, shared by option maps and command-line flags: networks, ulimits, hosts,
+//! logging.
 
 use std::net::IpAddr;
 
 use crate::base::{Error, Result, suggest, units};
-use crate::docker::value::split_pair;
-use crate::model::container::{NamespaceMode, NetworkMode, UsernsMode};
+use crate::model::container::NetworkMode;
 use crate::model::limits::Ulimit;
 use crate::model::log::{LogDriver, LogOptions};
 
@@ -48,56 +47,6 @@ pub fn network_mode(text: &str) -> Result<NetworkMode> {
         }
         _ => Err(Error::unsupported(format!("network {text:?} is not supported yet")).with_hint(NO_NETWORKS)),
     }
-}
-
-/// Reads `--pid` and `--ipc`: `host`, `container:NAME`, or `private` and nothing for an own one.
-///
-/// # Errors
-/// `invalid_argument` names `what`.
-pub fn namespace_mode(what: &str, text: &str) -> Result<NamespaceMode> {
-    match text.split_once(':') {
-        None if matches!(text, "" | "private") => Ok(NamespaceMode::Private),
-        // Every namespace of ours can be joined, so shareable and private are the same.
-        None if what == "ipc" && text == "shareable" => Ok(NamespaceMode::Private),
-        None if what == "ipc" && text == "none" => Err(Error::unsupported("ipc mode \"none\" is not supported yet")),
-        None if text == "host" => Ok(NamespaceMode::Host),
-        Some(("container", name)) if !name.is_empty() => Ok(NamespaceMode::Container(name.to_owned())),
-        _ => {
-            Err(Error::invalid(format!("unknown {what} mode {text:?}"))
-                .with_hint("use private, host or container:NAME"))
-        }
-    }
-}
-
-/// Reads `--uts` and `--cgroupns`: `host`, or `private` and nothing for an own one.
-///
-/// # Errors
-/// `invalid_argument` names `what`.
-pub fn private_or_host(what: &str, text: &str) -> Result<NamespaceMode> {
-    match text {
-        "" | "private" => Ok(NamespaceMode::Private),
-        "host" => Ok(NamespaceMode::Host),
-        _ => Err(Error::invalid(format!("unknown {what} mode {text:?}")).with_hint("use private or host")),
-    }
-}
-
-/// Reads `--userns`: `host`, or `BASE:SIZE` for a new user namespace whose ids begin at the host's BASE.
-///
-/// # Errors
-/// `invalid_argument`.
-pub fn userns_mode(text: &str) -> Result<UsernsMode> {
-    let refuse = || {
-        Error::invalid(format!("unknown userns mode {text:?}")).with_hint("use host, or BASE:SIZE such as 100000:65536")
-    };
-    if matches!(text, "" | "host") {
-        return Ok(UsernsMode::Host);
-    }
-    let (base, size) = text.split_once(':').ok_or_else(refuse)?;
-    let (base, size): (u32, u32) = (base.parse().map_err(|_| refuse())?, size.parse().map_err(|_| refuse())?);
-    if size == 0 || base.checked_add(size).is_none() {
-        return Err(refuse());
-    }
-    Ok(UsernsMode::Mapped { base, size })
 }
 
 /// Reads `--ulimit`: `nofile=1024` or `nofile=1024:2048`.
@@ -212,28 +161,6 @@ pub fn cpuset(text: &str) -> Result<String> {
         .with_hint("write numbers and ranges, such as 0-2,4"))
 }
 
-/// Checks a device: `host[:container[:rwm]]`.
-///
-/// # Errors
-/// `invalid_argument`.
-pub fn device(text: &str) -> Result<String> {
-    let parts: Vec<&str> = text.split(':').collect();
-    let modes = |mode: &str| !mode.is_empty() && mode.len() <= 3 && mode.bytes().all(|b| b"rwm".contains(&b));
-    let good = match parts.as_slice() {
-        [host] => host.starts_with('/'),
-        [host, second] => host.starts_with('/') && (second.starts_with('/') || modes(second)),
-        [host, container, mode] => host.starts_with('/') && container.starts_with('/') && modes(mode),
-        _ => false,
-    };
-    match (good, parts.as_slice()) {
-        // `host:rwm` means the same path on both sides.
-        (true, [host, mode]) if !mode.starts_with('/') => Ok(format!("{host}:{host}:{mode}")),
-        (true, _) => Ok(text.to_owned()),
-        (false, _) => Err(Error::invalid(format!("{text:?} is not a device"))
-            .with_hint("write /dev/x, /dev/x:/dev/y or /dev/x:/dev/y:rwm")),
-    }
-}
-
 /// Reads a log driver with its options.
 ///
 /// # Errors
@@ -301,18 +228,6 @@ pub fn expose(text: &str) -> Result<Vec<String>> {
         return Err(refuse());
     }
     Ok((first..=last).map(|port| format!("{port}/{protocol}")).collect())
-}
-
-/// Reads `--sysctl`: `name=value`.
-///
-/// # Errors
-/// `invalid_argument`.
-pub fn sysctl(text: &str) -> Result<(String, String)> {
-    match split_pair(text) {
-        (name, Some(value)) if !name.is_empty() => Ok((name, value)),
-        _ => Err(Error::invalid(format!("{text:?} is not a sysctl"))
-            .with_hint("write name=value, such as net.core.somaxconn=1024")),
-    }
 }
 
 /// Accepts only the restart policy `no`.

@@ -15,8 +15,9 @@ pub const DEFAULT_STOP_GRACE: Duration = Duration::from_secs(10);
 /// The size of `/dev/shm` unless told otherwise; Docker's number.
 pub const DEFAULT_SHM_SIZE_BYTES: u64 = 64 * 1024 * 1024;
 
-/// What an unprivileged container does not see; Docker's list.
-pub const MASKED_PATHS: [&str; 11] = [
+/// What an unprivileged container does not see; Docker's list (moby, `oci/defaults.go`). It also hides the counters of
+/// thermal throttling that a machine has for each processor (GHSA-6fw5-f8r9-fgfm): see [`ContainerRecord::masked_paths`].
+pub const MASKED_PATHS: [&str; 12] = [
     "/proc/acpi",
     "/proc/asound",
     "/proc/interrupts",
@@ -27,6 +28,7 @@ pub const MASKED_PATHS: [&str; 11] = [
     "/proc/scsi",
     "/proc/timer_list",
     "/proc/timer_stats",
+    "/sys/devices/virtual/powercap",
     "/sys/firmware",
 ];
 /// What an unprivileged container cannot write; Docker's list.
@@ -85,7 +87,7 @@ pub struct ContainerOptions {
     /// The pid namespace.
     pub pid_mode: NamespaceMode,
     /// The ipc namespace.
-    pub ipc_mode: NamespaceMode,
+    pub ipc_mode: IpcMode,
     /// The uts namespace (`Private` or `Host`).
     pub uts_mode: NamespaceMode,
     /// The cgroup namespace (`Private` or `Host`).
@@ -104,10 +106,17 @@ pub struct ContainerOptions {
     pub cap_add: Vec<String>,
     /// Capabilities taken from the default set.
     pub cap_drop: Vec<String>,
-    /// `no-new-privileges` and other security options, as Docker writes them.
+    /// `no-new-privileges` and other security options, as Docker writes them, `name` or `name=value`. The value of
+    /// `seccomp` is `unconfined`, `builtin`, or a whole profile as JSON.
     pub security_opt: Vec<String>,
-    /// Host devices to make: `host[:container[:rwm]]`.
+    /// Devices of the host, or folders of them: `host[:container[:rwm]]`.
     pub devices: Vec<String>,
+    /// Further device rules, as Docker writes them: `c 1:3 mr`, `b 8:* rwm`.
+    pub device_cgroup_rules: Vec<String>,
+    /// Annotations of the OCI specification.
+    pub annotations: BTreeMap<String, String>,
+    /// The cgroup that the container's own is made in, a path below every hierarchy; none is the engine's.
+    pub cgroup_parent: Option<String>,
     /// Adjusts the out-of-memory killer's choice, -1000 to 1000.
     pub oom_score_adj: Option<i32>,
     /// The signal of `stop`; none is the image's or `SIGTERM`.
@@ -118,6 +127,13 @@ pub struct ContainerOptions {
     pub auto_remove: bool,
     /// Where its output goes.
     pub log: LogOptions,
+}
+
+impl ContainerOptions {
+    /// Nothing is masked or read-only: the container is privileged, or was asked to be so in this.
+    pub fn sees_system_paths(&self) -> bool {
+        self.privileged || self.security_opt.iter().any(|option| option == "systempaths=unconfined")
+    }
 }
 
 /// The network namespace of a container.
@@ -146,6 +162,23 @@ pub enum NamespaceMode {
     Container(String),
 }
 
+/// The ipc namespace of a container.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IpcMode {
+    /// A new namespace that no other container can join.
+    #[default]
+    Private,
+    /// A new namespace without `/dev/shm`.
+    None,
+    /// A new namespace that other containers can join, with its `/dev/shm`.
+    Shareable,
+    /// The host's.
+    Host,
+    /// Another container's, by name or id (by id in records), and its `/dev/shm`.
+    Container(String),
+}
+
 /// The user namespace of a container.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -153,6 +186,11 @@ pub enum UsernsMode {
     /// The engine's own.
     #[default]
     Host,
+    /// A new one with ids of the host that no other container has; see [`ContainerRecord::id_range`].
+    Auto {
+        /// How many ids; none fits the image's users, and is [`DEFAULT_ID_COUNT`] at least.
+        size: Option<u32>,
+    },
     /// A new one in which ids 0 to `size - 1` are the host's `base` to `base + size - 1`.
     Mapped {
         /// The host id of the container's root.
@@ -160,6 +198,20 @@ pub enum UsernsMode {
         /// How many ids are mapped.
         size: u32,
     },
+}
+
+/// How many ids an automatic user namespace has unless told otherwise: all that programs expect, `nobody` included.
+pub const DEFAULT_ID_COUNT: u32 = 65_536;
+
+/// Ids of the host that a container's user namespace has for its own life, so that every start sees the same files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdRange {
+    /// The host's number of the container's user 0.
+    pub uid_base: u32,
+    /// The host's number of the container's group 0.
+    pub gid_base: u32,
+    /// How many there are of each.
+    pub size: u32,
 }
 
 /// The durable record of a container: what was asked for and what was decided at creation. It does not change while the
@@ -200,6 +252,17 @@ pub struct ContainerRecord {
     pub exposed_ports: Vec<String>,
     /// Every mount besides the standard ones.
     pub mounts: Vec<MountPoint>,
+    /// What it does not see; empty when it sees everything.
+    #[serde(default = "default_masked_paths")]
+    pub masked_paths: Vec<String>,
+    /// What is mapped in its user namespace, when it has one.
+    #[serde(default)]
+    pub id_range: Option<IdRange>,
+}
+
+/// For records that were written before the list was kept.
+fn default_masked_paths() -> Vec<String> {
+    MASKED_PATHS.map(str::to_owned).to_vec()
 }
 
 impl ContainerRecord {

@@ -26,6 +26,51 @@ pub struct Limits {
     pub cpuset_mems: Option<String>,
     /// Number of processes and threads; -1 is unlimited.
     pub pids: Option<i64>,
+    /// How readily the kernel swaps, 0 to 100; cgroup version 1 alone has it.
+    pub memory_swappiness: Option<u64>,
+    /// Processes over the memory limit wait instead of being killed; cgroup version 1 alone can.
+    pub oom_kill_disable: bool,
+    /// Microseconds of real-time scheduling in a period; cgroup version 1 alone has it.
+    pub cpu_rt_runtime_us: Option<i64>,
+    /// The length of such a period in microseconds.
+    pub cpu_rt_period_us: Option<u64>,
+    /// Limits of disks.
+    pub blkio: Blkio,
+}
+
+/// Limits of input and output of block devices.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Blkio {
+    /// Relative weight, 10 to 1000.
+    pub weight: Option<u16>,
+    /// Weights for single devices, 10 to 1000.
+    pub weight_device: Vec<DeviceValue>,
+    /// Bytes read in a second.
+    pub read_bps: Vec<DeviceValue>,
+    /// Bytes written in a second.
+    pub write_bps: Vec<DeviceValue>,
+    /// Reads in a second.
+    pub read_iops: Vec<DeviceValue>,
+    /// Writes in a second.
+    pub write_iops: Vec<DeviceValue>,
+}
+
+impl Blkio {
+    /// Every device that a limit names.
+    pub fn paths(&self) -> impl Iterator<Item = &str> {
+        let lists = [&self.weight_device, &self.read_bps, &self.write_bps, &self.read_iops, &self.write_iops];
+        lists.into_iter().flatten().map(|one| one.path.as_str())
+    }
+}
+
+/// A number for one block device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceValue {
+    /// The device's path on the host, `/dev/sda`.
+    pub path: String,
+    /// The number.
+    pub value: u64,
 }
 
 /// A resource limit of processes, setrlimit(2).

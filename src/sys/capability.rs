@@ -76,6 +76,13 @@ pub fn raise_all() -> Result<()> {
     caps::set(None, CapSet::Effective, &permitted).map_err(system)
 }
 
+/// Every capability that there is, `CAP_CHOWN` and so on, sorted.
+pub fn known() -> Vec<String> {
+    let mut names: Vec<String> = caps::all().iter().map(ToString::to_string).collect();
+    names.sort();
+    names
+}
+
 /// The capabilities that this process has in effect and could pass on: `CAP_CHOWN` and so on, sorted.
 ///
 /// # Errors

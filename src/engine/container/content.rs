@@ -86,7 +86,7 @@ impl Engine {
 }
 
 /// A read-only view of stacked folders that no crash can leave mounted.
-fn view(lower: &[PathBuf]) -> Result<OwnedFd> {
+pub(super) fn view(lower: &[PathBuf]) -> Result<OwnedFd> {
     match lower {
         // Overlay wants two layers at least.
         [only] => Ok(File::open(only).context(|| format!("opening {only:?}"))?.into()),

@@ -9,9 +9,9 @@ use crate::base::{Context as _, Error, Id, Kind, Reference, Result, Undo};
 use crate::engine::Engine;
 use crate::engine::container::decide::{Given, decide};
 use crate::engine::container::spec::Joined;
-use crate::engine::container::{files, names};
+use crate::engine::container::{files, host, ids, names};
 use crate::model::container::{
-    ContainerOptions, ContainerRecord, MountPoint, MountPointKind, NamespaceMode, NetworkMode,
+    ContainerOptions, ContainerRecord, IpcMode, MountPoint, MountPointKind, NamespaceMode, NetworkMode,
 };
 use crate::model::mount::MountSource;
 use crate::model::volume::VolumeOptions;
@@ -57,14 +57,18 @@ impl Engine {
             names::check(name)?;
         }
         let mut attempt = 1;
-        let (record, spec, lock) = loop {
-            let record = self.container_decide(image, options)?;
+        let (spec, record, lock) = loop {
+            let mut record = self.container_decide(image, options)?;
+            let wish = self.id_wish(&record)?;
             // Whatever the options ask for that cannot be honoured is refused now, not at the first start.
-            let spec = self.container_spec(&record, &Joined::default())?;
+            let spec = self.container_spec(&ids::as_if_leased(&record, &wish), &Joined::default())?;
             let lock = self.lock_container(&record.id)?;
-            let inserted = failpoint::hit("container.create.record").and_then(|()| self.insert_record(&record));
+            let inserted =
+                failpoint::hit("container.create.record").and_then(|()| self.insert_record(&mut record, &wish));
             match inserted {
-                Ok(()) => break (record, spec, lock),
+                // Which ids it got is known only now.
+                Ok(()) if wish.is_some() => break (self.container_spec(&record, &Joined::default()), record, lock),
+                Ok(()) => break (Ok(spec), record, lock),
                 Err(error) => {
                     drop(lock.remove_on_drop());
                     // A volume was pruned since it was looked up: it is made anew.
@@ -77,14 +81,17 @@ impl Engine {
         };
         let mut undo = Undo::new();
         undo.push("removing the half-made container", || self.container_dismantle(&record, true));
-        match self.fill(&record) {
-            Ok(()) => undo.disarm(),
+        let spec = match spec.and_then(|spec| self.fill(&record).map(|()| spec)) {
+            Ok(spec) => {
+                undo.disarm();
+                spec
+            }
             Err(error) => {
                 let error = undo.unwind(error);
                 drop(lock.remove_on_drop());
                 return Err(error);
             }
-        }
+        };
         Ok(Made { record, spec, lock })
     }
 
@@ -99,6 +106,7 @@ impl Engine {
             image_name: Reference::parse(image).map_or_else(|_| image.to_owned(), |name| name.familiar()),
             image: &facts,
             inherited,
+            thermal_paths: host::thermal_paths(),
             new_id: &mut Id::random,
             volume_id: &mut |name| self.named_volume(name),
         };
@@ -126,10 +134,16 @@ impl Engine {
         if let NetworkMode::Container(other) = &mut options.network_mode {
             *other = self.container_find(other)?.id.to_string();
         }
-        for mode in [&mut options.pid_mode, &mut options.ipc_mode] {
-            if let NamespaceMode::Container(other) = mode {
-                *other = self.container_find(other)?.id.to_string();
+        if let NamespaceMode::Container(other) = &mut options.pid_mode {
+            *other = self.container_find(other)?.id.to_string();
+        }
+        if let IpcMode::Container(other) = &mut options.ipc_mode {
+            let donor = self.container_find(other)?;
+            if donor.record.options.ipc_mode != IpcMode::Shareable {
+                return Err(Error::conflict(format!("the ipc namespace of the container {other:?} is not shareable"))
+                    .with_hint("make that container with the ipc mode \"shareable\""));
             }
+            *other = donor.id.to_string();
         }
         for (what, mode) in [("uts", &options.uts_mode), ("cgroup", &options.cgroupns_mode)] {
             if matches!(mode, NamespaceMode::Container(_)) {
@@ -153,8 +167,9 @@ impl Engine {
     }
 
     /// Puts the container on record, together with its name and everything it needs, or nothing of it.
-    fn insert_record(&self, record: &ContainerRecord) -> Result<()> {
-        let id = record.id.as_str();
+    fn insert_record(&self, record: &mut ContainerRecord, wish: &Option<ids::Wish>) -> Result<()> {
+        let id = record.id.clone();
+        let id = id.as_str();
         let mut attempt = 0;
         loop {
             let name = record.options.name.clone().unwrap_or_else(|| names::generated(&record.id, attempt));
@@ -164,6 +179,8 @@ impl Engine {
                     return Err(Error::already_exists(format!("the name {name:?} is taken by the container {short}"))
                         .with_hint("remove or rename that container, or choose another name"));
                 }
+                // In the transaction that puts them on record: no two containers can find the same ones free.
+                record.id_range = ids::lease(tx, record, wish)?;
                 tx.insert(Noun::Container, id, Phase::Creating, record)?;
                 tx.name(Noun::Container, &name, id)?;
                 // Whatever was removed since it was looked up is missed here, in the same transaction.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::base::{Error, Id, Result, Timestamp, signal};
 use crate::model::container::{
-    ContainerOptions, ContainerRecord, MountPoint, MountPointKind, NamespaceMode, NetworkMode,
+    ContainerOptions, ContainerRecord, MASKED_PATHS, MountPoint, MountPointKind, NamespaceMode, NetworkMode,
 };
 use crate::model::image::{Image, ImageConfig};
 use crate::model::mount::{Mount, MountSource};
@@ -19,6 +19,8 @@ pub(super) struct Given<'a> {
     pub image: &'a Image,
     /// Mounts taken over with `volumes_from`, in order.
     pub inherited: Vec<MountPoint>,
+    /// What this machine has to hide beside Docker's list.
+    pub thermal_paths: Vec<String>,
     /// Makes identities for anonymous volumes.
     pub new_id: &'a mut dyn FnMut() -> Result<Id>,
     /// The identity of a named volume, which exists by now.
@@ -65,6 +67,8 @@ pub(super) fn decide(options: &ContainerOptions, given: Given<'_>) -> Result<Con
         stop_signal: signal::name(stop_signal),
         exposed_ports: union(&config.exposed_ports, &options.expose),
         mounts: mounts(options, config, given.inherited, given.new_id, given.volume_id)?,
+        masked_paths: masked_paths(options, given.thermal_paths),
+        id_range: None,
         options: options.clone(),
         id: given.id,
     })
@@ -239,6 +243,13 @@ fn check_limits(options: &ContainerOptions) -> Result<()> {
         return Err(Error::invalid("the host's uts namespace keeps the host's name"));
     }
     Ok(())
+}
+
+fn masked_paths(options: &ContainerOptions, thermal: Vec<String>) -> Vec<String> {
+    if options.sees_system_paths() {
+        return Vec::new();
+    }
+    MASKED_PATHS.map(str::to_owned).into_iter().chain(thermal).collect()
 }
 
 /// Both lists, sorted, each entry once.

@@ -40,6 +40,7 @@ fn decided(options: &ContainerOptions, config: ImageConfig) -> Result<ContainerR
             image_name: "base:1".into(),
             image: &image,
             inherited: Vec::new(),
+            thermal_paths: vec!["/sys/x/thermal_throttle".into()],
             new_id: &mut Id::random,
             volume_id: &mut |name| Ok((id.clone(), name.to_owned())),
         },

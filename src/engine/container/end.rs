@@ -195,7 +195,7 @@ impl Engine {
             self.store.write(|tx| tx.set_phase(Noun::Container, id.as_str(), Phase::Removing))?;
         }
         failpoint::hit("container.remove.sweep")?;
-        sweep(&self.cgroup_of(id), &self.paths().container_run(id))?;
+        sweep(&self.cgroup_of(record), &self.paths().container_run(id))?;
         failpoint::hit("container.remove.files")?;
         let folder = self.paths().container(id);
         remove_tree(&folder).context(|| format!("removing {folder:?}"))?;

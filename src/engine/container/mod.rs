@@ -5,6 +5,7 @@
 //! create   record, folders, volumes                 start   monitor, attach, run, oneshot
 //! state    record + run state → facts; get, list    end     wait, stop, kill, pause, remove, prune
 //! process  exec, logs                               content export, volume, copy-up
+//! host     what a specification asks of the machine  ids     ranges of ids for user namespaces
 //! ```
 //!
 //! `container` is always what a user writes: a name, an id, or a unique beginning of an id.
@@ -17,6 +18,8 @@ mod create;
 mod decide;
 mod end;
 mod files;
+mod host;
+mod ids;
 mod names;
 mod process;
 mod spec;
@@ -64,7 +67,19 @@ impl Engine {
         }
     }
 
-    pub(in crate::engine) fn cgroup_of(&self, id: &Id) -> String {
+    /// The cgroup of a container, relative to each hierarchy's root.
+    pub(in crate::engine) fn cgroup_of(&self, record: &ContainerRecord) -> String {
+        match &record.options.cgroup_parent {
+            Some(parent) => {
+                let parts = parent.split('/').filter(|part| !part.is_empty());
+                parts.chain([record.id.as_str()]).collect::<Vec<_>>().join("/")
+            }
+            None => self.cgroup_of_id(&record.id),
+        }
+    }
+
+    /// As [`Engine::cgroup_of`] for a container of which nothing is known but that it was in the engine's own group.
+    pub(in crate::engine) fn cgroup_of_id(&self, id: &Id) -> String {
         format!("{}/{id}", self.cgroup_parent())
     }
 }

@@ -11,10 +11,11 @@ use crate::base::{Context as _, Error, Id, Kind, Result};
 use crate::engine::Engine;
 use crate::engine::container::Found;
 use crate::engine::container::create::Made;
+use crate::engine::container::host;
 use crate::engine::container::process::{Capture, feed};
 use crate::engine::container::spec::{self, Joined};
 use crate::engine::container::{AttachEnd, Attachment};
-use crate::model::container::{Container, ContainerOptions, ContainerRecord, NamespaceMode, NetworkMode};
+use crate::model::container::{Container, ContainerOptions, ContainerRecord, IpcMode, NamespaceMode, NetworkMode};
 use crate::model::exec::Output;
 use crate::runtime::client::{self, Monitor};
 use crate::runtime::plan::{Plan, Rootfs};
@@ -220,7 +221,7 @@ impl Engine {
         let (state_dir, run_dir) = (self.paths().container(id), self.paths().container_run(id));
         failpoint::hit("container.start.sweep")?;
         if !matches!(self.container_life(id)?, Life::Never) {
-            sweep(&self.cgroup_of(id), &run_dir)?;
+            sweep(&self.cgroup_of(record), &run_dir)?;
             if record.options.auto_remove {
                 // The kernel refuses a volatile overlay's folders a second time unless this one is made anew
                 // (Documentation/filesystems/overlayfs.rst, "Volatile mount").
@@ -257,7 +258,7 @@ impl Engine {
             group_add: record.options.group_add.clone(),
             state_dir,
             run_dir,
-            cgroup: self.cgroup_of(id),
+            cgroup: self.cgroup_of(record),
             log: record.options.log.clone(),
             stdin_open: record.options.stdin_open,
             init: record.options.init,
@@ -316,7 +317,7 @@ impl Engine {
 
     /// The specification as a start makes it.
     pub(super) fn container_spec(&self, record: &ContainerRecord, joined: &Joined) -> Result<Spec> {
-        spec::spec(record, self.paths(), joined, &sys::capability::held()?)
+        spec::spec(record, self.paths(), joined, &host::facts(&record.options)?)
     }
 
     fn joined_containers(&self, record: &ContainerRecord) -> Result<Others> {
@@ -331,15 +332,19 @@ impl Engine {
                 Error::conflict(format!("the container {} does not run, so it cannot be joined", id.short()))
             })
         };
-        let of = |mode: &NamespaceMode| match mode {
-            NamespaceMode::Container(other) => pid(other).map(Some),
-            _ => Ok(None),
-        };
         let network = match &options.network_mode {
             NetworkMode::Container(other) => Some(pid(other)?),
             _ => None,
         };
-        Ok(Others { network, pid: of(&options.pid_mode)?, ipc: of(&options.ipc_mode)? })
+        let ipc = match &options.ipc_mode {
+            IpcMode::Container(other) => Some(pid(other)?),
+            _ => None,
+        };
+        let pid = match &options.pid_mode {
+            NamespaceMode::Container(other) => Some(pid(other)?),
+            _ => None,
+        };
+        Ok(Others { network, pid, ipc })
     }
 }
 

@@ -62,20 +62,18 @@ impl Engine {
                 continue;
             }
             if let Life::Lost { .. } = self.container_life(&id)? {
-                let left = self.cgroup_exists(&id)?;
+                let cgroup = self.cgroup_of(&row.body);
+                let parent = cgroup.rsplit_once('/').map_or("", |(parent, _)| parent);
+                let left = cgroups_below(parent)?.iter().any(|name| name == id.as_str());
                 if left {
                     found("its monitor is gone and its cgroup is still there", options.repair);
                     if options.repair {
-                        sweep(&self.cgroup_of(&id), &self.paths().container_run(&id))?;
+                        sweep(&cgroup, &self.paths().container_run(&id))?;
                     }
                 }
             }
         }
         Ok(())
-    }
-
-    fn cgroup_exists(&self, id: &Id) -> Result<bool> {
-        Ok(cgroups_below(&self.cgroup_parent())?.iter().any(|name| name == id.as_str()))
     }
 
     /// No folder without a record.
@@ -94,7 +92,7 @@ impl Engine {
                 let _lock = lock.remove_on_drop();
                 report.problems.push(problem_of(noun, &name, "no container has it", options.repair));
                 if options.repair {
-                    sweep(&self.cgroup_of(&id), &self.paths().container_run(&id))?;
+                    sweep(&self.cgroup_of_id(&id), &self.paths().container_run(&id))?;
                     let path = parent.join(&name);
                     remove_tree(&path).context(|| format!("removing {path:?}"))?;
                 }
@@ -129,7 +127,7 @@ impl Engine {
             }
             report.problems.push(problem_of("cgroup", &name, "no running container has it", options.repair));
             if options.repair {
-                sweep(&self.cgroup_of(&id), &self.paths().container_run(&id))?;
+                sweep(&self.cgroup_of_id(&id), &self.paths().container_run(&id))?;
             }
             if !self.container_known(&id)? {
                 drop(lock.remove_on_drop());

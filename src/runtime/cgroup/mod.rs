@@ -203,7 +203,9 @@ impl Cgroup {
             }
         }
         // Also where our own was never made, or was taken away by someone who was killed then.
-        for dir in self.everywhere() {
+        // A group that the user named stays, with the limits that it may have.
+        let own = self.name.to_string_lossy().starts_with("rhumb");
+        for dir in self.everywhere().into_iter().filter(|_| own) {
             if let Some(parent) = dir.parent() {
                 // Others may live there; whoever is last takes it away.
                 let _ = fs::remove_dir(parent);

@@ -9,131 +9,15 @@ use std::path::Path;
 use serde_json::{Map, Value};
 
 use crate::base::{Error, Result, suggest};
+use crate::docker::options::keys::{EXEC_KEYS, KEYS, Known, REFUSED, Refused};
+use crate::docker::options::limits::resources;
 use crate::docker::value::Field;
-use crate::docker::{env, mounts, words};
+use crate::docker::{devices, env, isolation, mounts, words};
 use crate::model::container::ContainerOptions;
 use crate::model::exec::ExecOptions;
-use crate::model::limits::Ulimit;
 
-/// Canonical keys, each with its aliases.
-type Known<'k> = &'k [(&'k str, &'k [&'k str])];
-/// Keys that are refused, each with the hint.
-type Refused = &'static [(&'static str, &'static str)];
-
-/// Every key that is honoured, and its aliases. A dash in a key is the same as an underscore.
-const KEYS: &[(&str, &[&str])] = &[
-    ("name", &["container_name"]),
-    ("command", &["cmd"]),
-    ("entrypoint", &[]),
-    ("environment", &["env"]),
-    ("env_file", &[]),
-    ("labels", &["label"]),
-    ("label_file", &[]),
-    ("working_dir", &["workdir"]),
-    ("user", &[]),
-    ("group_add", &[]),
-    ("hostname", &[]),
-    ("domainname", &[]),
-    ("extra_hosts", &["add_host"]),
-    ("dns", &[]),
-    ("dns_search", &[]),
-    ("dns_opt", &["dns_option", "dns_options"]),
-    ("tty", &[]),
-    ("stdin_open", &["interactive"]),
-    ("init", &[]),
-    ("read_only", &[]),
-    ("privileged", &[]),
-    ("volumes", &["volume", "mounts", "mount"]),
-    ("tmpfs", &[]),
-    ("volumes_from", &[]),
-    ("network_mode", &["network", "net"]),
-    ("pid", &["pid_mode"]),
-    ("ipc", &["ipc_mode"]),
-    ("uts", &["uts_mode"]),
-    ("cgroup", &["cgroupns"]),
-    ("userns_mode", &["userns"]),
-    ("mem_limit", &["memory"]),
-    ("memswap_limit", &["memory_swap"]),
-    ("mem_reservation", &["memory_reservation"]),
-    ("cpus", &[]),
-    ("cpu_quota", &[]),
-    ("cpu_period", &[]),
-    ("cpu_shares", &[]),
-    ("cpuset", &["cpuset_cpus"]),
-    ("cpuset_mems", &[]),
-    ("pids_limit", &[]),
-    ("ulimits", &["ulimit"]),
-    ("shm_size", &[]),
-    ("sysctls", &["sysctl"]),
-    ("cap_add", &[]),
-    ("cap_drop", &[]),
-    ("security_opt", &[]),
-    ("devices", &["device"]),
-    ("oom_score_adj", &[]),
-    ("stop_signal", &[]),
-    ("stop_grace_period", &["stop_timeout"]),
-    ("rm", &["auto_remove", "remove"]),
-    ("logging", &[]),
-    ("log_driver", &[]),
-    ("log_opt", &["log_opts"]),
-    ("expose", &[]),
-    ("restart", &[]),
-    ("healthcheck", &[]),
-    ("pull_policy", &["pull"]),
-];
-
-/// Keys of Compose and docker that this version knows but cannot honour, each with what to do or why.
-const REFUSED: &[(&str, &str)] = &[
-    ("ports", words::NO_NETWORKS),
-    ("publish", words::NO_NETWORKS),
-    ("publish_all", words::NO_NETWORKS),
-    ("networks", words::NO_NETWORKS),
-    ("links", words::NO_NETWORKS),
-    ("link", words::NO_NETWORKS),
-    ("external_links", words::NO_NETWORKS),
-    ("mac_address", words::NO_NETWORKS),
-    ("ip", words::NO_NETWORKS),
-    ("network_alias", words::NO_NETWORKS),
-    ("depends_on", "stacks of services are not built yet; start the containers in order"),
-    ("build", "builds are not built yet"),
-    ("configs", "configs are not built yet; mount a file with volumes"),
-    ("secrets", "secrets are not built yet; mount a file with volumes"),
-    ("deploy", "stacks of services are not built yet"),
-    ("develop", "stacks of services are not built yet"),
-    ("extends", "stacks of services are not built yet"),
-    ("profiles", "stacks of services are not built yet"),
-    ("scale", "stacks of services are not built yet"),
-    ("platform", "only images of this machine's platform run"),
-    ("runtime", "only the built-in runtime is there"),
-    ("gpus", "name the devices with devices"),
-    ("device_cgroup_rules", "name the devices with devices"),
-    ("blkio_config", "limits of disk input and output are not built yet"),
-    ("cpu_rt_period", "real-time scheduling limits are not built yet"),
-    ("cpu_rt_runtime", "real-time scheduling limits are not built yet"),
-    ("cgroup_parent", "the engine places cgroups itself"),
-    ("mem_swappiness", "cgroup v2 has no swappiness"),
-    ("oom_kill_disable", "cgroup v2 cannot switch the out-of-memory killer off"),
-    ("storage_opt", "quotas are not built yet"),
-    ("annotations", "annotations are not built yet; use labels"),
-    ("isolation", "this is for Windows"),
-    ("credential_spec", "this is for Windows"),
-    ("volume_driver", "only the local driver is there"),
-    ("post_start", "hooks are not built yet"),
-    ("pre_stop", "hooks are not built yet"),
-    ("attach", "this belongs to compose up"),
-    ("models", "this belongs to compose up"),
-    ("provider", "this belongs to compose up"),
-];
-
-/// The keys of an exec's map, and their aliases.
-const EXEC_KEYS: &[(&str, &[&str])] = &[
-    ("environment", &["env"]),
-    ("env_file", &[]),
-    ("user", &[]),
-    ("working_dir", &["workdir"]),
-    ("tty", &[]),
-    ("privileged", &[]),
-];
+mod keys;
+mod limits;
 
 /// Reads a map such as `{"name": "web", "volumes": ["data:/data:ro"], "mem_limit": "64m"}`.
 ///
@@ -269,57 +153,28 @@ fn isolation(canonical: &str, field: &Field<'_>, options: &mut ContainerOptions)
             }
             options.network_mode = words::network_mode(&word).map_err(wrap)?;
         }
-        "pid" => options.pid_mode = words::namespace_mode("pid", &word()?).map_err(wrap)?,
-        "ipc" => options.ipc_mode = words::namespace_mode("ipc", &word()?).map_err(wrap)?,
-        "uts" => options.uts_mode = words::private_or_host("uts", &word()?).map_err(wrap)?,
-        "cgroup" => options.cgroupns_mode = words::private_or_host("cgroup", &word()?).map_err(wrap)?,
-        "userns_mode" => options.userns_mode = words::userns_mode(&word()?).map_err(wrap)?,
+        "pid" => options.pid_mode = isolation::namespace_mode("pid", &word()?).map_err(wrap)?,
+        "ipc" => options.ipc_mode = isolation::ipc_mode(&word()?).map_err(wrap)?,
+        "uts" => options.uts_mode = isolation::private_or_host("uts", &word()?).map_err(wrap)?,
+        "cgroup" => options.cgroupns_mode = isolation::private_or_host("cgroup", &word()?).map_err(wrap)?,
+        "userns_mode" => options.userns_mode = isolation::userns_mode(&word()?).map_err(wrap)?,
         "cap_add" => options.cap_add = field.strings()?,
         "cap_drop" => options.cap_drop = field.strings()?,
-        "security_opt" => options.security_opt = field.strings()?,
+        "security_opt" => {
+            let read = |text: &String| isolation::security_option(text);
+            options.security_opt = field.strings()?.iter().map(read).collect::<Result<_>>().map_err(wrap)?;
+        }
         "devices" => {
             for item in field.items() {
                 options.devices.push(device(item)?);
             }
         }
-        _ => return Ok(false),
-    }
-    Ok(true)
-}
-
-/// Limits and kernel parameters.
-fn resources(canonical: &str, field: &Field<'_>, options: &mut ContainerOptions) -> Result<bool> {
-    let limits = &mut options.limits;
-    let wrap = |error| field.wrap(error);
-    match canonical {
-        "mem_limit" => limits.memory_bytes = Some(field.bytes()?).filter(|bytes| *bytes > 0),
-        "memswap_limit" => limits.memory_swap_bytes = Some(field.bytes_or_unlimited()?).filter(|bytes| *bytes != 0),
-        "mem_reservation" => limits.memory_reservation_bytes = Some(field.bytes()?).filter(|bytes| *bytes > 0),
-        "cpus" => {
-            let cpus = field.number()?;
-            if cpus < 0.0 {
-                return Err(field.expected("a number of zero or more"));
-            }
-            limits.cpus = Some(cpus).filter(|cpus| *cpus > 0.0);
+        "device_cgroup_rules" => {
+            let read = |text: &String| devices::device_cgroup_rule(text);
+            options.device_cgroup_rules = field.strings()?.iter().map(read).collect::<Result<_>>().map_err(wrap)?;
         }
-        "cpu_quota" => limits.cpu_quota_us = Some(field.integer()?).filter(|quota| *quota != 0),
-        "cpu_period" => limits.cpu_period_us = Some(field.unsigned()?).filter(|period| *period > 0),
-        "cpu_shares" => limits.cpu_shares = Some(field.unsigned()?).filter(|shares| *shares > 0),
-        "cpuset" => limits.cpuset_cpus = Some(words::cpuset(&field.string()?).map_err(wrap)?),
-        "cpuset_mems" => limits.cpuset_mems = Some(words::cpuset(&field.string()?).map_err(wrap)?),
-        "pids_limit" => limits.pids = Some(field.integer()?).filter(|pids| *pids != 0),
-        "ulimits" => options.ulimits = ulimits(field)?,
-        "shm_size" => options.shm_size_bytes = Some(field.bytes()?).filter(|bytes| *bytes > 0),
-        "sysctls" => {
-            for (name, value) in field.pairs()? {
-                let value = value.ok_or_else(|| field.expected("a value for every name"))?;
-                options.sysctls.insert(name, value);
-            }
-        }
-        "oom_score_adj" => {
-            let adjust = i32::try_from(field.integer()?).ok().filter(|n| (-1000..=1000).contains(n));
-            options.oom_score_adj = Some(adjust.ok_or_else(|| field.expected("a number from -1000 to 1000"))?);
-        }
+        "annotations" => options.annotations.extend(labels(field)?),
+        "cgroup_parent" => options.cgroup_parent = Some(isolation::cgroup_parent(&field.word()?).map_err(wrap)?),
         _ => return Ok(false),
     }
     Ok(true)
@@ -384,7 +239,7 @@ fn surroundings(
 }
 
 /// The fields of a map under their canonical keys, in the map's order.
-fn fields<'a, 'k>(
+pub(super) fn fields<'a, 'k>(
     map: &'a Map<String, Value>,
     known: Known<'k>,
     refused: Refused,
@@ -486,37 +341,6 @@ pub fn absolute_dir(text: &str) -> Result<String> {
     Err(Error::invalid(format!("the working directory {text:?} is not absolute")))
 }
 
-/// Docker's strings, or Compose's map of numbers or `soft` and `hard`.
-fn ulimits(field: &Field<'_>) -> Result<Vec<Ulimit>> {
-    let wrap = |error| field.wrap(error);
-    let Value::Object(map) = field.value else {
-        let strings = field.strings().map_err(|_| field.expected("a map, or strings such as \"nofile=1024:2048\""))?;
-        return strings.iter().map(|text| words::ulimit(text)).collect::<Result<_>>().map_err(wrap);
-    };
-    let mut limits = Vec::new();
-    for (name, value) in map.iter().filter(|(_, value)| !value.is_null()) {
-        let limit = Field { key: name, value };
-        let (soft, hard) = match value {
-            Value::Object(inner) => {
-                let (mut soft, mut hard) = (None, None);
-                for (canonical, field) in fields(inner, &[("soft", &[]), ("hard", &[])], &[])? {
-                    match canonical {
-                        "soft" => soft = Some(field.integer()?),
-                        _ => hard = Some(field.integer()?),
-                    }
-                }
-                match (soft, hard) {
-                    (Some(soft), Some(hard)) => (soft, hard),
-                    _ => return Err(limit.expected("both soft and hard")),
-                }
-            }
-            _ => (limit.integer()?, limit.integer()?),
-        };
-        limits.push(words::ulimit_of(name, soft, hard).map_err(wrap)?);
-    }
-    Ok(limits)
-}
-
 /// `host:container:rwm`, or a map with `source`, `target` and `permissions`.
 fn device(field: Field<'_>) -> Result<String> {
     let text = match field.value {
@@ -535,7 +359,7 @@ fn device(field: Field<'_>) -> Result<String> {
         }
         _ => field.string()?,
     };
-    words::device(&text).map_err(|error| field.wrap(error))
+    devices::device(&text).map_err(|error| field.wrap(error))
 }
 
 /// `name:address` strings, or a map of names to one or several addresses.

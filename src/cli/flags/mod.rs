@@ -9,9 +9,14 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::base::{Error, Result, units};
+use crate::cli::flags::isolation::IsolationFlags;
+use crate::cli::flags::limits::LimitFlags;
 use crate::cli::refused::RefusedFlags;
 use crate::docker::{env, mounts, options, words};
 use crate::model::container::ContainerOptions;
+
+mod isolation;
+mod limits;
 
 // Everything about a new container but its image and command.
 #[derive(Debug, Args)]
@@ -158,9 +163,6 @@ struct StorageFlags {
     /// Limit the size of /dev/shm
     #[arg(long, value_name = "SIZE")]
     shm_size: Option<String>,
-    /// Add a device of the host
-    #[arg(long, value_name = "HOST[:PATH[:rwm]]")]
-    device: Vec<String>,
 }
 
 impl StorageFlags {
@@ -171,68 +173,6 @@ impl StorageFlags {
         options.volumes_from = each("--volumes-from", &self.volumes_from, mounts::volumes_from)?;
         options.read_only = self.read_only;
         options.shm_size_bytes = size("--shm-size", self.shm_size.as_deref())?;
-        options.devices = each("--device", &self.device, words::device)?;
-        Ok(())
-    }
-}
-
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Isolation")]
-struct IsolationFlags {
-    /// Give all rights and devices
-    #[arg(long)]
-    privileged: bool,
-    /// Add a capability
-    #[arg(long, value_name = "CAPABILITY")]
-    cap_add: Vec<String>,
-    /// Drop a capability
-    #[arg(long, value_name = "CAPABILITY")]
-    cap_drop: Vec<String>,
-    /// Set a security option, such as no-new-privileges
-    #[arg(long, value_name = "OPTION")]
-    security_opt: Vec<String>,
-    /// Use this pid namespace: private, host or container:NAME
-    #[arg(long, value_name = "MODE")]
-    pid: Option<String>,
-    /// Use this ipc namespace: private, host or container:NAME
-    #[arg(long, value_name = "MODE")]
-    ipc: Option<String>,
-    /// Use this uts namespace: private or host
-    #[arg(long, value_name = "MODE")]
-    uts: Option<String>,
-    /// Use this user namespace: host or BASE:SIZE
-    #[arg(long, value_name = "MODE")]
-    userns: Option<String>,
-    /// Use this cgroup namespace: private or host
-    #[arg(long, value_name = "MODE")]
-    cgroupns: Option<String>,
-    /// Set a kernel parameter
-    #[arg(long, value_name = "NAME=VALUE")]
-    sysctl: Vec<String>,
-}
-
-impl IsolationFlags {
-    fn apply(&self, options: &mut ContainerOptions) -> Result<()> {
-        options.privileged = self.privileged;
-        options.cap_add = self.cap_add.clone();
-        options.cap_drop = self.cap_drop.clone();
-        options.security_opt = self.security_opt.clone();
-        if let Some(mode) = &self.pid {
-            options.pid_mode = flag("--pid", words::namespace_mode("pid", mode))?;
-        }
-        if let Some(mode) = &self.ipc {
-            options.ipc_mode = flag("--ipc", words::namespace_mode("ipc", mode))?;
-        }
-        if let Some(mode) = &self.uts {
-            options.uts_mode = flag("--uts", words::private_or_host("uts", mode))?;
-        }
-        if let Some(mode) = &self.userns {
-            options.userns_mode = flag("--userns", words::userns_mode(mode))?;
-        }
-        if let Some(mode) = &self.cgroupns {
-            options.cgroupns_mode = flag("--cgroupns", words::private_or_host("cgroup", mode))?;
-        }
-        options.sysctls.extend(each("--sysctl", &self.sysctl, words::sysctl)?);
         Ok(())
     }
 }
@@ -278,81 +218,6 @@ impl NetworkFlags {
         options.dns_search = each("--dns-search", &self.dns_search, words::resolver_word)?;
         options.dns_options = each("--dns-option", &self.dns_option, words::resolver_word)?;
         options.expose = each("--expose", &self.expose, words::expose)?.concat();
-        Ok(())
-    }
-}
-
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Limits")]
-struct LimitFlags {
-    /// Limit memory
-    #[arg(short, long, value_name = "SIZE")]
-    memory: Option<String>,
-    /// Limit memory and swap together; -1 for any swap
-    #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
-    memory_swap: Option<String>,
-    /// Set the memory that is kept under pressure
-    #[arg(long, value_name = "SIZE")]
-    memory_reservation: Option<String>,
-    /// Limit processors' worth of time, such as 1.5
-    #[arg(long, value_name = "NUMBER")]
-    cpus: Option<f64>,
-    /// Limit cpu time in a period, in microseconds
-    #[arg(long, value_name = "TIME", allow_negative_numbers = true)]
-    cpu_quota: Option<i64>,
-    /// Set the length of a period, in microseconds
-    #[arg(long, value_name = "TIME")]
-    cpu_period: Option<u64>,
-    /// Set the relative weight; 1024 is normal
-    #[arg(short, long, value_name = "WEIGHT")]
-    cpu_shares: Option<u64>,
-    /// Use these processors only, such as 0-2,4
-    #[arg(long, value_name = "SET")]
-    cpuset_cpus: Option<String>,
-    /// Use these memory nodes only
-    #[arg(long, value_name = "SET")]
-    cpuset_mems: Option<String>,
-    /// Limit processes and threads; -1 for any number
-    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
-    pids_limit: Option<i64>,
-    /// Limit a resource of each process, such as nofile=1024:2048
-    #[arg(long, value_name = "NAME=SOFT[:HARD]")]
-    ulimit: Vec<String>,
-    /// Adjust the out-of-memory killer's choice, -1000 to 1000
-    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
-    oom_score_adj: Option<i32>,
-}
-
-impl LimitFlags {
-    fn apply(&self, options: &mut ContainerOptions) -> Result<()> {
-        let limits = &mut options.limits;
-        limits.memory_bytes = size("--memory", self.memory.as_deref())?;
-        limits.memory_swap_bytes = match self.memory_swap.as_deref() {
-            Some("-1") => Some(-1),
-            text => size("--memory-swap", text)?.and_then(|bytes| i64::try_from(bytes).ok()),
-        };
-        limits.memory_reservation_bytes = size("--memory-reservation", self.memory_reservation.as_deref())?;
-        limits.cpus = match self.cpus {
-            Some(cpus) if !cpus.is_finite() || cpus < 0.0 => {
-                return Err(Error::invalid(format!("option \"--cpus\" takes a number of zero or more, not {cpus}")));
-            }
-            cpus => cpus.filter(|cpus| *cpus > 0.0),
-        };
-        // Zero is Docker's "not set".
-        limits.cpu_quota_us = self.cpu_quota.filter(|quota| *quota != 0);
-        limits.cpu_period_us = self.cpu_period.filter(|period| *period > 0);
-        limits.cpu_shares = self.cpu_shares.filter(|shares| *shares > 0);
-        limits.cpuset_cpus = flag("--cpuset-cpus", self.cpuset_cpus.as_deref().map(words::cpuset).transpose())?;
-        limits.cpuset_mems = flag("--cpuset-mems", self.cpuset_mems.as_deref().map(words::cpuset).transpose())?;
-        limits.pids = self.pids_limit.filter(|pids| *pids != 0);
-        options.ulimits = each("--ulimit", &self.ulimit, words::ulimit)?;
-        options.oom_score_adj = match self.oom_score_adj {
-            Some(score) if !(-1000..=1000).contains(&score) => {
-                let error = format!("option \"--oom-score-adj\" takes a number from -1000 to 1000, not {score}");
-                return Err(Error::invalid(error));
-            }
-            score => score,
-        };
         Ok(())
     }
 }

@@ -1,0 +1,90 @@
+//! Mounts of a container. Those of the standard set come first, then the engine's files, then the user's mounts, so that
+//! the user's may cover them.
+
+use serde_json::{Value, json};
+
+use crate::base::Paths;
+use crate::engine::container::files;
+use crate::engine::container::host::HostFacts;
+use crate::engine::container::spec::devices;
+use crate::model::container::{ContainerRecord, DEFAULT_SHM_SIZE_BYTES, IpcMode, MountPoint, MountPointKind};
+
+/// The group of terminals, `tty` in every distribution.
+const TTY_GROUP: u32 = 5;
+
+pub(super) fn mounts(record: &ContainerRecord, paths: &Paths, host: &HostFacts) -> Vec<Value> {
+    let options = &record.options;
+    let mount = |target: &str, kind: &str, options: &[&str]| json!({ "destination": target, "type": kind, "source": kind, "options": options });
+    let read_only = if options.privileged { "rw" } else { "ro" };
+    let mut terminals = vec!["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"];
+    // A user namespace that is too small for the group has no number to give.
+    if record.id_range.is_none_or(|range| range.size > TTY_GROUP) {
+        terminals.push("gid=5");
+    }
+    let mut mounts = vec![
+        mount("/proc", "proc", &["nosuid", "noexec", "nodev"]),
+        mount("/dev", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"]),
+        mount("/dev/pts", "devpts", &terminals),
+        mount("/sys", "sysfs", &["nosuid", "noexec", "nodev", read_only]),
+        mount("/sys/fs/cgroup", "cgroup", &["nosuid", "noexec", "nodev", "relatime", read_only]),
+        mount("/dev/mqueue", "mqueue", &["nosuid", "noexec", "nodev"]),
+    ];
+    mounts.extend(shared_memory(record));
+    mounts.extend(devices::binds(record, host));
+    let covered = |target: &str| record.mounts.iter().any(|point| point.target == target);
+    let dir = paths.container(&record.id);
+    for (target, file) in files::MOUNTED {
+        if !covered(target) {
+            let source = dir.join(file);
+            mounts.push(json!({
+                "destination": target, "type": "bind", "source": source, "options": ["rbind", "rprivate"],
+            }));
+        }
+    }
+    mounts.extend(record.mounts.iter().map(|point| user_mount(point, paths)));
+    mounts
+}
+
+/// `/dev/shm`, which goes with the ipc namespace.
+fn shared_memory(record: &ContainerRecord) -> Option<Value> {
+    match record.options.ipc_mode {
+        IpcMode::None => None,
+        IpcMode::Host => Some(json!({
+            "destination": "/dev/shm", "type": "bind", "source": "/dev/shm",
+            "options": ["rbind", "rprivate", "nosuid", "noexec", "nodev"],
+        })),
+        // A joined ipc namespace shares System V objects and message queues. Its /dev/shm is a mount of the other
+        // container, which could put a link in its place, so it is not reached for.
+        IpcMode::Private | IpcMode::Shareable | IpcMode::Container(_) => {
+            let size = record.options.shm_size_bytes.unwrap_or(DEFAULT_SHM_SIZE_BYTES);
+            Some(json!({
+                "destination": "/dev/shm", "type": "tmpfs", "source": "tmpfs",
+                "options": ["nosuid", "noexec", "nodev", "mode=1777", format!("size={size}")],
+            }))
+        }
+    }
+}
+
+fn user_mount(point: &MountPoint, paths: &Paths) -> Value {
+    let mut options: Vec<String> = Vec::new();
+    let (kind, source) = match &point.kind {
+        MountPointKind::Bind { source } => ("bind", source.clone()),
+        MountPointKind::Volume { id, .. } => {
+            options.extend(["rbind".to_owned(), "rprivate".to_owned()]);
+            ("bind", paths.volume_data(id).to_string_lossy().into_owned())
+        }
+        MountPointKind::Tmpfs => {
+            options.extend(["nosuid", "nodev", "noexec"].map(str::to_owned));
+            ("tmpfs", "tmpfs".to_owned())
+        }
+    };
+    options.extend(point.options.iter().cloned());
+    if matches!(point.kind, MountPointKind::Tmpfs) && !options.iter().any(|option| option.starts_with("mode=")) {
+        options.push("mode=1777".to_owned());
+    }
+    // Writable was said by silence; saying it would override `noexec,ro` in the user's own tmpfs options.
+    if point.read_only {
+        options.push("ro".to_owned());
+    }
+    json!({ "destination": point.target, "type": kind, "source": source, "options": options })
+}
