@@ -6,6 +6,7 @@ pub mod device_filter;
 pub mod exchange;
 pub mod fs;
 pub mod group;
+pub mod idmap;
 pub mod lock;
 pub mod machine;
 pub mod memory;

@@ -1,13 +1,27 @@
 //! Mounts by descriptor, with the mount API of Linux 5.2 and later: what is mounted and where are both pinned before,
 //! so that no name is looked up twice (CVE-2021-30465).
-#![expect(unsafe_code, reason = "mount_setattr and pivot_root by descriptor have no safe wrapper")]
+//!
+//! Below: [`place`], where something is mounted or made; [`filesystem`], new file systems; [`root`], entering a root.
+#![expect(unsafe_code, reason = "mount_setattr has no safe wrapper")]
+
+mod filesystem;
+mod place;
+mod root;
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags};
-use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags};
+use rustix::fs::CWD;
+use rustix::mount::{MountPropagationFlags, MoveMountFlags, OpenTreeFlags};
+
+pub use filesystem::{NewFilesystem, mount_detached, new_filesystem, reconfigure};
+pub use place::{
+    Device, DeviceKind, Kind, NULL, TERMINAL_MULTIPLEXER, give_to, is_pipe_or_terminal, kind, look, make_device,
+    make_dir, make_file, make_link, mode, open_device, open_folder, open_folder_in, open_in_proc, open_regular, pin,
+    pin_strictly, read_link, replace_by_link,
+};
+pub use root::{change_root, enter_root, let_go, move_root};
 
 /// `MOUNT_ATTR_RDONLY`.
 pub const READ_ONLY: u64 = libc::MOUNT_ATTR_RDONLY;
@@ -114,30 +128,51 @@ pub fn set_attributes(mount: BorrowedFd<'_>, change: Attributes<'_>) -> io::Resu
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Makes a new file system instance of type `kind`, attached nowhere. `options` are keys with or without values.
+/// What is mounted already where a descriptor is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mounted {
+    /// Its attributes, the way that access times are kept included.
+    pub attributes: u64,
+    /// The root of a procfs.
+    pub is_proc: bool,
+    /// The root of a sysfs.
+    pub is_sys: bool,
+}
+
+/// Looks at the mount that holds an open file.
 ///
 /// # Errors
-/// What fsopen(2), fsconfig(2) and fsmount(2) give.
-pub fn new_filesystem(
-    kind: &str,
-    source: Option<&str>,
-    options: &[(String, Option<String>)],
-    attributes: u64,
-) -> io::Result<OwnedFd> {
-    let fs = rustix::mount::fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
-    if let Some(source) = source {
-        rustix::mount::fsconfig_set_string(fs.as_fd(), "source", source)?;
+/// What fstatfs(2) and fstat(2) give.
+pub fn mounted(fd: BorrowedFd<'_>) -> io::Result<Mounted> {
+    let facts = rustix::fs::fstatfs(fd)?;
+    let flags = facts.f_flags as u64;
+    // Both file systems number their root 1 (PROC_ROOT_INO of the kernel; kernfs gives its root the first number).
+    let is_root = || rustix::fs::fstat(fd).map(|stat| stat.st_ino == 1);
+    // ST_* of <sys/statvfs.h>, and what a mount is that has none of the flags for access times.
+    let pairs = [
+        (libc::ST_RDONLY, READ_ONLY),
+        (libc::ST_NOSUID, NO_SUID),
+        (libc::ST_NODEV, NO_DEV),
+        (libc::ST_NOEXEC, NO_EXEC),
+        (libc::ST_NODIRATIME, NO_DIR_ATIME),
+        (ST_NOSYMFOLLOW, NO_SYMFOLLOW),
+    ];
+    let mut attributes = pairs.iter().filter(|(flag, _)| flags & *flag != 0).fold(0, |all, (_, one)| all | one);
+    if flags & libc::ST_NOATIME != 0 {
+        attributes |= NO_ATIME;
+    } else if flags & libc::ST_RELATIME == 0 {
+        attributes |= STRICT_ATIME;
     }
-    for (key, value) in options {
-        match value {
-            Some(value) => rustix::mount::fsconfig_set_string(fs.as_fd(), key, value)?,
-            None => rustix::mount::fsconfig_set_flag(fs.as_fd(), key)?,
-        }
-    }
-    rustix::mount::fsconfig_create(fs.as_fd())?;
-    let attributes = MountAttrFlags::from_bits_retain(attributes as u32);
-    Ok(rustix::mount::fsmount(fs.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)?)
+    Ok(Mounted {
+        attributes,
+        is_proc: facts.f_type as u64 == PROC_MAGIC && is_root()?,
+        is_sys: facts.f_type as u64 == SYSFS_MAGIC && is_root()?,
+    })
 }
+
+const ST_NOSYMFOLLOW: u64 = 0x2000;
+const PROC_MAGIC: u64 = libc::PROC_SUPER_MAGIC as u64;
+const SYSFS_MAGIC: u64 = 0x6265_6572;
 
 /// Attaches a mount onto an open file or folder.
 ///
@@ -162,341 +197,4 @@ pub fn set_spread(propagation: Propagation) -> io::Result<()> {
         Propagation::Unbindable => MountPropagationFlags::UNBINDABLE,
     };
     Ok(rustix::mount::mount_change("/", flags | MountPropagationFlags::REC)?)
-}
-
-/// Makes the attached mount `root` the root of this namespace and lets go of the old one (pivot_root(2), "pivot_root(".",
-/// ".")").
-///
-/// # Errors
-/// What fchdir(2), pivot_root(2) and umount2(2) give.
-pub fn enter_root(root: BorrowedFd<'_>) -> io::Result<()> {
-    rustix::process::fchdir(root)?;
-    rustix::process::pivot_root(".", ".")?;
-    // The old root lies over the new one now; the working folder is the new one beneath.
-    rustix::mount::unmount(".", rustix::mount::UnmountFlags::DETACH)?;
-    Ok(rustix::process::chdir("/")?)
-}
-
-/// Moves the attached mount `root` over the old root of this namespace, which stays beneath, and enters it.
-///
-/// What stays beneath would give a process that makes a user namespace of its own the right to mount an unmasked proc, so
-/// every whole procfs and sysfs outside of `root` is taken away first.
-///
-/// # Errors
-/// What mount(2), move_mount(2) and chroot(2) give.
-pub fn move_root(root: BorrowedFd<'_>) -> io::Result<()> {
-    for point in whole_system_mounts_outside(root)? {
-        // Spreads to nobody: the namespace was made a slave or private before.
-        match rustix::mount::unmount(&point, rustix::mount::UnmountFlags::DETACH) {
-            Ok(()) | Err(rustix::io::Errno::NOENT) => {} // it went with its parent
-            Err(rustix::io::Errno::INVAL | rustix::io::Errno::PERM) => {
-                // Locked by an outer user namespace: covered.
-                rustix::mount::mount("tmpfs", &point, "tmpfs", rustix::mount::MountFlags::RDONLY, c"")?;
-            }
-            Err(errno) => return Err(errno.into()),
-        }
-    }
-    let old = open_folder(Path::new("/"))?;
-    attach(root, old.as_fd())?;
-    change_root(root)
-}
-
-/// Where in this namespace a procfs or sysfs is mounted from its root, but not below the mount `root`.
-fn whole_system_mounts_outside(root: BorrowedFd<'_>) -> io::Result<Vec<std::path::PathBuf>> {
-    use std::os::unix::ffi::OsStringExt as _;
-    let root = mount_id(root)?;
-    let text = std::fs::read("/proc/self/mountinfo")?;
-    let mut parents = std::collections::HashMap::new();
-    let mut found = Vec::new();
-    // id parent device root point options … - type source options (proc_pid_mountinfo(5)).
-    for line in text.split(|byte| *byte == b'\n') {
-        let fields: Vec<&[u8]> = line.split(|byte| *byte == b' ').collect();
-        let number = |field: usize| fields.get(field).and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
-        let (Some(id), Some(parent)) = (number(0), number(1)) else { continue };
-        parents.insert(id, parent);
-        let kind = fields.iter().skip_while(|field| **field != b"-").nth(1);
-        if fields.get(3) == Some(&&b"/"[..]) && matches!(kind, Some(&b"proc" | &b"sysfs")) {
-            found.push((id, std::ffi::OsString::from_vec(unescape(fields[4])).into()));
-        }
-    }
-    let inside = |mut id: u64| loop {
-        match parents.get(&id) {
-            _ if id == root => return true,
-            Some(parent) if *parent != id => id = *parent,
-            _ => return false,
-        }
-    };
-    Ok(found.into_iter().filter(|(id, _)| !inside(*id)).map(|(_, point)| point).collect())
-}
-
-/// The number of the mount that holds an open file, as in mountinfo.
-fn mount_id(fd: BorrowedFd<'_>) -> io::Result<u64> {
-    Ok(rustix::fs::statx(fd, "", AtFlags::EMPTY_PATH, rustix::fs::StatxFlags::MNT_ID)?.stx_mnt_id)
-}
-
-/// Spaces and the like are written as three octal digits in mountinfo.
-fn unescape(text: &[u8]) -> Vec<u8> {
-    let mut plain = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((first, after)) = rest.split_first() {
-        let code = after.get(..3).filter(|_| *first == b'\\').and_then(|code| std::str::from_utf8(code).ok());
-        match code.and_then(|code| u8::from_str_radix(code, 8).ok()) {
-            Some(byte) => (plain.push(byte), rest = &after[3..]).0,
-            None => (plain.push(*first), rest = after).0,
-        }
-    }
-    plain
-}
-
-/// Makes the folder `root` the root of this process.
-///
-/// # Errors
-/// What fchdir(2) and chroot(2) give.
-pub fn change_root(root: BorrowedFd<'_>) -> io::Result<()> {
-    rustix::process::fchdir(root)?;
-    rustix::process::chroot(".")?;
-    Ok(rustix::process::chdir("/")?)
-}
-
-fn resolve(root: BorrowedFd<'_>, path: &Path, flags: OFlags, mode: u32, resolve: ResolveFlags) -> io::Result<OwnedFd> {
-    // A rename elsewhere on the machine makes the kernel give up its guarantee for one attempt (openat2(2), EAGAIN).
-    let mut attempts = 0;
-    loop {
-        let result = rustix::fs::openat2(root, path, flags | OFlags::CLOEXEC, Mode::from_raw_mode(mode), resolve);
-        match result {
-            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) if attempts < 100 => attempts += 1,
-            other => return Ok(other?),
-        }
-    }
-}
-
-/// Pins what `path` names below `root`, where absolute names and links start at `root`. Nothing is opened for use.
-///
-/// # Errors
-/// What openat2(2) gives.
-pub fn pin(root: BorrowedFd<'_>, path: &Path) -> io::Result<OwnedFd> {
-    resolve(root, path, OFlags::PATH, 0, ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS)
-}
-
-/// As [`pin`], and no part of `path` may be a link.
-///
-/// # Errors
-/// What openat2(2) gives; `LOOP` for a link.
-pub fn pin_strictly(root: BorrowedFd<'_>, path: &Path) -> io::Result<OwnedFd> {
-    let flags = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_SYMLINKS;
-    resolve(root, path, OFlags::PATH, 0, flags)
-}
-
-/// Opens a regular file below `root` for reading without ever waiting for it.
-///
-/// # Errors
-/// What openat2(2) gives; `InvalidInput` when it is something else than a regular file.
-pub fn open_regular(root: BorrowedFd<'_>, path: &Path) -> io::Result<std::fs::File> {
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let file = resolve(root, path, flags, 0, ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS)?;
-    let kind = FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode);
-    if kind != FileType::RegularFile {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
-    }
-    Ok(file.into())
-}
-
-/// Opens a file on a procfs of our own, of which neither links nor mounts can lead away (CVE-2025-52881).
-///
-/// # Errors
-/// What openat2(2) gives.
-pub fn open_in_proc(proc: BorrowedFd<'_>, path: &str, write: bool) -> io::Result<std::fs::File> {
-    let flags = if write { OFlags::WRONLY } else { OFlags::RDONLY };
-    let limits = ResolveFlags::BENEATH | ResolveFlags::NO_XDEV | ResolveFlags::NO_MAGICLINKS;
-    Ok(resolve(proc, Path::new(path), flags, 0, limits)?.into())
-}
-
-/// Opens a device below `root` for reading and writing.
-///
-/// # Errors
-/// What openat2(2) gives.
-pub fn open_device(root: BorrowedFd<'_>, path: &Path) -> io::Result<OwnedFd> {
-    let flags = OFlags::RDWR | OFlags::NOCTTY;
-    resolve(root, path, flags, 0, ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS)
-}
-
-/// Pins `name` in the open folder `dir` and says what it is; a link is not followed.
-///
-/// # Errors
-/// What openat(2) and fstat(2) give.
-pub fn look(dir: BorrowedFd<'_>, name: &Path) -> io::Result<(OwnedFd, Kind)> {
-    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let fd = rustix::fs::openat(dir, name, flags, Mode::empty())?;
-    let kind = kind(&fd)?;
-    Ok((fd, kind))
-}
-
-/// Where a pinned link leads.
-///
-/// # Errors
-/// What readlinkat(2) gives.
-pub fn read_link(link: BorrowedFd<'_>) -> io::Result<std::path::PathBuf> {
-    use std::os::unix::ffi::OsStringExt as _;
-    let target = rustix::fs::readlinkat(link, "", Vec::new())?;
-    Ok(std::ffi::OsString::from_vec(target.into_bytes()).into())
-}
-
-/// Makes the folder `name` in the open folder `dir` (an existing one is fine) and pins it; a link is refused.
-///
-/// # Errors
-/// What mkdirat(2) and openat2(2) give.
-pub fn make_dir(dir: BorrowedFd<'_>, name: &Path, mode: u32) -> io::Result<OwnedFd> {
-    match rustix::fs::mkdirat(dir, name, Mode::from_raw_mode(mode)) {
-        Ok(()) | Err(rustix::io::Errno::EXIST) => {}
-        Err(errno) => return Err(errno.into()),
-    }
-    let limits = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-    resolve(dir, name, OFlags::PATH | OFlags::DIRECTORY, 0, limits)
-}
-
-/// Makes the empty file `name` in the open folder `dir` (an existing one is fine) and pins it; a link is refused.
-///
-/// # Errors
-/// What openat(2) gives.
-pub fn make_file(dir: BorrowedFd<'_>, name: &Path) -> io::Result<OwnedFd> {
-    let limits = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-    match resolve(dir, name, OFlags::PATH | OFlags::NOFOLLOW, 0, limits) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
-            drop(resolve(dir, name, flags, 0o644, limits)?);
-            resolve(dir, name, OFlags::PATH | OFlags::NOFOLLOW, 0, limits)
-        }
-        other => other,
-    }
-}
-
-/// Makes a device node in the open folder `dir`, owned by `uid:gid`.
-///
-/// # Errors
-/// What mknodat(2) and fchownat(2) give.
-pub fn make_device(
-    dir: BorrowedFd<'_>,
-    name: &Path,
-    device: Device,
-    mode: u32,
-    (uid, gid): (u32, u32),
-) -> io::Result<()> {
-    let kind = match device.kind {
-        DeviceKind::Char => FileType::CharacterDevice,
-        DeviceKind::Block => FileType::BlockDevice,
-        DeviceKind::Fifo => FileType::Fifo,
-    };
-    let number = rustix::fs::makedev(device.major, device.minor);
-    rustix::fs::mknodat(dir, name, kind, Mode::from_raw_mode(mode), number)?;
-    if (uid, gid) != (0, 0) {
-        let (uid, gid) = (rustix::fs::Uid::from_raw(uid), rustix::fs::Gid::from_raw(gid));
-        rustix::fs::chownat(dir, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
-    }
-    Ok(())
-}
-
-/// Makes a symbolic link in the open folder `dir`; an existing entry stays.
-///
-/// # Errors
-/// What symlinkat(2) gives.
-pub fn make_link(target: &str, dir: BorrowedFd<'_>, name: &Path) -> io::Result<()> {
-    match rustix::fs::symlinkat(target, dir, name) {
-        Ok(()) | Err(rustix::io::Errno::EXIST) => Ok(()),
-        Err(errno) => Err(errno.into()),
-    }
-}
-
-/// What a device node stands for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DeviceKind {
-    /// Characters.
-    Char,
-    /// Blocks.
-    Block,
-    /// A named pipe.
-    Fifo,
-}
-
-/// A device.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Device {
-    /// Characters or blocks.
-    pub kind: DeviceKind,
-    /// Its driver.
-    pub major: u32,
-    /// Which of the driver's.
-    pub minor: u32,
-}
-
-/// The null device.
-pub const NULL: Device = Device { kind: DeviceKind::Char, major: 1, minor: 3 };
-
-/// What an open file is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// A folder.
-    Dir,
-    /// A symbolic link.
-    Link,
-    /// A device.
-    Device(Device),
-    /// Anything else.
-    Other,
-}
-
-/// What an open or pinned file is.
-///
-/// # Errors
-/// What fstat(2) gives.
-pub fn kind(fd: impl AsFd) -> io::Result<Kind> {
-    let stat = rustix::fs::fstat(fd)?;
-    let device = |kind| {
-        let (major, minor) = (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev));
-        Kind::Device(Device { kind, major, minor })
-    };
-    Ok(match FileType::from_raw_mode(stat.st_mode) {
-        FileType::Directory => Kind::Dir,
-        FileType::Symlink => Kind::Link,
-        FileType::CharacterDevice => device(DeviceKind::Char),
-        FileType::BlockDevice => device(DeviceKind::Block),
-        _ => Kind::Other,
-    })
-}
-
-/// Opens a folder of the host, only to refer to it.
-///
-/// # Errors
-/// What open(2) gives.
-pub fn open_folder(path: &Path) -> io::Result<OwnedFd> {
-    Ok(rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?)
-}
-
-/// Opens the folder `path` inside the open folder `dir`, only to refer to it.
-///
-/// # Errors
-/// What openat2(2) gives; a link or `..` that leads away is refused.
-pub fn open_folder_in(dir: BorrowedFd<'_>, path: &Path) -> io::Result<OwnedFd> {
-    resolve(dir, path, OFlags::PATH | OFlags::DIRECTORY, 0, ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS)
-}
-
-/// An open file is a pipe or a terminal's end below `/dev/pts`.
-///
-/// # Errors
-/// What fstat(2) gives.
-pub fn is_pipe_or_terminal(fd: impl AsFd) -> io::Result<bool> {
-    let stat = rustix::fs::fstat(fd)?;
-    Ok(match FileType::from_raw_mode(stat.st_mode) {
-        FileType::Fifo => true,
-        // Unix 98 terminals have eight majors from 136 on (the kernel's devices.txt).
-        FileType::CharacterDevice => (136..=143).contains(&rustix::fs::major(stat.st_rdev)),
-        _ => false,
-    })
-}
-
-/// Changes the owner of an open file: of a pipe or terminal, so the owner of a pipe or terminal that its user can open it anew.
-///
-/// # Errors
-/// What fchown(2) gives.
-pub fn give_to(fd: impl AsFd, uid: u32) -> io::Result<()> {
-    Ok(rustix::fs::fchown(fd, Some(rustix::fs::Uid::from_raw(uid)), None)?)
 }

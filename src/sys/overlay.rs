@@ -16,6 +16,8 @@ use rustix::mount::{
 
 use crate::base::{Context as _, Error, Result};
 
+pub(in crate::sys) use in_one_string::in_a_thread;
+
 /// Whatever the kernel's build-time defaults are: layers must mean the same everywhere.
 const OPTIONS: [(&str, &str); 3] = [("index", "off"), ("metacopy", "off"), ("redirect_dir", "nofollow")];
 

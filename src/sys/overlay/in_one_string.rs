@@ -80,7 +80,7 @@ fn mount_and_take_out(open: impl FnOnce() -> Result<Folders> + Send) -> Result<O
 
 /// Calls `act` in a thread, and returns when the kernel has forgotten that thread: `join` returns a moment before, and a
 /// process that looked single-threaded to itself would not yet be, which matters to fork and to namespaces.
-pub(super) fn in_a_thread<T: Send>(act: impl FnOnce() -> T + Send) -> T {
+pub(in crate::sys) fn in_a_thread<T: Send>(act: impl FnOnce() -> T + Send) -> T {
     let (result, thread) = std::thread::scope(|scope| {
         let act = || (act(), rustix::thread::gettid());
         scope.spawn(act).join().expect("mounting does not panic")

@@ -84,7 +84,8 @@ fn user_mount(point: &MountPoint, paths: &Paths) -> Value {
     }
     // Writable was said by silence; saying it would override `noexec,ro` in the user's own tmpfs options.
     if point.read_only {
-        options.push("ro".to_owned());
+        // Also what is mounted below a folder of the host.
+        options.push(if matches!(point.kind, MountPointKind::Tmpfs) { "ro" } else { "rro" }.to_owned());
     }
     json!({ "destination": point.target, "type": kind, "source": source, "options": options })
 }

@@ -257,7 +257,7 @@ fn user_mounts_cover_the_engines_files() {
     let hosts: Vec<&Value> = mounts.iter().filter(|mount| mount["destination"] == "/etc/hosts").collect();
     assert_eq!(hosts.len(), 1);
     assert_eq!(hosts[0]["source"], "/my/hosts");
-    assert!(hosts[0]["options"].as_array().unwrap().contains(&json!("ro")));
+    assert!(hosts[0]["options"].as_array().unwrap().contains(&json!("rro")));
 }
 
 #[test]
