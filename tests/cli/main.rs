@@ -7,6 +7,7 @@ mod container;
 mod golden;
 mod help;
 mod image;
+mod isolation;
 mod program;
 mod terminal;
 mod usage;
