@@ -1,6 +1,8 @@
-//! The birth of a container, by its monitor: cgroup, root, fork of the init, id maps, until the init says `Ready`.
+//! The birth of a container, by its monitor or by `rhumb oci`: cgroup, root, fork of the init, id maps, hooks of the
+//! runtime, until the init says `Ready`.
 //!
-//! Every failure undoes what was done: the init is killed and taken in, the cgroup is removed.
+//! Every failure undoes what was done: the init is killed and taken in, the cgroup is removed. What comes after, streams
+//! and records, is the caller's.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -11,18 +13,53 @@ use oci_spec::runtime::{LinuxIdMapping, LinuxNamespaceType, Spec};
 
 use crate::base::failpoint;
 use crate::base::{Context as _, Error, Result};
-use crate::model::log::Stream;
 use crate::runtime::cgroup::Cgroup;
 use crate::runtime::handover::{FromStage, ToStage};
+use crate::runtime::hooks::{self, Moment};
 use crate::runtime::init::{self, Birth};
-use crate::runtime::plan::Plan;
+use crate::runtime::launch::Who;
+use crate::runtime::plan::Rootfs;
 use crate::runtime::rootfs::Users;
-use crate::runtime::stdio::{Input, Output};
 use crate::runtime::wire::{Channel, MAX_FRAME};
 use crate::runtime::{mounts, rootfs};
 use crate::sys::namespace::{self, Namespaces};
 use crate::sys::process::{self, Child, Fork};
 use crate::sys::{signal, socket};
+
+/// What is to be made: a plan of the engine and a bundle of `rhumb oci` both come down to this.
+pub(crate) struct Order<'a> {
+    /// The container's id, for its hooks.
+    pub(crate) id: &'a str,
+    /// The specification; its `root.path` is not used.
+    pub(crate) spec: &'a Spec,
+    /// The root file system.
+    pub(crate) rootfs: &'a Rootfs,
+    /// The folder that hooks are told is the bundle.
+    pub(crate) bundle: &'a Path,
+    /// Who the command runs as.
+    pub(crate) who: Who,
+    /// Its standard streams, unless it has a terminal.
+    pub(crate) wiring: Wiring,
+    /// Run a small init as process 1.
+    pub(crate) small_init: bool,
+    /// The container ends with the process that made it.
+    pub(crate) die_with_parent: bool,
+    /// How many descriptors from 3 on the command inherits.
+    pub(crate) preserve_fds: u32,
+    /// Where the init waits for its start when it is told `Recorded`.
+    pub(crate) listener: Option<OwnedFd>,
+}
+
+/// Where a command's standard streams lead.
+pub(crate) enum Wiring {
+    /// Into pipes, whose other ends are in [`Newborn::streams`].
+    Pipes {
+        /// Input too; otherwise it is empty.
+        stdin_open: bool,
+    },
+    /// Where the caller says.
+    Given([OwnedFd; 3]),
+}
 
 /// A container that waits for its start.
 pub(crate) struct Newborn {
@@ -31,25 +68,34 @@ pub(crate) struct Newborn {
     /// The talk with it.
     pub(crate) stage: Channel,
     /// Our ends of its streams.
-    pub(crate) outputs: Vec<Output>,
-    /// Our end of its input.
-    pub(crate) input: Input,
+    pub(crate) streams: Streams,
     /// The master of its terminal.
     pub(crate) terminal: Option<OwnedFd>,
+}
+
+/// Our ends of pipes.
+#[derive(Default)]
+pub(crate) struct Streams {
+    /// Where its input is written.
+    pub(crate) stdin: Option<OwnedFd>,
+    /// Where its output is read.
+    pub(crate) stdout: Option<OwnedFd>,
+    /// Where its errors are read.
+    pub(crate) stderr: Option<OwnedFd>,
 }
 
 /// Makes a container up to the point where its command is about to be executed.
 ///
 /// # Errors
 /// Whatever failed, with everything undone.
-pub(crate) fn make(plan: &Plan, cgroup: &Cgroup) -> Result<Newborn> {
-    refuse_unsupported(&plan.spec)?;
+pub(crate) fn make(order: Order<'_>, cgroup: &Cgroup) -> Result<Newborn> {
+    refuse_unsupported(order.spec)?;
     let result = failpoint::hit("monitor.create.cgroup")
         .and_then(|()| {
-            let linux = plan.spec.linux().as_ref();
+            let linux = order.spec.linux().as_ref();
             cgroup.create(linux.and_then(|linux| linux.resources().as_ref()))
         })
-        .and_then(|()| make_in(plan, cgroup));
+        .and_then(|()| make_in(order, cgroup));
     result.map_err(|error| match cgroup.remove() {
         Ok(()) => error,
         Err(failure) => {
@@ -59,17 +105,20 @@ pub(crate) fn make(plan: &Plan, cgroup: &Cgroup) -> Result<Newborn> {
     })
 }
 
-fn make_in(plan: &Plan, cgroup: &Cgroup) -> Result<Newborn> {
-    let spec = &plan.spec;
-    let steps = mounts::plan(spec, &plan.rootfs)?;
+fn make_in(mut order: Order<'_>, cgroup: &Cgroup) -> Result<Newborn> {
+    let spec = order.spec;
+    let steps = mounts::plan(spec, order.rootfs)?;
     let taken = rootfs::prepare(&steps, cgroup)?;
     let own_users = mounts::is_new(spec, LinuxNamespaceType::User);
-    let root = if own_users && plan.rootfs.is_mapped() { None } else { Some(rootfs::mount_root(&plan.rootfs, None)?) };
+    let later = own_users && order.rootfs.is_mapped();
+    let root = if later { None } else { Some(rootfs::mount_root(order.rootfs, None)?) };
     let entrances = cgroup.entrances()?;
     let unified = cgroup.unified_folder()?;
     let terminal = spec.process().as_ref().and_then(|process| process.terminal()).unwrap_or(false);
-    let (ours, theirs) = if terminal { Streams::none() } else { Streams::pipes(plan.stdin_open)? };
+    let wiring = std::mem::replace(&mut order.wiring, Wiring::Pipes { stdin_open: false });
+    let (ours, theirs) = if terminal { Streams::none() } else { Streams::wire(wiring)? };
     let (our_socket, their_socket) = socket::pair().context(|| "making a socket")?;
+    let listener = order.listener.take();
     let (joins, pid_namespace) = foreign_namespaces(spec)?;
     failpoint::hit("monitor.create.fork")?;
     let fork = || process::fork(new_namespaces(spec), unified.as_ref().map(|fd| fd.as_fd()));
@@ -79,16 +128,16 @@ fn make_in(plan: &Plan, cgroup: &Cgroup) -> Result<Newborn> {
     };
     match forked.context(|| "making the container's first process")? {
         Fork::Child => {
-            let birth = Birth { socket: their_socket, root, steps, taken, entrances, joins, streams: theirs };
-            // What the monitor has beside this must not live on in the child, above all its lock.
-            birth.close_others();
-            init::run(plan, birth)
+            let birth = Birth { socket: their_socket, root, steps, taken, entrances, joins, streams: theirs, listener };
+            // What the parent has beside this must not live on in the child, above all its lock.
+            birth.close_others(order.preserve_fds);
+            init::run(&order, birth)
         }
         Fork::Parent(init) => {
-            drop((their_socket, root, taken, entrances, joins, theirs));
+            drop((their_socket, root, taken, entrances, joins, theirs, listener));
             let stage = Channel::new(our_socket, MAX_FRAME);
-            match raise(plan, &init, stage, own_users) {
-                Ok((stage, master)) => newborn(init, stage, ours, master, plan),
+            match raise(&order, &init, stage, own_users) {
+                Ok((stage, terminal)) => Ok(Newborn { init, stage, streams: ours, terminal }),
                 Err(error) => {
                     end(&init);
                     Err(error)
@@ -113,22 +162,22 @@ pub(crate) fn fork_into(namespace: &OwnedFd, fork: impl FnOnce() -> std::io::Res
 }
 
 /// Brings the init to `Ready`.
-fn raise(plan: &Plan, init: &Child, stage: Channel, own_users: bool) -> Result<(Channel, Option<OwnedFd>)> {
-    if let Some(adjust) = plan.spec.process().as_ref().and_then(|process| process.oom_score_adj()) {
+fn raise(order: &Order<'_>, init: &Child, stage: Channel, own_users: bool) -> Result<(Channel, Option<OwnedFd>)> {
+    if let Some(adjust) = order.spec.process().as_ref().and_then(|process| process.oom_score_adj()) {
         // From outside: inside, the file belongs to root, which a user namespace may not have.
         write_proc(init.pid, "oom_score_adj", &adjust.to_string())?;
     }
     if own_users {
-        let linux = plan.spec.linux().as_ref();
+        let linux = order.spec.linux().as_ref();
         let map = |mappings: Option<&Vec<LinuxIdMapping>>| -> String {
             let line = |m: &LinuxIdMapping| format!("{} {} {}\n", m.container_id(), m.host_id(), m.size());
             mappings.into_iter().flatten().map(line).collect()
         };
         write_proc(init.pid, "uid_map", &map(linux.and_then(|linux| linux.uid_mappings().as_ref())))?;
         write_proc(init.pid, "gid_map", &map(linux.and_then(|linux| linux.gid_mappings().as_ref())))?;
-        if !plan.rootfs.is_mapped() {
+        if !order.rootfs.is_mapped() {
             stage.send(&ToStage::Mapped, &[])?;
-            return ready(stage);
+            return ready(order, init, stage);
         }
         let path = format!("/proc/{}/ns/user", init.pid);
         let namespace = File::open(&path).context(|| format!("opening {path:?}"))?;
@@ -139,59 +188,37 @@ fn raise(plan: &Plan, init: &Child, stage: Channel, own_users: bool) -> Result<(
         };
         let uid = root_of(linux.and_then(|linux| linux.uid_mappings().as_ref()))?;
         let gid = root_of(linux.and_then(|linux| linux.gid_mappings().as_ref()))?;
-        let root = rootfs::mount_root(&plan.rootfs, Some(Users { namespace: namespace.as_fd(), uid, gid }))?;
+        let root = rootfs::mount_root(order.rootfs, Some(Users { namespace: namespace.as_fd(), uid, gid }))?;
         stage.send(&ToStage::Mapped, &[root.as_fd()])?;
     }
-    ready(stage)
+    ready(order, init, stage)
 }
 
-fn ready(mut stage: Channel) -> Result<(Channel, Option<OwnedFd>)> {
-    match stage.receive()?.map(|frame| frame.message()).transpose()? {
-        Some(FromStage::Ready { .. }) => {
-            let master = stage.decoder.fds.pop_front();
-            Ok((stage, master))
+fn ready(order: &Order<'_>, init: &Child, mut stage: Channel) -> Result<(Channel, Option<OwnedFd>)> {
+    loop {
+        match stage.receive()?.map(|frame| frame.message()).transpose()? {
+            Some(FromStage::Built) => {
+                let state = |status| hooks::state(order.spec, order.id, order.bundle, status, init.pid);
+                for moment in [Moment::Prestart, Moment::CreateRuntime] {
+                    hooks::run(order.spec, moment, || state("creating"))?;
+                }
+                stage.send(&ToStage::Hooked, &[])?;
+            }
+            Some(FromStage::Ready { .. }) => {
+                let master = stage.decoder.fds.pop_front();
+                return Ok((stage, master));
+            }
+            Some(FromStage::Failed(error)) => return Err(error.into()),
+            None => return Err(Error::failed("the container's first process died while it was set up")),
         }
-        Some(FromStage::Failed(error)) => Err(error.into()),
-        None => Err(Error::failed("the container's first process died while it was set up")),
     }
 }
 
-fn newborn(init: Child, stage: Channel, ours: Streams, master: Option<OwnedFd>, plan: &Plan) -> Result<Newborn> {
-    let doing = || "making the container's streams";
-    let (outputs, input) = match &master {
-        Some(master) => {
-            socket::set_nonblocking(master, true).context(doing)?;
-            let (read, write) = (master.try_clone().context(doing)?, master.try_clone().context(doing)?);
-            let input = plan.stdin_open.then_some(write);
-            (vec![Output::new(Stream::Stdout, read)], Input::new(input, true))
-        }
-        None => {
-            let Streams { stdin, stdout, stderr } = ours;
-            for fd in [&stdin, &stdout, &stderr].into_iter().flatten() {
-                socket::set_nonblocking(fd, true).context(doing)?;
-            }
-            let outputs = [(Stream::Stdout, stdout), (Stream::Stderr, stderr)];
-            let outputs = outputs.into_iter().filter_map(|(stream, fd)| Some(Output::new(stream, fd?)));
-            (outputs.collect(), Input::new(stdin, false))
-        }
-    };
-    Ok(Newborn { init, stage, outputs, input, terminal: master })
-}
-
-fn end(init: &Child) {
+/// Kills a child and takes it in.
+pub(crate) fn end(init: &Child) {
     // It may have ended by itself, which is as good.
     let _ = process::signal(init.pidfd.as_fd(), signal::KILL);
-    let mut interest = [socket::Interest::new(init.pidfd.as_fd(), true, false)];
-    let _ = socket::wait(&mut interest, None); // readable when it has ended
-    let _ = process::reap();
-}
-
-/// Our ends of pipes.
-#[derive(Default)]
-struct Streams {
-    stdin: Option<OwnedFd>,
-    stdout: Option<OwnedFd>,
-    stderr: Option<OwnedFd>,
+    let _ = process::take_in(init); // it is ours and dying: there is nothing to wait for that could fail
 }
 
 impl Streams {
@@ -199,7 +226,11 @@ impl Streams {
         (Streams::default(), [None, None, None])
     }
 
-    fn pipes(stdin_open: bool) -> Result<(Streams, [Option<OwnedFd>; 3])> {
+    fn wire(wiring: Wiring) -> Result<(Streams, [Option<OwnedFd>; 3])> {
+        let stdin_open = match wiring {
+            Wiring::Given(streams) => return Ok((Streams::default(), streams.map(Some))),
+            Wiring::Pipes { stdin_open } => stdin_open,
+        };
         let pipe = || socket::pipe().context(|| "making a pipe");
         let (their_in, stdin) = if stdin_open { pipe().map(|(r, w)| (Some(r), Some(w)))? } else { (None, None) };
         let (stdout, their_out) = pipe()?;
@@ -257,9 +288,6 @@ fn refuse_unsupported(spec: &Spec) -> Result<()> {
     let namespaces = linux.and_then(|linux| linux.namespaces().as_deref()).unwrap_or_default();
     if namespaces.iter().any(|one| one.typ() == LinuxNamespaceType::Time) {
         return Err(Error::unsupported("time namespaces"));
-    }
-    if spec.hooks().is_some() {
-        return Err(Error::unsupported("hooks"));
     }
     Ok(())
 }

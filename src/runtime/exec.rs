@@ -13,7 +13,7 @@ use oci_spec::runtime::LinuxNamespaceType;
 use crate::base::{Context as _, Error, Result};
 use crate::model::exec::ExecOptions;
 use crate::runtime::handover::Stage;
-use crate::runtime::launch::{self, Launch};
+use crate::runtime::launch::{self, Launch, Who};
 use crate::runtime::plan::Plan;
 use crate::runtime::{cgroup, init};
 use crate::sys::capability::{self, Capabilities};
@@ -44,7 +44,7 @@ impl Entry {
             .map(|fd| fd.as_fd())
             .chain(self.entrances.iter().map(|file| file.as_fd()))
             .collect();
-        if process::close_all_but(&keep).is_err() {
+        if process::close_all_but(0, &keep).is_err() {
             process::exit_now(1);
         }
     }
@@ -135,7 +135,7 @@ fn has_own_users(plan: &Plan) -> bool {
 /// The container's first process, changed as the options say.
 fn describe(plan: &Plan, options: &ExecOptions) -> Result<Launch> {
     let process = plan.spec.process().as_ref().ok_or_else(|| Error::invalid("the specification has no process"))?;
-    let mut launch = Launch::first(process, &plan.user, &plan.group_add);
+    let mut launch = Launch { die_with_parent: true, ..Launch::first(process, &plan.who()) };
     launch.args.clone_from(&options.args);
     for (name, value) in &options.env {
         let prefix = format!("{name}=");
@@ -146,7 +146,8 @@ fn describe(plan: &Plan, options: &ExecOptions) -> Result<Launch> {
         launch.env.push("TERM=xterm".to_owned());
     }
     if let Some(user) = &options.user {
-        launch.user.clone_from(user);
+        let Who::Named { user: name, .. } = &mut launch.who else { unreachable!("a plan names its user") };
+        name.clone_from(user);
     }
     if let Some(cwd) = &options.working_dir {
         launch.cwd.clone_from(cwd);

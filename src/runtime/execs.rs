@@ -170,7 +170,7 @@ impl Exec {
                     self.failed = true;
                     reply = Some(Reply::Failed(error));
                 }
-                Err(_) => {}
+                Ok(FromStage::Built) | Err(_) => {}
             }
         }
         if !alive {

@@ -1,48 +1,66 @@
-//! The talk between a monitor and a stage that it forked: the container's init, or an exec. Drawn once, here.
+//! The talk between a parent and a stage that it forked: the container's init, or an exec. Drawn once, here. The parent is
+//! a container's monitor, or `rhumb oci`, which leaves when the container is made.
 //!
 //! ```text
-//! monitor                                             init, in new namespaces
+//! parent                                              init, in new namespaces
 //!    ── clone3 ─────────────────────────────────────────▶  not dumpable, keeps only what it needs
 //!    writes the id maps
 //!    ── Mapped (only with a user namespace) ────────────▶  becomes root there
-//!                                                          joins the cgroup, mounts, enters the root
+//!                                                          joins the cgroup, mounts
+//!    ◀── Built (only with hooks of the runtime) ─────────
+//!    runs those hooks
+//!    ── Hooked ─────────────────────────────────────────▶  runs the hooks of the container, enters the root
 //!    ◀───────────────── Ready (with the terminal's master)  has its final user and rights
-//!    ── Start ──────────────────────────────────────────▶  looks the program up
+//!    ── Start ──────────────────────────────────────────▶  runs the hooks at the start, looks the program up
 //!    ◀────────────────────────── end of the socket ──────  execve: the socket closes by itself
 //!    ◀───────────────────────── Failed(error), then end ─  at any time
 //!
-//! monitor                                             exec, forked into the container's pid namespace
+//! `rhumb oci create`                                  init
+//!    ── Recorded (instead of Start) ────────────────────▶  waits at a socket in the container's state folder
+//! `rhumb oci start`
+//!    ── connects, Start ────────────────────────────────▶  as above, over this connection
+//!
+//! parent                                              exec, forked into the container's pid namespace
 //!    ── clone3 ─────────────────────────────────────────▶  joins cgroup and namespaces, final user and rights
 //!    ◀──────────────── Ready (only with a terminal: master)
 //!    ◀────────────────────────── end of the socket ──────  execve
 //! ```
 //!
-//! A stage whose socket ends before `Start` exits: its monitor is dead. That closes the gap before the kernel's own
-//! parent death signal is armed.
+//! A stage whose socket ends before `Start` or `Recorded` exits: its parent is dead. That closes the gap before the
+//! kernel's own parent death signal is armed, and a container that nobody has on record never outlives its maker.
 //!
-//! The stages are plain forks of the monitor and not a re-executed program: the monitor has one thread and a few hundred
+//! The stages are plain forks of the parent and not a re-executed program: the parent has one thread and a few hundred
 //! kilobytes of its own, which a fork shares, where executing costs a millisecond of every start. What isolates them is
 //! the same in either case: not dumpable, no descriptor survives execve, and the program's file is a read-only mount.
 
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::{Error, Result};
+use crate::base::{Context as _, Error, Result};
 use crate::runtime::wire::{Channel, MAX_FRAME, WireError};
+use crate::sys::process;
+use crate::sys::signal::{self, Signals};
+use crate::sys::socket::{self, Interest};
 
-/// From the monitor.
+/// From the parent.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum ToStage {
     /// The user namespace has its ids.
     Mapped,
+    /// The hooks of the runtime have run.
+    Hooked,
+    /// The container is on record and its parent leaves: wait at the socket for `Start`.
+    Recorded,
     /// Execute the command.
     Start,
 }
 
-/// To the monitor.
+/// To the parent.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum FromStage {
+    /// All that is mounted is there and the root is not entered yet.
+    Built,
     /// Everything is in place; carries the terminal's master when there is one.
     Ready {
         /// The numeric user that the command runs as.
@@ -62,17 +80,55 @@ impl Stage {
         Stage(Channel::new(fd, MAX_FRAME))
     }
 
-    /// Waits for the monitor's word; an end of the socket is an error, which ends the stage.
+    /// Waits for the parent's word; an end of the socket is an error, which ends the stage.
     pub(crate) fn expect(&mut self) -> Result<ToStage> {
         match self.0.receive()? {
             Some(frame) => frame.message(),
-            None => Err(Error::unavailable("the monitor went away")),
+            None => Err(Error::unavailable("the process that makes the container went away")),
         }
     }
 
-    /// A descriptor that came with the monitor's last word.
+    /// A descriptor that came with the last word.
     pub(crate) fn take_fd(&mut self) -> Option<OwnedFd> {
         self.0.decoder.fds.pop_front()
+    }
+
+    /// Goes on over the first connection at `listener` that says `Start`. A signal that ends other processes ends this one,
+    /// which the kernel would spare as the first of its pid namespace.
+    ///
+    /// # Errors
+    /// What waiting gives.
+    pub(crate) fn wait_at(&mut self, listener: &OwnedFd) -> Result<()> {
+        // The parent leaves, and must not be kept from seeing the end of this talk.
+        let signals = Signals::all().context(|| "blocking signals")?;
+        self.0 = Channel::new(socket::pair().context(|| "leaving the parent")?.0, MAX_FRAME);
+        loop {
+            let mut interests =
+                [Interest::new(listener.as_fd(), true, false), Interest::new(signals.as_fd(), true, false)];
+            socket::wait(&mut interests, None).context(|| "waiting for the start")?;
+            while let Ok(Some(number)) = signals.next() {
+                if signal::ends_by_default(number) {
+                    process::exit_now(128 + number);
+                }
+            }
+            let Some(connection) = socket::accept(listener.as_fd()).context(|| "waiting for the start")? else {
+                continue;
+            };
+            socket::set_nonblocking(&connection, false).context(|| "waiting for the start")?;
+            let mut channel = Channel::new(connection, MAX_FRAME);
+            // Who only looks whether somebody waits here says nothing.
+            if let Ok(Some(frame)) = channel.receive()
+                && matches!(frame.message(), Ok(ToStage::Start))
+            {
+                self.0 = channel;
+                return Ok(());
+            }
+        }
+    }
+
+    /// Says that everything is mounted.
+    pub(crate) fn built(&self) -> Result<()> {
+        self.0.send(&FromStage::Built, &[])
     }
 
     /// Says that all is in place.

@@ -1,7 +1,7 @@
-//! The init stage: from the monitor's fork in new namespaces to the execution of the container's command.
+//! The init stage: from the fork in new namespaces to the execution of the container's command.
 //!
-//! Everything that can fail happens before it says `Ready`, except for finding the program. It never returns into the
-//! monitor's code and never runs destructors of what it shares with the monitor.
+//! Everything that can fail happens before it says `Ready`, except for hooks at the start and finding the program. It never
+//! returns into its parent's code and never runs destructors of what it shares with it.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -11,10 +11,11 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use oci_spec::runtime::{LinuxNamespaceType, Spec};
 
 use crate::base::{Context as _, Error, Result};
+use crate::runtime::birth::Order;
 use crate::runtime::handover::{Stage, ToStage};
+use crate::runtime::hooks::{self, Moment};
 use crate::runtime::launch::{self, Launch};
 use crate::runtime::mounts::{self, Step};
-use crate::runtime::plan::Plan;
 use crate::runtime::rootfs::{self, Taken};
 use crate::runtime::{cgroup, reaper};
 use crate::sys::namespace::{self, Namespaces};
@@ -22,9 +23,9 @@ use crate::sys::process;
 use crate::sys::tty::{self, Size};
 use crate::sys::{mount, socket};
 
-/// What the monitor gives to the init by forking.
+/// What the parent gives to the init by forking.
 pub(crate) struct Birth {
-    /// The socket to the monitor.
+    /// The socket to the parent.
     pub(crate) socket: OwnedFd,
     /// The root file system; with a user namespace it comes later, with `Mapped`.
     pub(crate) root: Option<OwnedFd>,
@@ -38,33 +39,37 @@ pub(crate) struct Birth {
     pub(crate) joins: Vec<(OwnedFd, Namespaces)>,
     /// Standard streams: none for input is an empty one, and all are the terminal's when there is one.
     pub(crate) streams: [Option<OwnedFd>; 3],
+    /// Where it waits for its start once its parent has left.
+    pub(crate) listener: Option<OwnedFd>,
 }
 
 impl Birth {
-    /// Closes in the child what the monitor had beside this.
-    pub(crate) fn close_others(&self) {
+    /// Closes in the child what the parent had beside this and the first `preserve_fds` descriptors from 3 on.
+    pub(crate) fn close_others(&self, preserve_fds: u32) {
         let keep: Vec<BorrowedFd<'_>> = std::iter::once(&self.socket)
             .chain(&self.root)
             .chain(self.taken.iter().flatten().map(|(_, fd)| fd))
             .chain(self.joins.iter().map(|(fd, _)| fd))
             .chain(self.streams.iter().flatten())
+            .chain(&self.listener)
             .map(|fd| fd.as_fd())
             .chain(self.entrances.iter().map(|file| file.as_fd()))
             .collect();
-        if process::close_all_but(&keep).is_err() {
+        if process::close_all_but(preserve_fds, &keep).is_err() {
             process::exit_now(1);
         }
     }
 }
 
 /// Runs in the child.
-pub(crate) fn run(plan: &Plan, birth: Birth) -> ! {
-    let Birth { socket, root, steps, taken, entrances, joins, streams } = birth;
+pub(crate) fn run(order: &Order<'_>, birth: Birth) -> ! {
+    let Birth { socket, root, steps, taken, entrances, joins, streams, listener } = birth;
     let mut stage = Stage::new(socket);
-    let error = match set_up(plan, &mut stage, (root, steps, taken), entrances, joins, streams) {
-        Ok(launch) if plan.init => match reaper::run(&launch, stage) {
+    let ready = set_up(order, &mut stage, (root, steps, taken), entrances, joins, streams);
+    let error = match ready.and_then(|launch| wait_for_start(order, &mut stage, listener, launch)) {
+        Ok(launch) if order.small_init => match reaper::run(&launch, stage) {
             Ok(never) => match never {},
-            Err(_) => process::exit_now(1), // it has told the monitor what it could
+            Err(_) => process::exit_now(1), // it has told the parent what it could
         },
         Ok(launch) => launch::execute(&launch),
         Err(error) => error,
@@ -73,19 +78,39 @@ pub(crate) fn run(plan: &Plan, birth: Birth) -> ! {
     process::exit_now(error.failure().map_or(1, |failure| failure.exit_code));
 }
 
+/// Waits for the word and runs what comes between it and the command. A container may be made without a command, and not
+/// be started.
+fn wait_for_start(
+    order: &Order<'_>,
+    stage: &mut Stage,
+    listener: Option<OwnedFd>,
+    launch: Option<Launch>,
+) -> Result<Launch> {
+    match (stage.expect()?, listener) {
+        (ToStage::Start, _) => {}
+        (ToStage::Recorded, Some(listener)) => stage.wait_at(&listener)?,
+        _ => return Err(Error::failed("neither started nor recorded")),
+    }
+    let launch = launch.ok_or_else(|| Error::invalid("the specification has no process, which a start needs"))?;
+    // With the rights of the command, as runc: these hooks are programs of the container.
+    hooks::run(order.spec, Moment::StartContainer, || {
+        hooks::state(order.spec, order.id, order.bundle, "created", process::id())
+    })?;
+    Ok(launch)
+}
+
 type Root = (Option<OwnedFd>, Vec<Step>, Vec<Taken>);
 
 fn set_up(
-    plan: &Plan,
+    order: &Order<'_>,
     stage: &mut Stage,
     (root, steps, taken): Root,
     entrances: Vec<File>,
     joins: Vec<(OwnedFd, Namespaces)>,
     streams: [Option<OwnedFd>; 3],
-) -> Result<Launch> {
-    let spec = &plan.spec;
+) -> Result<Option<Launch>> {
+    let spec = order.spec;
     let new = |kind| mounts::is_new(spec, kind);
-    let process = spec.process().as_ref().ok_or_else(|| Error::invalid("the specification has no process"))?;
     process::set_undumpable().context(|| "closing the process to tracing")?;
     // Only listings show it.
     let _ = process::set_name(c"rhumb:init");
@@ -117,8 +142,18 @@ fn set_up(
     if let Some(sysctls) = sysctls.filter(|sysctls| !sysctls.is_empty()) {
         set_sysctls(spec, sysctls)?;
     }
-    let terminal = rootfs::build(root, &steps, taken)?.enter()?;
-    let mut launch = Launch::first(process, &plan.user, &plan.group_add);
+    let built = rootfs::build(root, &steps, taken)?;
+    run_birth_hooks(order, stage)?;
+    let terminal = built.enter()?;
+    let Some(process) = spec.process() else {
+        stage.ready(0, None)?;
+        return Ok(None);
+    };
+    let mut launch = Launch {
+        die_with_parent: order.die_with_parent,
+        preserve_fds: order.preserve_fds,
+        ..Launch::first(process, &order.who)
+    };
     let user = match &terminal {
         Some((master, terminal)) => {
             if let Some(size) = process.console_size() {
@@ -139,11 +174,18 @@ fn set_up(
         }
     };
     stage.ready(user.uid, terminal.as_ref().map(|(master, _)| master.as_fd()))?;
-    drop(terminal);
-    match stage.expect()? {
-        ToStage::Start => Ok(launch),
-        ToStage::Mapped => Err(Error::failed("mapped twice")),
+    Ok(Some(launch))
+}
+
+/// The hooks that run while both the host's and the container's files can be seen.
+fn run_birth_hooks(order: &Order<'_>, stage: &mut Stage) -> Result<()> {
+    if hooks::any(order.spec, &[Moment::Prestart, Moment::CreateRuntime]) {
+        stage.built()?;
+        let ToStage::Hooked = stage.expect()? else { return Err(Error::failed("started before its hooks")) };
     }
+    hooks::run(order.spec, Moment::CreateContainer, || {
+        hooks::state(order.spec, order.id, order.bundle, "creating", process::id())
+    })
 }
 
 /// A given stream, or the container's own null device, or where there is none an input that is at its end.

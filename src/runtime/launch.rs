@@ -7,7 +7,7 @@ use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::Path;
 
-use oci_spec::runtime::{Capabilities as CapabilitySet, PosixRlimit, Process};
+use oci_spec::runtime::{Capabilities as CapabilitySet, PosixRlimit, Process, User as SpecUser};
 
 use crate::base::error::CommandFailure;
 use crate::base::{Context as _, Error, Result};
@@ -36,36 +36,67 @@ pub(crate) struct Launch {
     pub(crate) cwd: String,
     /// Make the working folder when it is missing.
     pub(crate) make_cwd: bool,
-    /// `user[:group]`.
-    pub(crate) user: String,
-    /// Further groups.
-    pub(crate) group_add: Vec<String>,
+    /// As whom.
+    pub(crate) who: Who,
+    /// The numbers of the specification.
+    pub(crate) numbers: SpecUser,
     /// Its rights.
     pub(crate) capabilities: Capabilities,
     /// Its limits.
     pub(crate) limits: Vec<PosixRlimit>,
     /// No program may gain rights.
     pub(crate) no_new_privileges: bool,
+    /// It ends with the process that forked it.
+    pub(crate) die_with_parent: bool,
+    /// How many descriptors from 3 on it inherits.
+    pub(crate) preserve_fds: u32,
+}
+
+/// Who a command runs as.
+#[derive(Debug, Clone)]
+pub(crate) enum Who {
+    /// The numbers of the specification and nothing else.
+    Numbers,
+    /// As Docker: names and numbers, looked up in the container's own files; a user without a group has the groups that
+    /// are written there.
+    Named {
+        /// `user[:group]`; empty for the numbers of the specification.
+        user: String,
+        /// Further groups.
+        group_add: Vec<String>,
+    },
 }
 
 impl Launch {
     /// The first process of a container.
-    pub(crate) fn first(process: &Process, user: &str, group_add: &[String]) -> Launch {
-        let numeric = process.user();
-        let user = if user.is_empty() { format!("{}:{}", numeric.uid(), numeric.gid()) } else { user.to_owned() };
-        let further = numeric.additional_gids().iter().flatten().map(u32::to_string);
+    pub(crate) fn first(process: &Process, who: &Who) -> Launch {
         Launch {
             args: process.args().clone().unwrap_or_default(),
             env: process.env().clone().unwrap_or_default(),
             cwd: process.cwd().to_string_lossy().into_owned(),
             make_cwd: true,
-            // Root without a word about groups has those of the container's group file.
-            user: if user == "0:0" { String::new() } else { user },
-            group_add: further.chain(group_add.iter().cloned()).collect(),
+            who: match who {
+                Who::Numbers => Who::Numbers,
+                Who::Named { user, group_add } => named(process, user, group_add),
+            },
+            numbers: process.user().clone(),
             capabilities: capabilities(process),
             limits: process.rlimits().clone().unwrap_or_default(),
             no_new_privileges: process.no_new_privileges().unwrap_or(false),
+            die_with_parent: false,
+            preserve_fds: 0,
         }
+    }
+}
+
+fn named(process: &Process, user: &str, group_add: &[String]) -> Who {
+    let numeric = process.user();
+    let user = if user.is_empty() { format!("{}:{}", numeric.uid(), numeric.gid()) } else { user.to_owned() };
+    let further = numeric.additional_gids().iter().flatten().map(u32::to_string);
+    Who::Named {
+        // Root without a word about groups has those of the container's group file.
+        user: if user == "0:0" { String::new() } else { user },
+        group_add: further.chain(group_add.iter().cloned()).collect(),
     }
 }
 
@@ -87,9 +118,12 @@ fn capabilities(process: &Process) -> Capabilities {
 /// Takes streams, user, rights, limits and working folder. What is left is to [`execute`]. Returns the user.
 pub(crate) fn prepare(launch: &mut Launch, streams: [BorrowedFd<'_>; 3]) -> Result<User> {
     let root = mount::open_folder(Path::new("/")).context(|| "opening the container's root")?;
-    let user = user::resolve(root.as_fd(), &launch.user, &launch.group_add)?;
+    let user = match &launch.who {
+        Who::Named { user, group_add } => user::resolve(root.as_fd(), user, group_add)?,
+        Who::Numbers => user::numbers(root.as_fd(), &launch.numbers, has_home(launch))?,
+    };
     drop(root);
-    if !launch.env.iter().any(|entry| entry.starts_with("HOME=")) {
+    if !has_home(launch) {
         launch.env.push(format!("HOME={}", user.home));
     }
     for stream in streams {
@@ -110,10 +144,16 @@ pub(crate) fn prepare(launch: &mut Launch, streams: [BorrowedFd<'_>; 3]) -> Resu
     if launch.no_new_privileges {
         process::set_no_new_privileges().context(|| "giving up new privileges")?;
     }
-    // After the change of credentials, which clears it.
-    process::die_with_parent().context(|| "tying the process to its monitor")?;
+    if launch.die_with_parent {
+        // After the change of credentials, which clears it.
+        process::die_with_parent().context(|| "tying the process to its monitor")?;
+    }
     process::set_umask(UMASK);
     Ok(user)
+}
+
+fn has_home(launch: &Launch) -> bool {
+    launch.env.iter().any(|entry| entry.starts_with("HOME="))
 }
 
 fn change_dir(launch: &Launch) -> Result<()> {
@@ -168,7 +208,8 @@ fn try_execute(launch: &Launch) -> Result<std::convert::Infallible> {
         return Err(refuse("", "no command specified", NOT_FOUND));
     };
     signal::reset().context(|| "resetting signals")?;
-    process::close_on_exec_from(3).context(|| "closing descriptors")?;
+    let first = 3i32.saturating_add(i32::try_from(launch.preserve_fds).unwrap_or(i32::MAX));
+    process::close_on_exec_from(first).context(|| "closing descriptors")?;
     if name.contains('/') {
         let error = process::exec(&c_string(name)?, &args, &env);
         return Err(explain(name, name, &error));

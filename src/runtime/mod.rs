@@ -23,6 +23,7 @@ mod conn;
 mod exec;
 mod execs;
 mod handover;
+mod hooks;
 mod init;
 mod launch;
 pub mod log;

@@ -6,6 +6,7 @@ use oci_spec::runtime::Spec;
 use serde::{Deserialize, Serialize};
 
 use crate::model::log::LogOptions;
+use crate::runtime::launch::Who;
 
 /// Everything that a monitor needs to hold one container.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -38,6 +39,13 @@ pub struct Plan {
     /// What the monitor becomes when the container has ended and no client took the clean-up over: arguments for
     /// this program, such as the hidden verb that removes the container. Empty: nothing.
     pub on_exit: Vec<String>,
+}
+
+impl Plan {
+    /// Who its command runs as.
+    pub(crate) fn who(&self) -> Who {
+        Who::Named { user: self.user.clone(), group_add: self.group_add.clone() }
+    }
 }
 
 /// The root file system of a container.

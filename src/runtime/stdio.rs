@@ -4,7 +4,9 @@ use std::collections::VecDeque;
 use std::io::ErrorKind;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
+use crate::base::{Context as _, Result};
 use crate::model::log::Stream;
+use crate::runtime::birth::Streams;
 use crate::runtime::wire::CHUNK;
 use crate::sys::socket;
 
@@ -20,6 +22,23 @@ pub(crate) struct Output {
     pub(crate) stream: Stream,
     fd: Option<OwnedFd>,
     buffer: Vec<u8>,
+}
+
+/// The ends of a container's streams: pipes, or the master of its terminal.
+pub(crate) fn connect(streams: Streams, terminal: Option<&OwnedFd>, stdin_open: bool) -> Result<(Vec<Output>, Input)> {
+    let doing = || "making the container's streams";
+    if let Some(master) = terminal {
+        socket::set_nonblocking(master, true).context(doing)?;
+        let (read, write) = (master.try_clone().context(doing)?, master.try_clone().context(doing)?);
+        return Ok((vec![Output::new(Stream::Stdout, read)], Input::new(stdin_open.then_some(write), true)));
+    }
+    let Streams { stdin, stdout, stderr } = streams;
+    for fd in [&stdin, &stdout, &stderr].into_iter().flatten() {
+        socket::set_nonblocking(fd, true).context(doing)?;
+    }
+    let outputs = [(Stream::Stdout, stdout), (Stream::Stderr, stderr)];
+    let outputs = outputs.into_iter().filter_map(|(stream, fd)| Some(Output::new(stream, fd?)));
+    Ok((outputs.collect(), Input::new(stdin, false)))
 }
 
 impl Output {

@@ -8,6 +8,8 @@ use std::io::{ErrorKind, Read as _};
 use std::os::fd::BorrowedFd;
 use std::path::Path;
 
+use oci_spec::runtime::User as SpecUser;
+
 use crate::base::{Error, Result};
 use crate::sys::mount;
 
@@ -34,6 +36,24 @@ pub(crate) fn resolve(root: BorrowedFd<'_>, user: &str, group_add: &[String]) ->
     let passwd = read(root, "/etc/passwd")?;
     let group = read(root, "/etc/group")?;
     resolve_in(&passwd, &group, user, group_add)
+}
+
+/// The user of a specification, whose numbers say all; the home folder is looked up unless it is known.
+pub(crate) fn numbers(root: BorrowedFd<'_>, user: &SpecUser, has_home: bool) -> Result<User> {
+    let range = user.additional_gids().iter().flatten().chain([&user.uid(), &user.gid()]).copied().max();
+    if range.is_some_and(|id| id > MAX_ID) {
+        return Err(Error::invalid(format!("a user or group is out of range, which is 0 to {MAX_ID}")));
+    }
+    let home = if has_home {
+        String::new()
+    } else {
+        // An odd file is nobody's business here: the numbers need no file.
+        let passwd = read(root, "/etc/passwd").unwrap_or_default();
+        let entry = passwd.lines().filter_map(PasswdEntry::parse).find(|entry| entry.uid == user.uid());
+        entry.map(|entry| entry.home).filter(|home| !home.is_empty()).unwrap_or("/").to_owned()
+    };
+    let groups = user.additional_gids().clone().unwrap_or_default();
+    Ok(User { uid: user.uid(), gid: user.gid(), groups, home })
 }
 
 fn resolve_in(passwd: &str, group: &str, user: &str, group_add: &[String]) -> Result<User> {

@@ -22,7 +22,7 @@ pub fn namespace(uids: &[Range], gids: &[Range]) -> io::Result<OwnedFd> {
     let child = match process::fork(namespace::USER, None)? {
         Fork::Child => {
             // Waits until it is killed, or until whoever made it is gone: then the pipe ends.
-            let _ = process::close_all_but(&[hold.as_fd()]);
+            let _ = process::close_all_but(0, &[hold.as_fd()]);
             let _ = rustix::io::read(&hold, &mut [0u8; 1]);
             process::exit_now(0)
         }

@@ -1,10 +1,23 @@
-//! Memory of this process.
+//! Memory of this process, and files in memory.
 
 #![expect(unsafe_code, reason = "madvise has no safe wrapper")]
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, Seek as _, Write as _};
+use std::os::fd::OwnedFd;
 
 use rustix::mm::{Advice, madvise};
+
+/// An open file that is nowhere but in memory, with `bytes` to read from its start.
+///
+/// # Errors
+/// What memfd_create(2) and write(2) give.
+pub fn file_with(name: &str, bytes: &[u8]) -> io::Result<OwnedFd> {
+    let mut file = File::from(rustix::fs::memfd_create(name, rustix::fs::MemfdFlags::CLOEXEC)?);
+    file.write_all(bytes)?;
+    file.rewind()?;
+    Ok(file.into())
+}
 
 /// Takes the pages of the program file that were only needed to start out of this process; the kernel keeps them in its
 /// cache, and a page that is needed again comes back by itself. Mappings with changed pages are left alone.

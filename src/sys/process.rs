@@ -80,6 +80,27 @@ pub fn fork(namespaces: u64, cgroup: Option<BorrowedFd<'_>>) -> io::Result<Fork>
     }
 }
 
+/// Waits for the end of a child of ours and takes it in.
+///
+/// # Errors
+/// What waitid(2) gives besides interruptions.
+pub fn take_in(child: &Child) -> io::Result<Ended> {
+    use rustix::process::{WaitId, WaitIdOptions, waitid};
+    let status = rustix::io::retry_on_intr(|| waitid(WaitId::PidFd(child.pidfd.as_fd()), WaitIdOptions::EXITED))?;
+    let status = status.ok_or_else(|| io::Error::other("a wait without an end"))?;
+    let code = match status.terminating_signal() {
+        Some(signal) => 128 + signal,
+        None => status.exit_status().unwrap_or(1),
+    };
+    Ok(Ended { pid: child.pid, code })
+}
+
+/// The number of this process in its pid namespace.
+pub fn id() -> i32 {
+    // Not what the standard library remembers: this may be a child of a fork.
+    rustix::process::getpid().as_raw_nonzero().get()
+}
+
 /// Takes in one ended child if there is one.
 ///
 /// # Errors
@@ -181,15 +202,15 @@ pub fn take_stdin(at_least: i32) -> io::Result<OwnedFd> {
     Ok(rustix::io::fcntl_dupfd_cloexec(io::stdin().as_fd(), at_least)?)
 }
 
-/// Closes every descriptor from 3 on that is not in `keep`: for a stage, which shares with its monitor's memory values
+/// Closes every descriptor from 3 on that is not in `keep` nor one of the first `preserve`: for a stage, which shares with its monitor's memory values
 /// that own descriptors, and will never drop them.
 ///
 /// # Errors
 /// What close_range(2) gives.
-pub fn close_all_but(keep: &[BorrowedFd<'_>]) -> io::Result<()> {
-    let mut keep: Vec<i32> = keep.iter().map(|fd| fd.as_raw_fd()).filter(|fd| *fd >= 3).collect();
+pub fn close_all_but(preserve: u32, keep: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let mut first = 3i32.saturating_add(i32::try_from(preserve).unwrap_or(i32::MAX));
+    let mut keep: Vec<i32> = keep.iter().map(|fd| fd.as_raw_fd()).filter(|fd| *fd >= first).collect();
     keep.sort_unstable();
-    let mut first = 3;
     for fd in keep {
         if fd > first {
             close_between(first, fd - 1, 0)?;

@@ -38,6 +38,21 @@ pub fn parse(text: &str) -> Option<i32> {
     format!("SIG{name}").parse::<Signal>().ok().map(|signal| signal as i32)
 }
 
+/// Whether a signal ends a process that has not said otherwise (signal(7)).
+pub fn ends_by_default(signal: i32) -> bool {
+    let spares = [
+        libc::SIGCHLD,
+        libc::SIGCONT,
+        libc::SIGURG,
+        libc::SIGWINCH,
+        libc::SIGSTOP,
+        libc::SIGTSTP,
+        libc::SIGTTIN,
+        libc::SIGTTOU,
+    ];
+    !spares.contains(&signal)
+}
+
 /// The name of a signal, `SIGTERM`; a number for one without a name.
 pub fn name(signal: i32) -> String {
     Signal::try_from(signal).map_or_else(|_| signal.to_string(), |signal| signal.as_str().to_owned())

@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 use crate::base::{Context as _, Error, Result, Timestamp};
 use crate::model::log::Stream;
-use crate::runtime::birth::{self, Newborn};
+use crate::runtime::birth::{self, Newborn, Order, Wiring};
 use crate::runtime::cgroup::Cgroup;
 use crate::runtime::conn::{Conn, HIGH_WATER};
 use crate::runtime::execs::Execs;
@@ -30,7 +30,7 @@ use crate::runtime::handover::{FromStage, ToStage};
 use crate::runtime::log::Writer;
 use crate::runtime::plan::Plan;
 use crate::runtime::state::{self, RunState};
-use crate::runtime::stdio::{Input, Output};
+use crate::runtime::stdio::{self, Input, Output};
 use crate::runtime::wire::{Channel, Decoder, MAX_FRAME, MAX_PLAN, Reply, Request, STDERR, STDIN, STDOUT};
 use crate::sys::process::{self, Child};
 use crate::sys::signal::{self, Signals};
@@ -146,12 +146,25 @@ impl Monitor {
         let log = Writer::open(&plan.state_dir, &plan.id, &plan.log)?;
         let cgroup = Cgroup::new(&plan.cgroup)?;
         let listener = socket::listen(run_dir.as_fd(), state::SOCKET).context(|| "opening the control socket")?;
-        let newborn = birth::make(&plan, &cgroup).inspect_err(|_| {
+        let order = Order {
+            id: &plan.id,
+            spec: &plan.spec,
+            rootfs: &plan.rootfs,
+            bundle: &plan.state_dir,
+            who: plan.who(),
+            wiring: Wiring::Pipes { stdin_open: plan.stdin_open },
+            small_init: plan.init,
+            die_with_parent: true,
+            preserve_fds: 0,
+            listener: None,
+        };
+        let newborn = birth::make(order, &cgroup).inspect_err(|_| {
             let _ = state::remove_file(&plan.run_dir.join(state::SOCKET)); // the error of the birth is what matters
         })?;
         // A creator that is gone by now is noticed in the loop, which undoes everything.
         let _ = channel.send(&Reply::Created, &[]);
-        let Newborn { init, stage, outputs, input, terminal } = newborn;
+        let Newborn { init, stage, streams, terminal } = newborn;
+        let (outputs, input) = stdio::connect(streams, terminal.as_ref(), plan.stdin_open)?;
         Ok(Monitor {
             execs: Execs::new(),
             plan,
