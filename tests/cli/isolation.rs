@@ -189,6 +189,26 @@ fn an_automatic_user_namespace_is_confined_and_works() {
 }
 
 #[test]
+fn a_volume_shows_the_same_owners_to_containers_with_other_ids() {
+    let rhumb = Rhumb::with_base();
+    let write = "echo x > /data/root; touch /data/app; chown 33:44 /data/app; stat -c '%u:%g' /data/root /data/app";
+    assert_eq!(sh(&rhumb, "--userns auto -v data:/data", write), "0:0\n33:44");
+    let read = "stat -c '%u:%g' /data/root /data/app; echo y >> /data/root && cat /data/root";
+    assert_eq!(sh(&rhumb, "--userns 300000:1000 -v data:/data", read), "0:0\n33:44\nx\ny");
+    assert_eq!(sh(&rhumb, "-v data:/data", read), "0:0\n33:44\nx\ny\ny");
+    // The engine's own files are the container's root's, too.
+    assert_eq!(
+        sh(&rhumb, "--userns auto", "stat -c %u /etc/hosts; echo '1.2.3.4 x' >> /etc/hosts && echo ok"),
+        "0\nok"
+    );
+    // A folder of the host is not: its files belong to nobody in the container, who cannot write them.
+    let folder = rhumb.path("folder");
+    std::fs::create_dir(&folder).unwrap();
+    let bind = format!("--userns auto -v {}:/host", folder.display());
+    assert_eq!(sh(&rhumb, &bind, "stat -c %u /host; touch /host/x 2>/dev/null || echo refused"), "65534\nrefused");
+}
+
+#[test]
 fn kernel_parameters_of_others_are_refused_before_anything_is_made() {
     let rhumb = Rhumb::with_base();
     assert_eq!(sh(&rhumb, "--sysctl kernel.msgmax=4242", "cat /proc/sys/kernel/msgmax"), "4242");

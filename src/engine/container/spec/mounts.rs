@@ -7,7 +7,9 @@ use crate::base::Paths;
 use crate::engine::container::files;
 use crate::engine::container::host::HostFacts;
 use crate::engine::container::spec::devices;
-use crate::model::container::{ContainerRecord, DEFAULT_SHM_SIZE_BYTES, IpcMode, MountPoint, MountPointKind};
+use crate::model::container::{
+    ContainerRecord, DEFAULT_SHM_SIZE_BYTES, IpcMode, MountPoint, MountPointKind, UsernsMode,
+};
 
 /// The group of terminals, `tty` in every distribution.
 const TTY_GROUP: u32 = 5;
@@ -36,12 +38,12 @@ pub(super) fn mounts(record: &ContainerRecord, paths: &Paths, host: &HostFacts) 
     for (target, file) in files::MOUNTED {
         if !covered(target) {
             let source = dir.join(file);
-            mounts.push(json!({
-                "destination": target, "type": "bind", "source": source, "options": ["rbind", "rprivate"],
-            }));
+            let mut options = vec!["rbind", "rprivate"];
+            options.extend(own_ids(record));
+            mounts.push(json!({ "destination": target, "type": "bind", "source": source, "options": options }));
         }
     }
-    mounts.extend(record.mounts.iter().map(|point| user_mount(point, paths)));
+    mounts.extend(record.mounts.iter().map(|point| user_mount(point, record, paths)));
     mounts
 }
 
@@ -65,12 +67,19 @@ fn shared_memory(record: &ContainerRecord) -> Option<Value> {
     }
 }
 
-fn user_mount(point: &MountPoint, paths: &Paths) -> Value {
+/// What the engine keeps for containers belongs, in a user namespace, to the ids that it has there: root's files are the
+/// container's root's, and two containers with other ranges see the same owners in one volume.
+fn own_ids(record: &ContainerRecord) -> Option<&'static str> {
+    (record.options.userns_mode != UsernsMode::Host).then_some("idmap")
+}
+
+fn user_mount(point: &MountPoint, record: &ContainerRecord, paths: &Paths) -> Value {
     let mut options: Vec<String> = Vec::new();
     let (kind, source) = match &point.kind {
         MountPointKind::Bind { source } => ("bind", source.clone()),
         MountPointKind::Volume { id, .. } => {
             options.extend(["rbind".to_owned(), "rprivate".to_owned()]);
+            options.extend(own_ids(record).map(str::to_owned));
             ("bind", paths.volume_data(id).to_string_lossy().into_owned())
         }
         MountPointKind::Tmpfs => {

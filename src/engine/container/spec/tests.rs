@@ -147,6 +147,8 @@ fn an_automatic_user_namespace_has_its_ids_or_there_is_no_container() {
     let mapping = |base| json!([{ "containerID": 0, "hostID": base, "size": 4 }]);
     assert_eq!(spec["linux"]["uidMappings"], mapping(70_000));
     assert_eq!(spec["linux"]["gidMappings"], mapping(80_000));
+    let hosts = spec["mounts"].as_array().unwrap().iter().find(|mount| mount["destination"] == "/etc/hosts").unwrap();
+    assert!(hosts["options"].as_array().unwrap().contains(&json!("idmap")));
     let terminals = spec["mounts"].as_array().unwrap().iter().find(|mount| mount["type"] == "devpts").unwrap();
     assert!(!terminals["options"].as_array().unwrap().contains(&json!("gid=5")), "it has no group 5");
 }
