@@ -5,8 +5,10 @@
 
 #![expect(clippy::print_stdout, reason = "a test harness reports")]
 
+mod devices;
 mod inside;
 mod life;
+mod mounts;
 mod support;
 
 use std::process::ExitCode;
@@ -22,7 +24,7 @@ fn main() -> ExitCode {
         std::fs::write(path, "").unwrap();
         return ExitCode::SUCCESS;
     }
-    let tests = || life::TESTS.iter().chain(inside::TESTS);
+    let tests = || life::TESTS.iter().chain(inside::TESTS).chain(mounts::TESTS).chain(devices::TESTS);
     let filters: Vec<&String> = args[1..].iter().filter(|arg| !arg.starts_with('-')).collect();
     if args.iter().any(|arg| arg == "--list") {
         tests().for_each(|(name, _)| println!("{name}: test"));
