@@ -154,9 +154,8 @@ fn describe(plan: &Plan, options: &ExecOptions) -> Result<Launch> {
     }
     launch.make_cwd = false;
     if options.privileged {
-        let all = capability::held()?;
-        launch.capabilities =
-            Capabilities { bounding: all.clone(), effective: all.clone(), permitted: all, ..Capabilities::default() };
+        let all = capability::held_set()?;
+        launch.capabilities = Capabilities { bounding: all, effective: all, permitted: all, ..Capabilities::default() };
     }
     Ok(launch)
 }

@@ -13,7 +13,7 @@ use crate::base::error::CommandFailure;
 use crate::base::{Context as _, Error, Result};
 use crate::runtime::rootfs;
 use crate::runtime::user::{self, User};
-use crate::sys::capability::{self, Capabilities};
+use crate::sys::capability::{self, Capabilities, Set};
 use crate::sys::{mount, process, signal};
 
 /// Exit status of a command that cannot be executed.
@@ -103,15 +103,14 @@ fn named(process: &Process, user: &str, group_add: &[String]) -> Who {
 /// The five sets of a specification by the kernel's names; what it does not mention is empty.
 fn capabilities(process: &Process) -> Capabilities {
     let Some(sets) = process.capabilities() else { return Capabilities::default() };
-    let names = |set: &Option<CapabilitySet>| -> Vec<String> {
-        set.iter().flatten().map(|capability| format!("CAP_{capability}")).collect()
-    };
+    let set =
+        |set: &Option<CapabilitySet>| Set::parse(set.iter().flatten().map(|capability| format!("CAP_{capability}"))).0;
     Capabilities {
-        bounding: names(sets.bounding()),
-        effective: names(sets.effective()),
-        permitted: names(sets.permitted()),
-        inheritable: names(sets.inheritable()),
-        ambient: names(sets.ambient()),
+        bounding: set(sets.bounding()),
+        effective: set(sets.effective()),
+        permitted: set(sets.permitted()),
+        inheritable: set(sets.inheritable()),
+        ambient: set(sets.ambient()),
     }
 }
 
@@ -137,10 +136,10 @@ pub(crate) fn prepare(launch: &mut Launch, streams: [BorrowedFd<'_>; 3]) -> Resu
     for limit in &launch.limits {
         set_limit(limit)?;
     }
-    capability::limit_bounding(&launch.capabilities.bounding).context(|| "limiting capabilities")?;
+    capability::limit_bounding(launch.capabilities.bounding).context(|| "limiting capabilities")?;
     process::become_user(user.uid, user.gid, &user.groups, true)
         .context(|| format!("becoming user {} of group {}", user.uid, user.gid))?;
-    capability::apply(&launch.capabilities).context(|| "setting capabilities")?;
+    capability::apply(&launch.capabilities, Set::default())?;
     if launch.no_new_privileges {
         process::set_no_new_privileges().context(|| "giving up new privileges")?;
     }

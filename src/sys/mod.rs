@@ -16,6 +16,7 @@ pub mod node;
 pub mod overlay;
 pub mod path;
 pub mod process;
+pub mod scheduling;
 pub mod seccomp;
 pub mod self_exe;
 pub mod signal;
