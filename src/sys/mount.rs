@@ -1,12 +1,14 @@
 //! Mounts by descriptor, with the mount API of Linux 5.2 and later: what is mounted and where are both pinned before,
 //! so that no name is looked up twice (CVE-2021-30465).
 //!
-//! Below: [`place`], where something is mounted or made; [`filesystem`], new file systems; [`root`], entering a root.
+//! Below: [`place`], where something is mounted or made; [`filesystem`], new file systems; [`root`], entering a root;
+//! [`shared`], shared memory of another container.
 #![expect(unsafe_code, reason = "mount_setattr has no safe wrapper")]
 
 mod filesystem;
 mod place;
 mod root;
+mod shared;
 
 use std::io;
 use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
@@ -22,6 +24,7 @@ pub use place::{
     pin_strictly, read_link, replace_by_link,
 };
 pub use root::{change_root, enter_root, let_go, move_root};
+pub use shared::clone_tmpfs_of;
 
 /// `MOUNT_ATTR_RDONLY`.
 pub const READ_ONLY: u64 = libc::MOUNT_ATTR_RDONLY;

@@ -232,6 +232,16 @@ fn ipc_namespaces_are_shared_only_when_that_was_said() {
     let ipc = |flags: &str| sh(&rhumb, flags, "readlink /proc/self/ns/ipc");
     let theirs = rhumb.run(["exec", "open", "readlink", "/proc/self/ns/ipc"]).ok();
     assert_eq!(ipc("--ipc container:open"), theirs);
+    // With its shared memory, as large as it was made, and as closed to programs and devices.
+    rhumb.run(["exec", "open", "sh", "-c", "echo hello > /dev/shm/word"]).ok();
+    let script = "cat /dev/shm/word; echo back > /dev/shm/answer; grep ' /dev/shm ' /proc/self/mounts | grep -c 'nosuid,nodev,noexec.*size=65536k'";
+    assert_eq!(sh(&rhumb, "--ipc container:open", script), "hello\n1");
+    assert_eq!(rhumb.run(["exec", "open", "cat", "/dev/shm/answer"]).ok(), "back");
+    assert_eq!(sh(&rhumb, "--ipc host --userns auto", "id -u"), "0");
+    // Whoever has something else there shares nothing of it.
+    let volume = ["run", "-d", "--name", "odd", "--ipc", "shareable", "-v", "data:/dev/shm", BASE, "sleep", "300"];
+    rhumb.run(volume).ok();
+    rhumb.run(["run", "--rm", "--ipc", "container:odd", BASE, "true"]).fails_with(125, "shared memory");
     assert_ne!(ipc(""), theirs);
 }
 

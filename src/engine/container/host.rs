@@ -35,6 +35,8 @@ pub(super) struct HostFacts {
     pub devices: Vec<HostDevice>,
     /// Major and minor numbers of the block devices that limits name.
     pub disks: BTreeMap<String, (u32, u32)>,
+    /// Message queues are mounted at `/dev/mqueue`.
+    pub has_message_queues: bool,
     /// AppArmor is in use.
     pub apparmor: bool,
     /// SELinux is in use.
@@ -84,6 +86,7 @@ pub(super) fn facts(options: &ContainerOptions) -> Result<HostFacts> {
         known_capabilities: capability::known(),
         devices,
         disks,
+        has_message_queues: Path::new("/dev/mqueue").is_dir(),
         apparmor: std::fs::read_to_string("/sys/module/apparmor/parameters/enabled")
             .is_ok_and(|text| text.starts_with('Y')),
         selinux: Path::new("/sys/fs/selinux/enforce").exists(),

@@ -368,7 +368,12 @@ struct Others {
 impl Others {
     fn joined(&self) -> Joined {
         let path = |pid: Option<i32>, kind: &str| pid.map(|pid| format!("/proc/{pid}/ns/{kind}"));
-        Joined { network: path(self.network, "net"), pid: path(self.pid, "pid"), ipc: path(self.ipc, "ipc") }
+        Joined {
+            network: path(self.network, "net"),
+            pid: path(self.pid, "pid"),
+            ipc: path(self.ipc, "ipc"),
+            shared_memory: self.ipc.map(|pid| format!("/proc/{pid}/root/dev/shm")),
+        }
     }
 }
 

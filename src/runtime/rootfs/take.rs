@@ -3,6 +3,7 @@
 //! The host's paths are looked up here, by whoever makes the container and with its rights: the root of a user namespace
 //! could not pass through all of the host's folders. What lies in the root itself is taken later, see [`dress`].
 
+use std::fs::File;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -73,9 +74,20 @@ fn take_bind<'a>(bind: &'a Bind, maps: &mut Vec<(&'a IdMap, OwnedFd)>, late: boo
     }
 }
 
-/// A copy of what is mounted at a path of the host.
+/// A copy of what is mounted at a path of the host, or of the shared memory of a process in another mount namespace, which
+/// is the one thing that is taken from there: `/proc/42/root/dev/shm`.
 pub(super) fn host_tree(source: &Path, recursive: bool) -> Result<OwnedFd> {
+    if let Some(process) = source.to_str().and_then(shared_memory_of) {
+        let doing = || format!("taking the shared memory of the process {process}");
+        let namespace = File::open(format!("/proc/{process}/ns/mnt")).context(doing)?;
+        return mount::clone_tmpfs_of(namespace.as_fd(), Path::new("/dev/shm")).context(doing);
+    }
     mount::clone_tree_at(source, recursive).context(|| format!("opening {source:?}"))
+}
+
+/// The process whose shared memory a path names.
+fn shared_memory_of(source: &str) -> Option<i32> {
+    source.strip_prefix("/proc/")?.strip_suffix("/root/dev/shm")?.parse().ok()
 }
 
 /// Gives a copied mount, attached nowhere, what its bind asks for: attributes, ids, and how mounts spread.

@@ -34,6 +34,8 @@ pub(super) struct Joined {
     pub pid: Option<String>,
     /// For `ipc: container:X`.
     pub ipc: Option<String>,
+    /// That container's `/dev/shm`.
+    pub shared_memory: Option<String>,
 }
 
 /// Makes the specification.
@@ -84,7 +86,7 @@ pub(super) fn spec(record: &ContainerRecord, paths: &Paths, joined: &Joined, hos
         "ociVersion": "1.2.0",
         "process": process,
         "root": { "path": "rootfs", "readonly": options.read_only },
-        "mounts": mounts::mounts(record, paths, host),
+        "mounts": mounts::mounts(record, paths, joined, host),
         "linux": linux,
     });
     if !matches!(options.uts_mode, NamespaceMode::Host) {

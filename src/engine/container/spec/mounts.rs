@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::base::Paths;
 use crate::engine::container::files;
 use crate::engine::container::host::HostFacts;
-use crate::engine::container::spec::devices;
+use crate::engine::container::spec::{Joined, devices};
 use crate::model::container::{
     ContainerRecord, DEFAULT_SHM_SIZE_BYTES, IpcMode, MountPoint, MountPointKind, UsernsMode,
 };
@@ -14,7 +14,7 @@ use crate::model::container::{
 /// The group of terminals, `tty` in every distribution.
 const TTY_GROUP: u32 = 5;
 
-pub(super) fn mounts(record: &ContainerRecord, paths: &Paths, host: &HostFacts) -> Vec<Value> {
+pub(super) fn mounts(record: &ContainerRecord, paths: &Paths, joined: &Joined, host: &HostFacts) -> Vec<Value> {
     let options = &record.options;
     let mount = |target: &str, kind: &str, options: &[&str]| json!({ "destination": target, "type": kind, "source": kind, "options": options });
     let read_only = if options.privileged { "rw" } else { "ro" };
@@ -29,9 +29,19 @@ pub(super) fn mounts(record: &ContainerRecord, paths: &Paths, host: &HostFacts) 
         mount("/dev/pts", "devpts", &terminals),
         mount("/sys", "sysfs", &["nosuid", "noexec", "nodev", read_only]),
         mount("/sys/fs/cgroup", "cgroup", &["nosuid", "noexec", "nodev", "relatime", read_only]),
-        mount("/dev/mqueue", "mqueue", &["nosuid", "noexec", "nodev"]),
     ];
-    mounts.extend(shared_memory(record));
+    // A user namespace can mount the queues of its own ipc namespace alone. In their place the runtime would show the
+    // host's, which are nobody's business but the host's.
+    let queues = match (&options.userns_mode, &options.ipc_mode) {
+        (UsernsMode::Host, _) => true,
+        (_, IpcMode::Host) => host.has_message_queues,
+        (_, IpcMode::Container(_)) => false,
+        (_, IpcMode::Private | IpcMode::Shareable | IpcMode::None) => true,
+    };
+    if queues {
+        mounts.push(mount("/dev/mqueue", "mqueue", &["nosuid", "noexec", "nodev"]));
+    }
+    mounts.extend(shared_memory(record, joined));
     mounts.extend(devices::binds(record, host));
     let covered = |target: &str| record.mounts.iter().any(|point| point.target == target);
     let dir = paths.container(&record.id);
@@ -48,16 +58,21 @@ pub(super) fn mounts(record: &ContainerRecord, paths: &Paths, host: &HostFacts) 
 }
 
 /// `/dev/shm`, which goes with the ipc namespace.
-fn shared_memory(record: &ContainerRecord) -> Option<Value> {
+fn shared_memory(record: &ContainerRecord, joined: &Joined) -> Option<Value> {
     match record.options.ipc_mode {
         IpcMode::None => None,
         IpcMode::Host => Some(json!({
             "destination": "/dev/shm", "type": "bind", "source": "/dev/shm",
             "options": ["rbind", "rprivate", "nosuid", "noexec", "nodev"],
         })),
-        // A joined ipc namespace shares System V objects and message queues. Its /dev/shm is a mount of the other
-        // container, which could put a link in its place, so it is not reached for.
-        IpcMode::Private | IpcMode::Shareable | IpcMode::Container(_) => {
+        // The very mount of the other container: it is as large as that one said, and gone with the last who has it.
+        IpcMode::Container(_) => joined.shared_memory.as_ref().map(|source| {
+            json!({
+                "destination": "/dev/shm", "type": "bind", "source": source,
+                "options": ["bind", "rprivate", "nosuid", "noexec", "nodev"],
+            })
+        }),
+        IpcMode::Private | IpcMode::Shareable => {
             let size = record.options.shm_size_bytes.unwrap_or(DEFAULT_SHM_SIZE_BYTES);
             Some(json!({
                 "destination": "/dev/shm", "type": "tmpfs", "source": "tmpfs",
