@@ -6,6 +6,7 @@ mod support;
 #[allow(dead_code, reason = "tests/store uses the rest of it")]
 mod raw;
 
+mod adversary;
 mod handles;
 mod mounts;
 mod stage;
