@@ -9,6 +9,9 @@ mod devices;
 mod inside;
 mod life;
 mod mounts;
+#[allow(dead_code, reason = "each test crate uses another part of it")]
+#[path = "../support/rootfs.rs"]
+mod rootfs;
 mod support;
 
 use std::process::ExitCode;

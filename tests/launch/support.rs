@@ -1,9 +1,7 @@
 //! A root file system of the machine's own programs, plans over it, and running them.
 
 use std::fs;
-use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -16,6 +14,8 @@ use rhumb::runtime::plan::{Plan, Rootfs};
 use rhumb::runtime::state;
 use serde_json::{Value, json};
 
+use crate::rootfs;
+
 const PROGRAMS: &[&str] = &[
     "sh", "ls", "cat", "echo", "sleep", "true", "id", "env", "mkdir", "rm", "touch", "chmod", "stat", "head", "wc",
     "mount", "grep", "readlink", "kill", "dd", "tty", "stty", "seq", "ln", "hostname", "tr", "tail", "umount", "mknod",
@@ -27,7 +27,7 @@ pub(crate) fn base() -> &'static Path {
     static BASE: OnceLock<tempfile::TempDir> = OnceLock::new();
     BASE.get_or_init(|| {
         let folder = tempfile::Builder::new().prefix("rhumb-launch-").tempdir().unwrap();
-        make_base(folder.path());
+        rootfs::make(folder.path(), PROGRAMS);
         folder
     })
     .path()
@@ -36,35 +36,6 @@ pub(crate) fn base() -> &'static Path {
 /// Removes the shared layer, which a static would keep.
 pub(crate) fn remove_base() {
     fs::remove_dir_all(base()).unwrap();
-}
-
-fn make_base(root: &Path) {
-    for folder in ["bin", "etc", "tmp", "root", "proc", "sys", "dev", "var/www", "usr/bin"] {
-        fs::create_dir_all(root.join(folder)).unwrap();
-    }
-    for program in PROGRAMS {
-        let folders = ["/usr/bin", "/bin", "/usr/sbin", "/sbin"].map(Path::new);
-        let path = folders.iter().map(|folder| folder.join(program)).find(|path| path.exists());
-        let path = fs::canonicalize(path.unwrap_or_else(|| panic!("no {program}"))).unwrap().display().to_string();
-        fs::copy(&path, root.join("bin").join(program)).unwrap_or_else(|e| panic!("{path}: {e}"));
-        let ldd = Command::new("ldd").arg(&path).output().unwrap();
-        for word in String::from_utf8_lossy(&ldd.stdout).split_whitespace().filter(|word| word.starts_with('/')) {
-            let to = root.join(word.trim_start_matches('/'));
-            fs::create_dir_all(to.parent().unwrap()).unwrap();
-            fs::copy(word, to).unwrap();
-        }
-    }
-    let passwd = "root:x:0:0:root:/root:/bin/sh\nwww:x:33:33:www:/var/www:/bin/sh\n";
-    fs::write(root.join("etc/passwd"), passwd).unwrap();
-    fs::write(root.join("etc/group"), "root:x:0:\nwww:x:33:\nadm:x:4:www\n").unwrap();
-    fs::write(root.join("bin/not-executable"), "x").unwrap();
-    fs::write(root.join("bin/nonsense"), "nonsense").unwrap();
-    fs::write(root.join("bin/no-interpreter"), "#!/no/such/interpreter\n").unwrap();
-    for name in ["nonsense", "no-interpreter"] {
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-        fs::set_permissions(root.join("bin").join(name), mode).unwrap();
-    }
-    symlink("../bin/true", root.join("usr/bin/yes")).unwrap();
 }
 
 /// A container's folders; dropping it ends and removes everything.

@@ -9,6 +9,7 @@ pub(crate) mod leaks;
 pub(crate) mod peers;
 pub(crate) mod process;
 pub(crate) mod rhumb;
+pub(crate) mod rootfs;
 
 pub(crate) use peers::peer;
 pub(crate) use process::Outcome;
