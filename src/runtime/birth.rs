@@ -21,7 +21,7 @@ use crate::runtime::launch::Who;
 use crate::runtime::plan::Rootfs;
 use crate::runtime::rootfs::Users;
 use crate::runtime::wire::{Channel, MAX_FRAME};
-use crate::runtime::{mounts, rootfs};
+use crate::runtime::{mounts, rootfs, seccomp};
 use crate::sys::namespace::{self, Namespaces};
 use crate::sys::process::{self, Child, Fork};
 use crate::sys::{signal, socket};
@@ -120,6 +120,7 @@ fn make_in(mut order: Order<'_>, cgroup: &Cgroup) -> Result<Newborn> {
     let (our_socket, their_socket) = socket::pair().context(|| "making a socket")?;
     let listener = order.listener.take();
     let (joins, pid_namespace) = foreign_namespaces(spec)?;
+    let filter = seccomp::of(spec)?;
     failpoint::hit("monitor.create.fork")?;
     let fork = || process::fork(new_namespaces(spec), unified.as_ref().map(|fd| fd.as_fd()));
     let forked = match &pid_namespace {
@@ -128,7 +129,8 @@ fn make_in(mut order: Order<'_>, cgroup: &Cgroup) -> Result<Newborn> {
     };
     match forked.context(|| "making the container's first process")? {
         Fork::Child => {
-            let birth = Birth { socket: their_socket, root, steps, taken, entrances, joins, streams: theirs, listener };
+            let streams = theirs;
+            let birth = Birth { socket: their_socket, root, steps, taken, entrances, joins, streams, listener, filter };
             // What the parent has beside this must not live on in the child, above all its lock.
             birth.close_others(order.preserve_fds);
             init::run(&order, birth)
@@ -282,9 +284,6 @@ fn foreign_namespaces(spec: &Spec) -> Result<Foreign> {
 
 fn refuse_unsupported(spec: &Spec) -> Result<()> {
     let linux = spec.linux().as_ref();
-    if linux.is_some_and(|linux| linux.seccomp().is_some()) {
-        return Err(Error::unsupported("seccomp filters").with_hint("use the security option seccomp=unconfined"));
-    }
     let namespaces = linux.and_then(|linux| linux.namespaces().as_deref()).unwrap_or_default();
     if namespaces.iter().any(|one| one.typ() == LinuxNamespaceType::Time) {
         return Err(Error::unsupported("time namespaces"));

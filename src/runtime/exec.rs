@@ -15,6 +15,7 @@ use crate::model::exec::ExecOptions;
 use crate::runtime::handover::Stage;
 use crate::runtime::launch::{self, Launch, Who};
 use crate::runtime::plan::Plan;
+use crate::runtime::seccomp::Filter;
 use crate::runtime::{cgroup, init};
 use crate::sys::capability::{self, Capabilities};
 use crate::sys::namespace::{self, Namespaces};
@@ -33,6 +34,8 @@ pub(crate) struct Entry {
     pub(crate) streams: [Option<OwnedFd>; 3],
     /// The size of its terminal.
     pub(crate) size: Option<Size>,
+    /// The system calls that the command may make.
+    pub(crate) filter: Option<Filter>,
 }
 
 impl Entry {
@@ -52,10 +55,10 @@ impl Entry {
 
 /// Runs in the child.
 pub(crate) fn run(plan: &Plan, options: &ExecOptions, entry: Entry) -> ! {
-    let Entry { socket, init, entrances, streams, size } = entry;
+    let Entry { socket, init, entrances, streams, size, filter } = entry;
     let stage = Stage::new(socket);
-    let error = match set_up(plan, options, &stage, init, entrances, streams, size) {
-        Ok(launch) => launch::execute(&launch),
+    let error = match set_up(plan, options, &stage, init, entrances, streams, size, filter) {
+        Ok(mut launch) => launch::execute(&mut launch),
         Err(error) => error,
     };
     stage.failed(&error);
@@ -73,6 +76,7 @@ fn entering(error: std::io::Error) -> Error {
 /// ESRCH of errno(3).
 const NO_SUCH_PROCESS: i32 = 3;
 
+#[expect(clippy::too_many_arguments, reason = "all that was forked along meets here once")]
 fn set_up(
     plan: &Plan,
     options: &ExecOptions,
@@ -81,6 +85,7 @@ fn set_up(
     entrances: Vec<File>,
     streams: [Option<OwnedFd>; 3],
     size: Option<Size>,
+    filter: Option<Filter>,
 ) -> Result<Launch> {
     process::set_undumpable().context(|| "closing the process to tracing")?;
     // Only listings show it.
@@ -92,7 +97,7 @@ fn set_up(
         process::become_user(0, 0, &[], true).context(|| "becoming root of the user namespace")?;
     }
     process::new_session().context(|| "starting a session")?;
-    let mut launch = describe(plan, options)?;
+    let mut launch = Launch { filter, ..describe(plan, options)? };
     if options.tty {
         let root = mount::open_folder(Path::new("/")).context(|| "opening the container's root")?;
         let doing = || "making a terminal";

@@ -16,6 +16,7 @@ use crate::runtime::exec::{self, Entry};
 use crate::runtime::handover::FromStage;
 use crate::runtime::mounts;
 use crate::runtime::plan::Plan;
+use crate::runtime::seccomp;
 use crate::runtime::wire::{Channel, MAX_FRAME, Reply};
 use crate::sys::process::{self, Child, Ended, Fork};
 use crate::sys::socket;
@@ -76,6 +77,8 @@ impl Execs {
         let unified = cgroup.unified_folder()?;
         let members = init.pidfd.try_clone().context(doing)?;
         let fork = || process::fork(0, unified.as_ref().map(|fd| fd.as_fd()));
+        // A process that is to be privileged has all capabilities, but is as confined as the others, as with Docker.
+        let filter = seccomp::of(&plan.spec)?;
         let shares_pids = !has_own_pids(plan);
         let forked = if shares_pids { fork() } else { birth::fork_into(&init.pidfd, fork) };
         let forked = forked.map_err(|error| {
@@ -85,7 +88,7 @@ impl Execs {
         });
         match forked.context(doing)? {
             Fork::Child => {
-                let entry = Entry { socket: theirs, init: members, entrances, streams, size };
+                let entry = Entry { socket: theirs, init: members, entrances, streams, size, filter };
                 entry.close_others();
                 exec::run(plan, &options, entry)
             }

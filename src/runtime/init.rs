@@ -17,6 +17,7 @@ use crate::runtime::hooks::{self, Moment};
 use crate::runtime::launch::{self, Launch};
 use crate::runtime::mounts::{self, Step};
 use crate::runtime::rootfs::{self, Taken};
+use crate::runtime::seccomp::Filter;
 use crate::runtime::{cgroup, reaper};
 use crate::sys::namespace::{self, Namespaces};
 use crate::sys::process;
@@ -41,6 +42,8 @@ pub(crate) struct Birth {
     pub(crate) streams: [Option<OwnedFd>; 3],
     /// Where it waits for its start once its parent has left.
     pub(crate) listener: Option<OwnedFd>,
+    /// The system calls that the command may make.
+    pub(crate) filter: Option<Filter>,
 }
 
 impl Birth {
@@ -63,15 +66,15 @@ impl Birth {
 
 /// Runs in the child.
 pub(crate) fn run(order: &Order<'_>, birth: Birth) -> ! {
-    let Birth { socket, root, steps, taken, entrances, joins, streams, listener } = birth;
+    let Birth { socket, root, steps, taken, entrances, joins, streams, listener, filter } = birth;
     let mut stage = Stage::new(socket);
-    let ready = set_up(order, &mut stage, (root, steps, taken), entrances, joins, streams);
+    let ready = set_up(order, &mut stage, (root, steps, taken), entrances, joins, streams, filter);
     let error = match ready.and_then(|launch| wait_for_start(order, &mut stage, listener, launch)) {
-        Ok(launch) if order.small_init => match reaper::run(&launch, stage) {
+        Ok(mut launch) if order.small_init => match reaper::run(&mut launch, stage) {
             Ok(never) => match never {},
             Err(_) => process::exit_now(1), // it has told the parent what it could
         },
-        Ok(launch) => launch::execute(&launch),
+        Ok(mut launch) => launch::execute(&mut launch),
         Err(error) => error,
     };
     stage.failed(&error);
@@ -108,6 +111,7 @@ fn set_up(
     entrances: Vec<File>,
     joins: Vec<(OwnedFd, Namespaces)>,
     streams: [Option<OwnedFd>; 3],
+    filter: Option<Filter>,
 ) -> Result<Option<Launch>> {
     let spec = order.spec;
     let new = |kind| mounts::is_new(spec, kind);
@@ -150,6 +154,7 @@ fn set_up(
         return Ok(None);
     };
     let mut launch = Launch {
+        filter,
         die_with_parent: order.die_with_parent,
         preserve_fds: order.preserve_fds,
         ..Launch::first(process, &order.who)

@@ -4,7 +4,7 @@
 
 use std::ffi::CString;
 use std::io::{self, ErrorKind};
-use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use oci_spec::runtime::{Capabilities as CapabilitySet, PosixRlimit, Process, User as SpecUser};
@@ -12,6 +12,7 @@ use oci_spec::runtime::{Capabilities as CapabilitySet, PosixRlimit, Process, Use
 use crate::base::error::CommandFailure;
 use crate::base::{Context as _, Error, Result};
 use crate::runtime::rootfs;
+use crate::runtime::seccomp::Filter;
 use crate::runtime::user::{self, User};
 use crate::sys::capability::{self, Capabilities, Set};
 use crate::sys::{mount, process, signal};
@@ -46,6 +47,8 @@ pub(crate) struct Launch {
     pub(crate) limits: Vec<PosixRlimit>,
     /// No program may gain rights.
     pub(crate) no_new_privileges: bool,
+    /// The system calls that it may make.
+    pub(crate) filter: Option<Filter>,
     /// It ends with the process that forked it.
     pub(crate) die_with_parent: bool,
     /// How many descriptors from 3 on it inherits.
@@ -83,6 +86,7 @@ impl Launch {
             capabilities: capabilities(process),
             limits: process.rlimits().clone().unwrap_or_default(),
             no_new_privileges: process.no_new_privileges().unwrap_or(false),
+            filter: None,
             die_with_parent: false,
             preserve_fds: 0,
         }
@@ -139,7 +143,11 @@ pub(crate) fn prepare(launch: &mut Launch, streams: [BorrowedFd<'_>; 3]) -> Resu
     capability::limit_bounding(launch.capabilities.bounding).context(|| "limiting capabilities")?;
     process::become_user(user.uid, user.gid, &user.groups, true)
         .context(|| format!("becoming user {} of group {}", user.uid, user.gid))?;
-    capability::apply(&launch.capabilities, Set::default())?;
+    // Loading a filter takes a right, unless no program may gain rights. It is in the permitted and effective sets alone,
+    // which execve(2) makes anew from the others, from the bounding set for root and from the ambient one for everybody
+    // else, and those are final here: the command never has it.
+    let loads = launch.filter.is_some() && !launch.no_new_privileges;
+    capability::apply(&launch.capabilities, if loads { capability::SYS_ADMIN } else { Set::default() })?;
     if launch.no_new_privileges {
         process::set_no_new_privileges().context(|| "giving up new privileges")?;
     }
@@ -149,6 +157,21 @@ pub(crate) fn prepare(launch: &mut Launch, streams: [BorrowedFd<'_>; 3]) -> Resu
     }
     process::set_umask(UMASK);
     Ok(user)
+}
+
+/// Puts the filter before whatever this process does from now on, once. Returns the descriptor of notifications when the
+/// profile has an agent.
+///
+/// It stands at the very end, since everything before is for a process that is not the command yet, and a profile is for
+/// the command. What comes after is looking for the program, executing it, and saying why that failed.
+pub(crate) fn confine(launch: &mut Launch) -> Result<Option<OwnedFd>> {
+    let Some(filter) = launch.filter.take() else { return Ok(None) };
+    let listener = filter.load()?;
+    // The right is not needed any more. Where the filter keeps the process from giving it up, execve does it.
+    if !launch.no_new_privileges && ["capget", "capset", "prctl"].iter().all(|name| filter.allows(name)) {
+        capability::apply(&launch.capabilities, Set::default())?;
+    }
+    Ok(listener)
 }
 
 fn has_home(launch: &Launch) -> bool {
@@ -193,22 +216,24 @@ fn set_limit(limit: &PosixRlimit) -> Result<()> {
 }
 
 /// Executes the program. Returns only when that failed: `command_failed` with 126 or 127.
-pub(crate) fn execute(launch: &Launch) -> Error {
+pub(crate) fn execute(launch: &mut Launch) -> Error {
     match try_execute(launch) {
         Ok(never) => match never {},
         Err(error) => error,
     }
 }
 
-fn try_execute(launch: &Launch) -> Result<std::convert::Infallible> {
+fn try_execute(launch: &mut Launch) -> Result<std::convert::Infallible> {
     let strings = |texts: &[String]| -> Result<Vec<CString>> { texts.iter().map(|text| c_string(text)).collect() };
     let (args, env) = (strings(&launch.args)?, strings(&launch.env)?);
-    let Some(name) = launch.args.first().filter(|name| !name.is_empty()) else {
+    let Some(name) = launch.args.first().filter(|name| !name.is_empty()).cloned() else {
         return Err(refuse("", "no command specified", NOT_FOUND));
     };
     signal::reset().context(|| "resetting signals")?;
     let first = 3i32.saturating_add(i32::try_from(launch.preserve_fds).unwrap_or(i32::MAX));
     process::close_on_exec_from(first).context(|| "closing descriptors")?;
+    confine(launch)?;
+    let name = name.as_str();
     if name.contains('/') {
         let error = process::exec(&c_string(name)?, &args, &env);
         return Err(explain(name, name, &error));

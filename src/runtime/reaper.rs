@@ -15,7 +15,7 @@ use crate::sys::socket::{self, Interest};
 use crate::sys::tty;
 
 /// Runs `launch` below this process. Never returns to what made this process.
-pub(crate) fn run(launch: &Launch, stage: Stage) -> Result<std::convert::Infallible> {
+pub(crate) fn run(launch: &mut Launch, stage: Stage) -> Result<std::convert::Infallible> {
     let signals = Signals::all().context(|| "blocking signals")?;
     match process::fork(0, None).context(|| "starting the command")? {
         Fork::Child => {
@@ -28,6 +28,8 @@ pub(crate) fn run(launch: &Launch, stage: Stage) -> Result<std::convert::Infalli
         }
         Fork::Parent(child) => {
             drop(stage);
+            // It lives with the command, so it has the command's filter, and no more rights than that.
+            launch::confine(launch)?;
             // Not critical: only listings show it.
             let _ = process::set_name(c"init");
             // A name, and it cannot be executed again: nothing in the container needs our program.

@@ -27,7 +27,7 @@ mod rules;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
-use oci_spec::runtime::{LinuxSeccomp, LinuxSeccompFilterFlag, LinuxSeccompOperator};
+use oci_spec::runtime::{LinuxSeccomp, LinuxSeccompFilterFlag, LinuxSeccompOperator, Spec};
 
 pub use abi::Machine;
 
@@ -62,6 +62,15 @@ pub struct Listener {
     pub path: PathBuf,
     /// What it is told beside.
     pub metadata: Option<String>,
+}
+
+/// The filter that a specification asks for.
+///
+/// # Errors
+/// As [`compile`].
+pub fn of(spec: &Spec) -> Result<Option<Filter>> {
+    let profile = spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref());
+    profile.map(compile).transpose().context(|| "reading the seccomp profile")
 }
 
 /// Makes the program for this machine.

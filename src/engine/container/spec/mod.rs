@@ -98,9 +98,14 @@ pub(super) fn spec(record: &ContainerRecord, paths: &Paths, joined: &Joined, hos
     if !options.annotations.is_empty() {
         spec["annotations"] = json!(options.annotations);
     }
-    serde_json::from_value(spec)
+    let mut spec: Spec = serde_json::from_value(spec)
         .map_err(|error| Error::failed(error.to_string()))
-        .context(|| "making the OCI specification")
+        .context(|| "making the OCI specification")?;
+    let filter = rights::filter(options, &capabilities)?;
+    if let Some(linux) = spec.linux_mut() {
+        linux.set_seccomp(filter);
+    }
+    Ok(spec)
 }
 
 /// The ids of the container's user namespace. Records of before ranges were kept have them in the options alone.

@@ -1,7 +1,10 @@
 //! What a container's processes may do: capabilities, security options, kernel parameters.
 
+use oci_spec::runtime::LinuxSeccomp;
+
 use crate::base::{Error, Result, suggest};
 use crate::engine::container::host::HostFacts;
+use crate::engine::container::seccomp;
 use crate::model::container::{ContainerOptions, IpcMode, NamespaceMode, NetworkMode};
 
 /// The capabilities that Docker leaves to a container.
@@ -108,10 +111,8 @@ pub(super) fn security(options: &ContainerOptions, host: &HostFacts) -> Result<S
             ("no-new-privileges", "" | "true") => security.no_new_privileges = true,
             ("no-new-privileges", "false") => security.no_new_privileges = false,
             ("systempaths", "unconfined") | ("label", "disable") | ("apparmor", "unconfined") => {}
-            ("seccomp", "unconfined") => {}
-            ("seccomp", _) => {
-                return Err(Error::unsupported(format!("the security option {option:?} is not built yet")));
-            }
+            // Decided by `filter`.
+            ("seccomp", _) => {}
             ("apparmor", profile) if host.apparmor => security.apparmor = Some(profile.to_owned()),
             ("apparmor", profile) => {
                 return Err(Error::unsupported(format!(
@@ -140,6 +141,18 @@ pub(super) fn security(options: &ContainerOptions, host: &HostFacts) -> Result<S
         }
     }
     Ok(security)
+}
+
+/// The system calls that may be made: Docker's default for these capabilities, or the profile that the options carry. The
+/// last option counts. `privileged` has no default.
+pub(super) fn filter(options: &ContainerOptions, capabilities: &[String]) -> Result<Option<LinuxSeccomp>> {
+    let profile = options.security_opt.iter().rev().find_map(|option| option.strip_prefix("seccomp="));
+    match profile {
+        Some("unconfined") => Ok(None),
+        None if options.privileged => Ok(None),
+        None | Some("builtin") => Ok(seccomp::default_profile(capabilities)),
+        Some(profile) => seccomp::parse_profile(profile, capabilities).map(Some),
+    }
 }
 
 /// Refuses kernel parameters that are not of the container's own new namespaces: they would be the host's, or another

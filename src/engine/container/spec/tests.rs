@@ -277,3 +277,34 @@ fn what_cannot_be_honoured_is_refused_by_name() {
     let spec = json_with(&of(|o| o.security_opt = vec!["apparmor=tight".into()]), &host).unwrap();
     assert_eq!(spec["process"]["apparmorProfile"], "tight");
 }
+
+#[test]
+fn the_filter_follows_capabilities_and_options() {
+    let allowed = |change: &dyn Fn(&mut ContainerOptions)| -> Vec<String> {
+        let spec = json_of(&of(change)).unwrap();
+        let rules = spec["linux"]["seccomp"]["syscalls"].as_array().cloned().unwrap_or_default();
+        let unconditional =
+            rules.iter().filter(|rule| rule["action"] == "SCMP_ACT_ALLOW" && rule.get("args").is_none());
+        unconditional
+            .flat_map(|rule| rule["names"].as_array().unwrap().iter().map(|name| name.as_str().unwrap().to_owned()))
+            .collect()
+    };
+    let has = |names: &[String], name: &str| names.iter().any(|one| one == name);
+    let default = allowed(&|_| ());
+    assert!(has(&default, "chroot") && has(&default, "openat") && !has(&default, "mount") && !has(&default, "clone"));
+    let admin = allowed(&|o| (o.cap_add, o.cap_drop) = (vec!["SYS_ADMIN".into()], vec!["SYS_CHROOT".into()]));
+    assert!(!has(&admin, "chroot") && has(&admin, "mount") && has(&admin, "clone"));
+    let custom = r#"seccomp={"defaultAction":"SCMP_ACT_ERRNO","syscalls":[{"name":"read","action":"SCMP_ACT_ALLOW"}]}"#;
+    assert_eq!(allowed(&|o| o.security_opt = vec![custom.into()]), ["read"]);
+    assert_eq!(allowed(&|o| (o.privileged, o.security_opt) = (true, vec![custom.into()])), ["read"]);
+    assert!(has(&allowed(&|o| (o.privileged, o.security_opt) = (true, vec!["seccomp=builtin".into()])), "openat"));
+    for unconfined in [&|o: &mut ContainerOptions| o.privileged = true, &|o: &mut ContainerOptions| {
+        o.security_opt = vec!["seccomp=builtin".into(), "seccomp=unconfined".into()];
+    }] as [&dyn Fn(&mut ContainerOptions); 2]
+    {
+        assert_eq!(json_of(&of(unconfined)).unwrap()["linux"].get("seccomp"), None);
+    }
+    let wrong =
+        of(|o| o.security_opt = vec!["seccomp={\"defaultAction\":\"SCMP_ACT_ALLOW\",\"flags\":[\"X\"]}".into()]);
+    assert_eq!(json_of(&wrong).unwrap_err().kind(), Kind::InvalidArgument);
+}
