@@ -13,7 +13,7 @@ use oci_spec::runtime::{LinuxIdMapping, LinuxNamespaceType, Spec};
 
 use crate::base::failpoint;
 use crate::base::{Context as _, Error, Result};
-use crate::runtime::cgroup::Cgroup;
+use crate::runtime::cgroup::{self, Cgroup};
 use crate::runtime::handover::{FromStage, ToStage};
 use crate::runtime::hooks::{self, Moment};
 use crate::runtime::init::{self, Birth};
@@ -90,13 +90,11 @@ pub(crate) struct Streams {
 /// Whatever failed, with everything undone.
 pub(crate) fn make(order: Order<'_>, cgroup: &Cgroup) -> Result<Newborn> {
     refuse_unsupported(order.spec)?;
-    let result = failpoint::hit("monitor.create.cgroup")
-        .and_then(|()| {
-            let linux = order.spec.linux().as_ref();
-            cgroup.create(linux.and_then(|linux| linux.resources().as_ref()))
-        })
-        .and_then(|()| make_in(order, cgroup));
-    result.map_err(|error| match cgroup.remove() {
+    failpoint::hit("monitor.create.cgroup")?;
+    let linux = order.spec.linux().as_ref();
+    // It undoes itself: a cgroup that somebody else is in must not be removed.
+    cgroup.create(linux.and_then(|linux| linux.resources().as_ref()))?;
+    make_in(order, cgroup).map_err(|error| match cgroup.remove() {
         Ok(()) => error,
         Err(failure) => {
             let message = error.message().to_owned();
@@ -107,6 +105,9 @@ pub(crate) fn make(order: Order<'_>, cgroup: &Cgroup) -> Result<Newborn> {
 
 fn make_in(mut order: Order<'_>, cgroup: &Cgroup) -> Result<Newborn> {
     let spec = order.spec;
+    if let Some(uid) = cgroup::owner(spec) {
+        cgroup.delegate(uid)?;
+    }
     let steps = mounts::plan(spec, order.rootfs)?;
     let taken = rootfs::prepare(&steps, cgroup)?;
     let own_users = mounts::is_new(spec, LinuxNamespaceType::User);
@@ -285,6 +286,10 @@ fn foreign_namespaces(spec: &Spec) -> Result<Foreign> {
 fn refuse_unsupported(spec: &Spec) -> Result<()> {
     let linux = spec.linux().as_ref();
     let namespaces = linux.and_then(|linux| linux.namespaces().as_deref()).unwrap_or_default();
+    if linux.is_some_and(|linux| linux.intel_rdt().is_some()) {
+        return Err(Error::unsupported("intelRdt is set, and there is no resctrl file system that Rhumb can use")
+            .with_hint("leave linux.intelRdt out"));
+    }
     if namespaces.iter().any(|one| one.typ() == LinuxNamespaceType::Time) {
         return Err(Error::unsupported("time namespaces"));
     }

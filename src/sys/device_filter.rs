@@ -1,14 +1,14 @@
 //! Device rules of cgroup version 2: a small program in the kernel that is asked whenever a process of the cgroup makes or
 //! opens a device node (BPF_PROG_TYPE_CGROUP_DEVICE, Linux 4.15). It goes away with the cgroup.
 //!
-//! [`program`] turns rules into instructions, [`attach`] gives them to the kernel. Format: the kernel's
+//! [`program`] turns rules into instructions, [`replace`] gives them to the kernel. Format: the kernel's
 //! Documentation/bpf/standardization/instruction-set.rst, and `struct bpf_cgroup_dev_ctx` in linux/bpf.h. Version 1 has
 //! files for the same rules; nothing here knows of them.
 #![expect(unsafe_code, reason = "bpf has no safe wrapper")]
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd as _, AsRawFd as _, FromRawFd as _, OwnedFd};
+use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 use std::path::Path;
 
 /// Making a node.
@@ -73,13 +73,19 @@ const JUMP_IF_EQUAL: u8 = 0x15;
 const JUMP_UNLESS_EQUAL: u8 = 0x55;
 const EXIT: u8 = 0x95;
 
-/// `PROG_LOAD`, `PROG_ATTACH`: commands of bpf(2).
+/// `PROG_LOAD`, `PROG_ATTACH`, `PROG_DETACH`, `PROG_GET_FD_BY_ID`, `PROG_QUERY`: commands of bpf(2).
 const LOAD_PROGRAM: libc::c_int = 5;
 const ATTACH_PROGRAM: libc::c_int = 8;
-/// `BPF_PROG_TYPE_CGROUP_DEVICE`, `BPF_CGROUP_DEVICE`, `BPF_F_ALLOW_MULTI`.
+const DETACH_PROGRAM: libc::c_int = 9;
+const OPEN_PROGRAM: libc::c_int = 13;
+const QUERY_PROGRAMS: libc::c_int = 16;
+/// `BPF_PROG_TYPE_CGROUP_DEVICE`, `BPF_CGROUP_DEVICE`, `BPF_F_ALLOW_MULTI`, `BPF_F_REPLACE`.
 const TYPE_DEVICE: u32 = 15;
 const ATTACH_DEVICE: u32 = 6;
 const BESIDE_OTHERS: u32 = 2;
+const IN_PLACE_OF: u32 = 4;
+/// As many programs as the kernel attaches to one cgroup (`BPF_CGROUP_MAX_PROGS`).
+const MOST: usize = 64;
 
 /// The start of `union bpf_attr` for [`LOAD_PROGRAM`]; the kernel takes what is not passed as zero.
 #[repr(C)]
@@ -96,6 +102,27 @@ struct AttachProgram {
     cgroup: u32,
     program: u32,
     kind: u32,
+    flags: u32,
+    replaced: u32,
+}
+
+/// The start of `union bpf_attr` for [`QUERY_PROGRAMS`].
+#[repr(C)]
+struct QueryPrograms {
+    cgroup: u32,
+    kind: u32,
+    query_flags: u32,
+    attach_flags: u32,
+    ids: u64,
+    count: u32,
+    padding: u32,
+}
+
+/// The start of `union bpf_attr` for [`OPEN_PROGRAM`].
+#[repr(C)]
+struct OpenProgram {
+    id: u32,
+    next_id: u32,
     flags: u32,
 }
 
@@ -140,34 +167,89 @@ pub fn program(rules: &[Rule]) -> Option<Vec<Instruction>> {
     Some(program)
 }
 
-/// Lets `program` decide for the processes of the cgroup with the folder `cgroup`.
+/// Lets `program` decide for the processes of the cgroup with the folder `cgroup`, in place of those that did; none takes
+/// them away. There is no moment in which nothing decides.
 ///
 /// # Errors
 /// What bpf(2) gives: `EPERM` without CAP_SYS_ADMIN, `EINVAL` when the kernel has no such programs.
-pub fn attach(program: &[Instruction], cgroup: &Path) -> io::Result<()> {
+pub fn replace(program: Option<&[Instruction]>, cgroup: &Path) -> io::Result<()> {
     let folder = File::open(cgroup)?;
-    let load = LoadProgram {
+    let mut old = attached(&folder)?;
+    if let Some(program) = program {
+        let loaded = load_program(program)?;
+        let mut attach = AttachProgram {
+            cgroup: folder.as_raw_fd() as u32,
+            program: loaded.as_raw_fd() as u32,
+            kind: ATTACH_DEVICE,
+            flags: BESIDE_OTHERS,
+            replaced: 0,
+        };
+        // In one step where there is one; Linux before 5.6 cannot, and has both for a moment.
+        let mut done = false;
+        if let Some(last) = old.last() {
+            attach.flags = BESIDE_OTHERS | IN_PLACE_OF;
+            attach.replaced = last.as_raw_fd() as u32;
+            done = bpf(ATTACH_PROGRAM, &mut attach).is_ok();
+        }
+        if done {
+            old.pop();
+        } else {
+            attach.flags = BESIDE_OTHERS;
+            attach.replaced = 0;
+            bpf(ATTACH_PROGRAM, &mut attach)?;
+        }
+    }
+    for one in old {
+        let (cgroup, program) = (folder.as_raw_fd() as u32, one.as_raw_fd() as u32);
+        bpf(DETACH_PROGRAM, &mut AttachProgram { cgroup, program, kind: ATTACH_DEVICE, flags: 0, replaced: 0 })?;
+    }
+    Ok(())
+}
+
+fn load_program(program: &[Instruction]) -> io::Result<OwnedFd> {
+    let mut load = LoadProgram {
         kind: TYPE_DEVICE,
         instructions_count: u32::try_from(program.len()).map_err(|_| io::ErrorKind::InvalidInput)?,
         instructions: program.as_ptr() as u64,
         license: c"Apache-2.0".as_ptr() as u64,
     };
-    // SAFETY: the structure, the instructions and the text it points to live through the call, and its size is passed.
-    let fd = unsafe { libc::syscall(libc::SYS_bpf, LOAD_PROGRAM, &raw const load, size_of_val(&load)) };
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
-    }
+    let fd = bpf(LOAD_PROGRAM, &mut load)?;
     // SAFETY: the kernel has just made this descriptor for us; it is close-on-exec.
-    let loaded = unsafe { OwnedFd::from_raw_fd(fd as libc::c_int) };
-    let attach = AttachProgram {
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// The programs that decide about devices in this cgroup itself.
+fn attached(folder: &File) -> io::Result<Vec<OwnedFd>> {
+    let mut ids = [0u32; MOST];
+    let mut query = QueryPrograms {
         cgroup: folder.as_raw_fd() as u32,
-        program: loaded.as_fd().as_raw_fd() as u32,
         kind: ATTACH_DEVICE,
-        flags: BESIDE_OTHERS,
+        query_flags: 0,
+        attach_flags: 0,
+        ids: ids.as_mut_ptr() as u64,
+        count: MOST as u32,
+        padding: 0,
     };
-    // SAFETY: as above; both descriptors are open.
-    let result = unsafe { libc::syscall(libc::SYS_bpf, ATTACH_PROGRAM, &raw const attach, size_of_val(&attach)) };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    bpf(QUERY_PROGRAMS, &mut query)?;
+    let count = (query.count as usize).min(MOST);
+    let mut programs = Vec::with_capacity(count);
+    for id in &ids[..count] {
+        match bpf(OPEN_PROGRAM, &mut OpenProgram { id: *id, next_id: 0, flags: 0 }) {
+            // SAFETY: the kernel has just made this descriptor for us; it is close-on-exec.
+            Ok(fd) => programs.push(unsafe { OwnedFd::from_raw_fd(fd) }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {} // somebody took it away meanwhile
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(programs)
+}
+
+/// bpf(2) with the start of its union; what is not passed is zero to the kernel.
+fn bpf<T>(command: libc::c_int, attributes: &mut T) -> io::Result<libc::c_int> {
+    // SAFETY: the structure is one of ours above, lives through the call and its size is passed; what it points to lives
+    // in the caller's frame, and buffers have the length that the structure says.
+    let result = unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attributes), size_of::<T>()) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result as libc::c_int) }
 }
 
 /// Jumps that leave the rule when it does not fit; their offsets are still open.

@@ -79,7 +79,7 @@ impl Monitor {
     /// namespace others may hold the streams, and they are given [`DRAIN`].
     fn drain(&mut self) {
         if !mounts::is_new(&self.plan.spec, LinuxNamespaceType::Pid) {
-            let _ = self.cgroup.kill_all(); // the removal of the cgroup tries again and reports
+            let _ = self.cgroup.kill_all(signal::KILL); // the removal of the cgroup tries again and reports
         }
         let deadline = Instant::now() + DRAIN;
         while self.outputs.iter().any(|output| output.fd().is_some()) && Instant::now() < deadline {

@@ -315,7 +315,7 @@ impl Monitor {
     fn kill(&self) {
         // Both may be too late, which is what was wanted.
         let _ = process::signal(self.init.pidfd.as_fd(), signal::KILL);
-        let _ = self.cgroup.kill_all();
+        let _ = self.cgroup.kill_all(signal::KILL);
     }
 
     fn take_connections(&mut self) {
@@ -451,7 +451,7 @@ impl Monitor {
                 process::signal(self.init.pidfd.as_fd(), number)
                     .context(|| format!("sending {}", signal::name(number)))?;
             }
-            Request::KillAll => self.cgroup.kill_all()?,
+            Request::KillAll => self.cgroup.kill_all(signal::KILL)?,
             Request::Pause(paused) => self.pause(paused)?,
             Request::Resize(size) => {
                 if let Some(terminal) = &self.terminal {
