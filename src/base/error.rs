@@ -118,6 +118,10 @@ pub struct CommandFailure {
     pub stderr: String,
 }
 
+/// What can be done about every error of the kind `no_space` that has no better word.
+const NO_SPACE_HINT: &str =
+    "free some space: \"rhumb system df\" shows what takes it, \"rhumb system prune\" what can go";
+
 type Source = Box<dyn std::error::Error + Send + Sync + 'static>;
 
 /// An error with a kind, a message, perhaps a hint and a cause.
@@ -217,7 +221,8 @@ impl Error {
 
     /// What the user can do.
     pub fn hint(&self) -> Option<&str> {
-        self.0.hint.as_deref()
+        let of_kind = (self.0.kind == Kind::NoSpace).then_some(NO_SPACE_HINT);
+        self.0.hint.as_deref().or(of_kind)
     }
 
     /// How the command ended, for `command_failed`.
@@ -254,7 +259,7 @@ impl fmt::Display for Error {
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "[{}] {self}", self.0.kind)?;
-        match &self.0.hint {
+        match self.hint() {
             Some(hint) => write!(f, " (hint: {hint})"),
             None => Ok(()),
         }
@@ -308,6 +313,14 @@ impl<T, E: Into<Error>> Context<T> for std::result::Result<T, E> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_full_disk_always_has_a_hint() {
+        let full = Error::from(std::io::Error::from(std::io::ErrorKind::StorageFull)).context("writing");
+        assert!(full.hint().is_some_and(|hint| hint.contains("prune")), "{full:?}");
+        assert_eq!(Error::no_space("x").with_hint("own").context("y").hint(), Some("own"));
+        assert_eq!(Error::failed("x").hint(), None);
+    }
 
     #[test]
     fn context_keeps_kind_and_hint_and_prints_on_one_line() {

@@ -110,7 +110,9 @@ impl PruneArgs {
             session.out.line("")?;
         }
         session.out.line(format!("Total reclaimed space: {}", units::human_size(report.freed_bytes)))?;
-        Ok(0)
+        session.out.flush()?;
+        report.failures.iter().for_each(|failure| report::error(&Error::failed(failure.clone())));
+        Ok(if report.failures.is_empty() { 0 } else { Kind::Failed.exit_code() })
     }
 }
 

@@ -104,12 +104,13 @@ impl Engine {
     /// Prunes containers, dangling images (`all`: every unused one) and, when asked, volumes.
     ///
     /// # Errors
-    /// The first failure.
+    /// `interrupted`, and when nothing can be listed; what could not be removed is in the report.
     pub fn system_prune(&self, all: bool, volumes: bool) -> Result<PruneReport> {
         let mut report = self.container_prune()?;
         let mut add = |more: PruneReport| {
             report.items.extend(more.items);
             report.freed_bytes += more.freed_bytes;
+            report.failures.extend(more.failures);
         };
         if volumes {
             add(self.volume_prune(false)?);

@@ -9,6 +9,8 @@ pub struct PruneReport {
     pub items: Vec<String>,
     /// Bytes that are free again.
     pub freed_bytes: u64,
+    /// What could not be removed, and why: a line for each.
+    pub failures: Vec<String>,
 }
 
 /// One thing that `system check` found wrong.

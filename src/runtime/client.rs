@@ -27,6 +27,9 @@ const DYING: Duration = Duration::from_secs(10);
 /// How long a monitor may take for an answer. Freezing may take it [`DYING`]; one that takes longer is stopped or stuck.
 const ANSWER: Duration = Duration::from_secs(15);
 
+/// How long a monitor may take to make a container, or its command to be executed: both wait for disks.
+const BIRTH: Duration = Duration::from_secs(120);
+
 /// A connection to a container's monitor. Dropping it never stops a container that was started.
 pub struct Monitor {
     pub(crate) channel: Channel,
@@ -90,7 +93,9 @@ pub fn create(plan: &Plan) -> Result<Monitor> {
         .context(doing)?;
     let mut monitor = Monitor::over(Channel::new(ours, MAX_FRAME), &plan.run_dir);
     monitor.channel.send(&Request::Create(Box::new(plan.clone())), &[])?;
-    match monitor.reply(None)? {
+    // One that is stopped sees this connection closed when it goes on, and undoes what it did.
+    let reply = monitor.reply(Some(Instant::now() + BIRTH)).map_err(|error| monitor.silent(error, BIRTH))?;
+    match reply {
         Reply::Created => Ok(monitor),
         other => Err(unexpected(&other)),
     }
@@ -300,21 +305,26 @@ impl Monitor {
     fn talk(&mut self, request: &Request) -> Result<Reply> {
         self.mend()?;
         let sent = self.channel.send(request, &[]);
-        // Executing a command waits for the disk that it lies on.
-        let deadline = (!matches!(request, Request::Start)).then(|| Instant::now() + ANSWER);
-        let result = sent.and_then(|()| self.reply(deadline));
+        let patience = if matches!(request, Request::Start) { BIRTH } else { ANSWER };
+        let result = sent.and_then(|()| self.reply(Some(Instant::now() + patience)));
         match result {
-            Err(error) if error.kind() == Kind::Timeout => {
-                // The answer may come yet, to no question.
-                self.broken = true;
-                Err(Error::timeout(format!("the container's monitor does not answer within {} s", ANSWER.as_secs()))
-                    .with_hint("look whether it is stopped; killing it ends the container"))
-            }
+            Err(error) if error.kind() == Kind::Timeout => Err(self.silent(error, patience)),
             Err(error) if error.kind() == Kind::Unavailable && self.has_ended() => {
                 Err(Error::conflict("the container has ended"))
             }
             result => result,
         }
+    }
+
+    /// The error for a monitor that does not answer; others stay as they are.
+    fn silent(&mut self, error: Error, patience: Duration) -> Error {
+        if error.kind() != Kind::Timeout {
+            return error;
+        }
+        // The answer may come yet, to no question.
+        self.broken = true;
+        Error::timeout(format!("the container's monitor does not answer within {} s", patience.as_secs()))
+            .with_hint("look whether it is stopped; removing the container with force ends it")
     }
 
     fn reply(&mut self, deadline: Option<Instant>) -> Result<Reply> {

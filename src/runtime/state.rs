@@ -12,6 +12,7 @@
 
 use std::fs::{File, TryLockError};
 use std::io::{ErrorKind, Read as _};
+use std::os::fd::AsFd as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::{Context as _, Error, Result, Timestamp};
 use crate::runtime::cgroup::{self, Cgroup};
+use crate::sys::{process, signal};
 
 /// The lock file in the run folder.
 pub(crate) const LOCK: &str = "monitor.lock";
@@ -33,6 +35,8 @@ pub(crate) const EXIT: &str = "exit.json";
 pub(crate) const STARTED: &str = "started.json";
 /// The most that is read of a state file, in bytes.
 const MAX_FILE: u64 = 64 * 1024;
+/// ESRCH of errno(3).
+const NO_SUCH_PROCESS: i32 = 3;
 /// How long a monitor that has recorded the end may take to go.
 const LEAVING: Duration = Duration::from_secs(5);
 
@@ -130,6 +134,36 @@ pub fn sweep(cgroup: &str, run_dir: &Path) -> Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// Kills a container's monitor, and with it the container, when it does not answer any more.
+///
+/// The monitor is killed through a descriptor that is taken before its start time is compared, so that no other process
+/// can get the signal.
+///
+/// # Errors
+/// `timeout` when it does not die within five seconds.
+pub fn kill_monitor(run: &RunState, run_dir: &Path) -> Result<()> {
+    let (pid, start) = run.monitor;
+    if run.boot_id == boot_id()?
+        && let Ok(pidfd) = process::pidfd(pid)
+        && start_time(pid).is_ok_and(|found| found == start)
+    {
+        match process::signal(pidfd.as_fd(), signal::KILL) {
+            Err(error) if error.raw_os_error() != Some(NO_SUCH_PROCESS) => {
+                return Err(Error::from(error).context("killing the container's monitor"));
+            }
+            _ => {}
+        }
+    }
+    let begun = Instant::now();
+    while is_held(run_dir)? {
+        if begun.elapsed() > LEAVING {
+            return Err(Error::timeout("the container's monitor does not die"));
+        }
+        std::thread::sleep(Duration::from_micros(200));
+    }
+    Ok(())
 }
 
 /// The names of the cgroups below `parent` (`rhumb-1a2b3c4d`), over all hierarchies: what a check compares with the records.

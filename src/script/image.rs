@@ -305,7 +305,7 @@ pub(crate) mod image_functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn prune(ctx: NativeCallContext) -> Fallible<Map> {
-        engine(&ctx)?.image_prune(false).map(crate::script::system::report).raise(&ctx)
+        engine(&ctx)?.image_prune(false).and_then(crate::script::system::report).raise(&ctx)
     }
 
     #[rhai_fn(name = "prune", return_raw)]
@@ -313,7 +313,7 @@ pub(crate) mod image_functions {
         let engine = engine(&ctx)?;
         let mut keys = Keys::new("image::prune", options);
         let all = keys.flag("all").and_then(|all| keys.finish().map(|()| all)).raise(&ctx)?;
-        engine.image_prune(all).map(crate::script::system::report).raise(&ctx)
+        engine.image_prune(all).and_then(crate::script::system::report).raise(&ctx)
     }
 
     /// The id: the digest of the image's config.

@@ -13,12 +13,19 @@ use crate::script::error::{Fallible, Raise};
 use crate::script::units::Size;
 
 /// What a prune did, as scripts see it.
-pub(crate) fn report(report: PruneReport) -> Map {
+///
+/// # Errors
+/// `failed` when something could not be removed; everything else is by then.
+pub(crate) fn report(report: PruneReport) -> Result<Map> {
+    if !report.failures.is_empty() {
+        let (count, failures) = (report.items.len(), report.failures.join("; "));
+        return Err(Error::failed(format!("{count} things were removed, but not all: {failures}")));
+    }
     let mut map = Map::new();
     map.insert("count".into(), (report.items.len() as i64).into());
     map.insert("freed".into(), Dynamic::from(Size(report.freed_bytes)));
     map.insert("items".into(), report.items.into_iter().map(Dynamic::from).collect::<Array>().into());
-    map
+    Ok(map)
 }
 
 /// Plain facts as a map; `…_bytes` become sizes without the unit in their name.
@@ -36,7 +43,7 @@ fn prune(engine: &Engine, options: Map) -> Result<Map> {
     let mut keys = Keys::new("system::prune", options);
     let (all, volumes) = (keys.flag("all")?, keys.flag("volumes")?);
     keys.finish()?;
-    engine.system_prune(all, volumes).map(report)
+    engine.system_prune(all, volumes).and_then(report)
 }
 
 fn check(engine: &Engine, options: Map) -> Result<Map> {

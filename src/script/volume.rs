@@ -170,7 +170,7 @@ pub(crate) mod volume_functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn prune(ctx: NativeCallContext) -> Fallible<Map> {
-        engine(&ctx)?.volume_prune(false).map(crate::script::system::report).raise(&ctx)
+        engine(&ctx)?.volume_prune(false).and_then(crate::script::system::report).raise(&ctx)
     }
 
     #[rhai_fn(name = "prune", return_raw)]
@@ -178,7 +178,7 @@ pub(crate) mod volume_functions {
         let engine = engine(&ctx)?;
         let mut keys = Keys::new("volume::prune", options);
         let all = keys.flag("all").and_then(|all| keys.finish().map(|()| all)).raise(&ctx)?;
-        engine.volume_prune(all).map(crate::script::system::report).raise(&ctx)
+        engine.volume_prune(all).and_then(crate::script::system::report).raise(&ctx)
     }
 
     /// The id: 64 hexadecimal digits. It stays when the name changes.

@@ -241,3 +241,54 @@ fn the_first_interrupt_ends_a_wait_and_leaves_the_container() {
     }
     assert_eq!(rhumb.sh("ps -q").lines().len(), 1);
 }
+
+/// The process that holds a container.
+fn monitor_of(rhumb: &Rhumb, name: &str) -> u32 {
+    let pid = inspect(rhumb, name)["State"]["Pid"].as_u64().unwrap();
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    stat.rsplit_once(')').unwrap().1.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+fn tool(program: &str, args: &[&str]) {
+    crate::support::process::run(std::process::Command::new(program).args(args), None, SOON).ok();
+}
+
+/// Removal with force asked a stopped monitor in vain and gave up, and the container could never be removed.
+#[test]
+fn a_container_whose_monitor_is_stopped_can_be_removed_with_force() {
+    let rhumb = Rhumb::with_base();
+    rhumb.run(["run", "-d", "--name", "web", BASE, "sleep", "300"]).ok();
+    let monitor = monitor_of(&rhumb, "web").to_string();
+    tool("kill", &["-STOP", &monitor]);
+    rhumb.sh("rm -f web").ok();
+    assert_eq!(rhumb.sh("ps -aq").ok(), "");
+    let left = std::fs::read_to_string(format!("/proc/{monitor}/stat")).unwrap_or_default();
+    assert!(left.is_empty() || left.contains(") Z "), "it lives on: {left}");
+    rhumb.assert_consistent();
+}
+
+/// A monitor that had no descriptor left for a client was woken by the same client again and again.
+#[test]
+fn a_monitor_without_room_for_a_client_does_not_spin() {
+    let rhumb = Rhumb::with_base();
+    let id = rhumb.run(["run", "-d", "--name", "web", BASE, "sleep", "300"]).ok();
+    let monitor = monitor_of(&rhumb, "web");
+    let open = std::fs::read_dir(format!("/proc/{monitor}/fd")).unwrap().count();
+    // One client more than there is room for.
+    tool("prlimit", &["--pid", &monitor.to_string(), &format!("--nofile={}:1024", open + 2)]);
+    let folder = std::fs::File::open(rhumb.root().join("run/containers").join(&id)).unwrap();
+    let path = format!("/proc/self/fd/{}/control.sock", std::os::fd::AsRawFd::as_raw_fd(&folder));
+    let clients: Vec<_> = (0..12).map(|_| std::os::unix::net::UnixStream::connect(&path).unwrap()).collect();
+    let ticks = || -> u64 {
+        let stat = std::fs::read_to_string(format!("/proc/{monitor}/stat")).unwrap();
+        let fields = stat.rsplit_once(')').unwrap().1.split_whitespace();
+        fields.skip(11).take(2).map(|field| field.parse::<u64>().unwrap()).sum()
+    };
+    let before = ticks();
+    std::thread::sleep(Duration::from_secs(1));
+    assert!(ticks() - before < 20, "it used {} ticks in a second", ticks() - before);
+    drop(clients);
+    // And hears again when there is room.
+    tool("prlimit", &["--pid", &monitor.to_string(), "--nofile=1024:1024"]);
+    assert_eq!(rhumb.sh("exec web echo here").ok(), "here");
+}

@@ -14,7 +14,7 @@ use crate::model::container::{
 };
 use crate::model::system::PruneReport;
 use crate::runtime::client::{self, Monitor};
-use crate::runtime::state::{Life, sweep};
+use crate::runtime::state::{Life, kill_monitor, sweep};
 use crate::store::db::{Noun, Phase};
 use crate::sys::path::remove_tree;
 
@@ -148,20 +148,33 @@ impl Engine {
                 return Err(Error::conflict(format!("the container {:?} is running", found.name))
                     .with_hint("stop it first, or remove it with force"));
             }
-            // A monitor that goes away by itself is just as well.
-            let _ = monitor.take_over_cleanup();
+            // A monitor that goes away by itself is just as well; one that is stopped is found out by this.
+            let silent = monitor.take_over_cleanup().is_err_and(|error| error.kind() == Kind::Timeout);
             failpoint::hit("container.remove.kill")?;
-            match monitor.stop(signal::KILL, Duration::ZERO, &NEVER) {
-                Ok(_) => monitor.join()?,
-                Err(error) if matches!(error.kind(), Kind::Unavailable | Kind::Conflict) => {
-                    self.life_once_settled(&id)?;
+            if silent {
+                self.kill_silent_monitor(&id)?;
+            } else {
+                match monitor.stop(signal::KILL, Duration::ZERO, &NEVER) {
+                    Ok(_) => monitor.join()?,
+                    Err(error) if matches!(error.kind(), Kind::Unavailable | Kind::Conflict) => {
+                        self.life_once_settled(&id)?;
+                    }
+                    Err(error) => return Err(error.context(format!("killing the container {:?}", found.name))),
                 }
-                Err(error) => return Err(error.context(format!("killing the container {:?}", found.name))),
             }
         }
         let volumes = how.volumes || found.record.options.auto_remove;
         self.container_take_away(found.record, volumes)?;
         drop(lock.remove_on_drop());
+        Ok(())
+    }
+
+    /// Kills a monitor that does not answer: the container's processes go with it or are swept after.
+    fn kill_silent_monitor(&self, id: &Id) -> Result<()> {
+        if let Life::Alive(run) = self.container_life(id)? {
+            kill_monitor(&run, &self.paths().container_run(id))
+                .context(|| format!("killing the monitor of the container {}", id.short()))?;
+        }
         Ok(())
     }
 
@@ -261,22 +274,28 @@ impl Engine {
     /// Removes all containers that do not run.
     ///
     /// # Errors
-    /// The first failure.
+    /// `interrupted`, and when nothing can be listed; what could not be removed is in the report.
     pub fn container_prune(&self) -> Result<PruneReport> {
         let mut report = PruneReport::default();
         for container in self.container_list(&ContainerFilter { all: true, ..ContainerFilter::default() })? {
             if container.state.status.is_alive() {
                 continue;
             }
+            self.check_interrupt()?;
             let id = container.record.id;
             let freed = super::content::disk_usage(&self.paths().container(&id));
             match self.container_remove(id.as_str(), ContainerRemove::default()) {
                 // Started or removed by another command meanwhile.
                 Err(error) if matches!(error.kind(), Kind::Conflict | Kind::NotFound) => continue,
-                removed => removed?,
+                Err(error) if error.kind() == Kind::Interrupted => return Err(error),
+                Err(error) => {
+                    report.failures.push(format!("removing the container {:?}: {error}", container.name));
+                }
+                Ok(()) => {
+                    report.freed_bytes += freed;
+                    report.items.push(id.to_string());
+                }
             }
-            report.freed_bytes += freed;
-            report.items.push(id.to_string());
         }
         Ok(report)
     }

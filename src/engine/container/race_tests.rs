@@ -140,6 +140,29 @@ fn what_resists_removal_stops_no_other_command() {
     assert!(report.problems.is_empty() && !stray.exists(), "{report:?}");
 }
 
+/// The first thing that could not be removed ended a prune, so that everything after it stayed.
+#[test]
+fn a_prune_goes_on_after_what_it_cannot_remove() {
+    let root = Root::new();
+    let first = root.create(&named("first")).unwrap();
+    let stuck = root.create(&named("stuck")).unwrap();
+    let last = root.create(&named("last")).unwrap();
+    let volume = |name: &str| VolumeOptions { name: Some(name.into()), ..Default::default() };
+    let held = root.engine.volume_create(&volume("held")).unwrap();
+    root.engine.volume_create(&volume("free")).unwrap();
+    let paths = root.engine.paths().clone();
+    let mounts = [paths.container(&stuck).join("upper/m"), paths.volume_data(&held.id).join("m")].map(Mounted::tmpfs);
+    let report = root.engine.system_prune(false, false).unwrap();
+    assert_eq!(report.items, [last.to_string(), first.to_string()], "newest first");
+    assert!(report.failures.len() == 1 && report.failures[0].contains("\"stuck\""), "{report:?}");
+    let report = root.engine.volume_prune(true).unwrap();
+    assert_eq!(report.items, ["free"]);
+    assert!(report.failures.len() == 1 && report.failures[0].contains("\"held\""), "{report:?}");
+    drop(mounts);
+    let report = open(paths.root()).system_check(CheckOptions::default()).unwrap();
+    assert!(report.problems.is_empty(), "{report:?}");
+}
+
 /// The container's record still called the volume anonymous after somebody had given it a name.
 #[test]
 fn a_volume_that_was_given_a_name_outlives_its_container() {

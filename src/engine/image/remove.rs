@@ -32,6 +32,8 @@ impl Engine {
             })?;
             removed.extend(gone);
         }
+        // Or a power cut could bring back a name that was taken away.
+        self.store.flush()?;
         Ok(removed)
     }
 
@@ -49,7 +51,7 @@ impl Engine {
         })?;
         failpoint::hit("image.prune.record")?;
         let freed_bytes = self.sweep_store()?;
-        Ok(PruneReport { items, freed_bytes })
+        Ok(PruneReport { items, freed_bytes, ..PruneReport::default() })
     }
 }
 

@@ -247,7 +247,7 @@ impl Engine {
     /// Removes anonymous volumes (`all`: named ones too) that no container uses.
     ///
     /// # Errors
-    /// The first failure.
+    /// `interrupted`, and when nothing can be listed; what could not be removed is in the report.
     pub fn volume_prune(&self, all: bool) -> Result<PruneReport> {
         let filter = VolumeFilter { dangling: Some(true), ..VolumeFilter::default() };
         let mut report = PruneReport::default();
@@ -261,7 +261,8 @@ impl Engine {
             match self.volume_remove(volume.id.as_str(), true) {
                 // A container took it meanwhile.
                 Err(error) if error.kind() == Kind::Conflict => {}
-                Err(error) => return Err(error),
+                Err(error) if error.kind() == Kind::Interrupted => return Err(error),
+                Err(error) => report.failures.push(format!("removing the volume {:?}: {error}", volume.name)),
                 Ok(()) => {
                     report.items.push(volume.name);
                     report.freed_bytes += size;

@@ -43,6 +43,8 @@ pub const VERB: &str = "[monitor]";
 /// How many clients are served at once; more wait in the socket's own queue. With all further processes this stays below
 /// the usual limit of 1024 descriptors.
 const MAX_CONNS: usize = 256;
+/// How long clients are not heard after one could not be taken in.
+const DEAF: Duration = Duration::from_millis(100);
 /// How long the lock of an ending predecessor is waited for.
 const PREDECESSOR: Duration = Duration::from_secs(10);
 /// A container that lives this long is worth giving back the memory that only its start needed.
@@ -137,6 +139,8 @@ struct Monitor {
     next_conn: u64,
     creator: u64,
     abandoned: bool,
+    /// Clients that knock are not heard before this, since there was no room for them.
+    deaf_until: Option<Instant>,
 }
 
 impl Monitor {
@@ -187,6 +191,7 @@ impl Monitor {
             next_conn: 0,
             creator: 0,
             abandoned: false,
+            deaf_until: None,
         })
     }
 
@@ -254,7 +259,11 @@ impl Monitor {
             events.push(event);
             interests.push(interest);
         };
-        if let Some(listener) = self.listener.as_ref().filter(|_| self.conns.len() < MAX_CONNS) {
+        let deaf = self.deaf_until.map(|until| until.saturating_duration_since(Instant::now()));
+        let deaf = deaf.filter(|left| !left.is_zero());
+        let timeout = timeout.into_iter().chain(deaf).min();
+        let hears = deaf.is_none() && self.conns.len() < MAX_CONNS;
+        if let Some(listener) = self.listener.as_ref().filter(|_| hears) {
             watch(Event::Knock, Interest::new(listener.as_fd(), true, false));
         }
         if let Some(stage) = &self.stage {
@@ -320,11 +329,15 @@ impl Monitor {
 
     fn take_connections(&mut self) {
         let Some(listener) = &self.listener else { return };
-        // An error such as "too many files" passes; the client stays in the queue.
-        if let Ok(Some(fd)) = socket::accept(listener.as_fd()) {
-            let id = self.next_conn;
-            self.next_conn += 1;
-            self.conns.insert(id, Conn::new(fd, Decoder::new(MAX_FRAME)));
+        match socket::accept(listener.as_fd()) {
+            Ok(Some(fd)) => {
+                let id = self.next_conn;
+                self.next_conn += 1;
+                self.conns.insert(id, Conn::new(fd, Decoder::new(MAX_FRAME)));
+            }
+            Ok(None) => {}
+            // An error such as "too many files" passes; the client stays in the queue, which would wake us at once.
+            Err(_) => self.deaf_until = Some(Instant::now() + DEAF),
         }
     }
 
@@ -503,7 +516,13 @@ impl Monitor {
             return Err(Error::conflict(format!("the container is {which}")));
         }
         crate::base::failpoint::hit("monitor.pause.freeze")?;
-        self.cgroup.set_frozen(paused)?;
+        if let Err(error) = self.cgroup.set_frozen(paused) {
+            // Some of its processes may stand still already, and nobody would know of a frozen container.
+            return Err(match paused.then(|| self.cgroup.set_frozen(false)) {
+                None | Some(Ok(())) => error,
+                Some(Err(more)) => error.context(format!("and thawing it again failed: {more}")),
+            });
+        }
         self.paused = paused;
         let noted = crate::base::failpoint::hit("monitor.pause.record")
             .and_then(|()| self.run_state())

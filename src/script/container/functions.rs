@@ -197,7 +197,7 @@ pub(crate) mod container_functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn prune(ctx: NativeCallContext) -> Fallible<Map> {
-        engine(&ctx)?.container_prune().map(crate::script::system::report).raise(&ctx)
+        engine(&ctx)?.container_prune().and_then(crate::script::system::report).raise(&ctx)
     }
 
     #[rhai_fn(name = "prune", return_raw)]
