@@ -17,5 +17,8 @@ fn main() -> ExitCode {
     {
         return cli::reap(root, &id.to_string_lossy()).into();
     }
+    if let Some(args) = cli::oci::asked(&args) {
+        return cli::oci::main(args).into();
+    }
     cli::main(&args, Some(rhumb::repl::run)).into()
 }

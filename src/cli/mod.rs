@@ -19,6 +19,7 @@ mod help;
 mod image;
 mod inspect;
 mod listing;
+pub mod oci;
 mod out;
 mod program;
 mod refused;

@@ -29,6 +29,7 @@ mod launch;
 pub mod log;
 pub mod monitor;
 mod mounts;
+pub mod oci;
 pub mod plan;
 mod reaper;
 mod rootfs;

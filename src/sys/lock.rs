@@ -48,6 +48,14 @@ impl Lock {
         self
     }
 
+    /// Whether its path still names what is locked.
+    ///
+    /// # Errors
+    /// As [`is_at`].
+    pub fn is_current(&self) -> io::Result<bool> {
+        is_at(&self.file, &self.path)
+    }
+
     /// The lock file.
     pub fn path(&self) -> &Path {
         &self.path

@@ -250,6 +250,24 @@ pub fn exec(path: &CString, args: &[CString], env: &[CString]) -> io::Error {
     }
 }
 
+/// Replaces this process by the program at `path` with the same arguments and environment. Returns only when that failed.
+pub fn exec_again(path: &Path) -> io::Error {
+    use std::os::unix::ffi::OsStringExt as _;
+    let string = |text: std::ffi::OsString| CString::new(text.into_vec()).map_err(io::Error::from);
+    let args: io::Result<Vec<CString>> = std::env::args_os().map(string).collect();
+    let env: io::Result<Vec<CString>> = std::env::vars_os()
+        .map(|(mut name, value)| {
+            name.push("=");
+            name.push(value);
+            string(name)
+        })
+        .collect();
+    match (string(path.as_os_str().to_owned()), args, env) {
+        (Ok(path), Ok(args), Ok(env)) => exec(&path, &args, &env),
+        (Err(error), _, _) | (_, Err(error), _) | (_, _, Err(error)) => error,
+    }
+}
+
 /// Starts a new session without a terminal.
 ///
 /// # Errors

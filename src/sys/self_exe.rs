@@ -25,6 +25,19 @@ pub fn path(handle: &OwnedFd) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}", handle.as_raw_fd()))
 }
 
+/// Whether this process runs from a program that nobody can write through: one on a read-only mount, or a sealed copy.
+///
+/// # Errors
+/// What opening the program gives.
+pub fn is_read_only() -> io::Result<bool> {
+    let program = std::fs::File::open("/proc/self/exe")?;
+    if rustix::fs::fstatvfs(&program)?.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY) {
+        return Ok(true);
+    }
+    // Other file systems than those in memory have no seals.
+    Ok(rustix::fs::fcntl_get_seals(&program).is_ok_and(|seals| seals.contains(SealFlags::WRITE)))
+}
+
 fn read_only_mount() -> io::Result<OwnedFd> {
     let tree = mount::clone_tree_at("/proc/self/exe", false)?;
     mount::set_attributes(tree.as_fd(), Attributes { set: mount::READ_ONLY | mount::NO_DEV, ..Attributes::default() })?;

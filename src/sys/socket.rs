@@ -107,6 +107,29 @@ pub fn connect_until(dir: BorrowedFd<'_>, name: &str, deadline: Instant) -> io::
     }
 }
 
+/// As [`connect`], but never waits for a place in the listener's queue.
+///
+/// # Errors
+/// `WouldBlock` when the queue is full; what connect(2) gives.
+pub fn connect_now(dir: BorrowedFd<'_>, name: &str) -> io::Result<OwnedFd> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    rustix::net::connect(&socket, &address(dir, name)?)?;
+    set_nonblocking(&socket, false)?;
+    Ok(socket)
+}
+
+/// Connects to the socket at `path`, which may be longer than the kernel's 108 bytes.
+///
+/// # Errors
+/// `InvalidInput` when it names no file; what open(2) and connect(2) give.
+pub fn connect_path(path: &std::path::Path) -> io::Result<OwnedFd> {
+    let name = path.file_name().and_then(|name| name.to_str()).ok_or(io::ErrorKind::InvalidInput)?;
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(std::path::Path::new("."));
+    let dir = std::fs::File::open(parent)?;
+    connect(dir.as_fd(), name)
+}
+
 /// Sends some of `bytes`, with `fds` on board of the first; returns how many bytes went.
 ///
 /// # Errors

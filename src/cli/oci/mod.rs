@@ -1,0 +1,108 @@
+//! `rhumb oci`: the runtime command line as runc's and crun's users and engines call it.
+//!
+//! Also what this program is when its own name ends in `-oci` or `-runc`: engines take a runtime's path and no arguments.
+//! Decodes, calls [`crate::runtime::oci`] once, encodes. It never opens the store, and has one thread.
+//!
+//! ```text
+//! options  global options and flags of each verb     log    where errors go, in runc's two formats
+//! output   tables and JSON                            spec   a first config.json, and what is supported
+//! ```
+
+mod log;
+mod options;
+
+use std::ffi::{OsStr, OsString};
+use std::io::Write as _;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::PathBuf;
+
+use clap::Parser as _;
+
+use crate::base::{Error, Result};
+use crate::runtime::oci::{self, DEFAULT_ROOT, Root};
+use options::{Cli, Global, Verb};
+
+/// The subcommand that leads here.
+const NAME: &str = "oci";
+
+/// The arguments for [`main`], which begin with the program's name, when `args` ask for it.
+pub fn asked(args: &[OsString]) -> Option<Vec<OsString>> {
+    let program = args.first()?;
+    let own_name = [OsStr::new("-oci"), OsStr::new("-runc")];
+    if own_name.iter().any(|ending| program.as_bytes().ends_with(ending.as_bytes())) {
+        return Some(args.to_vec());
+    }
+    match args.get(1) {
+        Some(first) if first == NAME => {
+            let name = OsString::from("rhumb oci");
+            Some(std::iter::once(name).chain(args[2..].iter().cloned()).collect())
+        }
+        _ => None,
+    }
+}
+
+/// Runs the command line. Returns the exit code.
+pub fn main(args: Vec<OsString>) -> u8 {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help goes to standard output, errors to standard error; nobody is left to tell when it is closed.
+            let _ = error.print();
+            return u8::from(error.use_stderr());
+        }
+    };
+    let Cli { global, verb } = cli;
+    let execs = matches!(verb, Verb::Exec(_));
+    match run(&global, verb) {
+        Ok(code) => code,
+        Err(error) => {
+            log::error(&global, &error);
+            if execs { EXEC_FAILED } else { 1 }
+        }
+    }
+}
+
+/// What `exec` exits with when there is no command's status, as with runc.
+const EXEC_FAILED: u8 = 255;
+
+fn run(global: &Global, verb: Verb) -> Result<u8> {
+    if global.systemd_cgroup {
+        return Err(Error::unsupported("systemd cgroups are not supported")
+            .with_hint("leave --systemd-cgroup out; with podman: --cgroup-manager=cgroupfs"));
+    }
+    let root = Root(global.root.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_ROOT)));
+    match verb {
+        Verb::Create(args) => {
+            oci::harden()?;
+            oci::create(&root, &args.id, &args.create())?;
+        }
+        Verb::Run(args) => {
+            oci::harden()?;
+            let code = oci::run(&root, &args.create.id, &args.options())?;
+            return Ok(u8::try_from(code).unwrap_or(u8::MAX));
+        }
+        Verb::Start(args) => oci::start(&root, &args.id)?,
+        Verb::State(args) => print_json(&oci::container(&root, &args.id)?)?,
+        Verb::Kill(args) => oci::kill(&root, &args.id, args.signal()?, args.all)?,
+        Verb::Delete(args) => oci::delete(&root, &args.id, args.force)?,
+        Verb::Exec(_) => return Err(Error::unsupported("exec")),
+    }
+    Ok(0)
+}
+
+/// Prints a value as runc does: indented by two spaces, with a line end.
+fn print_json(value: &impl serde::Serialize) -> Result<()> {
+    let mut text = serde_json::to_string_pretty(value).expect("plain data with string keys is always JSON");
+    text.push('\n');
+    print(&text)
+}
+
+/// Writes to standard output; a closed one is success.
+fn print(text: &str) -> Result<()> {
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Error::from(error).context("writing the result"))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,195 @@
+//! The options of `rhumb oci`: everything that runc and crun take from engines, and its meaning as options of the runtime.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+
+use crate::base::{Error, Result};
+use crate::runtime::oci::{CreateOptions, RunOptions};
+use crate::sys::signal;
+
+/// The whole command line.
+#[derive(Debug, Parser)]
+#[command(name = "rhumb oci", about = "Run containers from OCI bundles", disable_version_flag = true)]
+#[command(subcommand_required = true, max_term_width = 80, version = VERSION)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+/// What `--version` says after the name, in runc's form.
+const VERSION: &str = concat!("version ", env!("CARGO_PKG_VERSION"), "\nspec: 1.2.0");
+
+// Options of every verb.
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// Keep the state of containers in this folder [default: /run/rhumb/oci]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) root: Option<PathBuf>,
+    /// Write errors to this file as well
+    #[arg(long, value_name = "FILE")]
+    pub(crate) log: Option<PathBuf>,
+    /// Write errors in this format
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) log_format: LogFormat,
+    /// Log more
+    #[arg(long)]
+    pub(crate) debug: bool,
+    /// Refused: there are no systemd cgroups
+    #[arg(long)]
+    pub(crate) systemd_cgroup: bool,
+    /// Ignored: whether rights are missing shows when they are needed
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(crate) rootless: Option<String>,
+    /// Ignored: there are no checkpoints
+    #[arg(long, value_name = "PATH")]
+    pub(crate) criu: Option<String>,
+    #[arg(short, long, action = ArgAction::Version, help = "Print the version")]
+    version: Option<bool>,
+}
+
+/// How errors are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// `time="…" level=error msg="…"`.
+    Text,
+    /// One object per line.
+    Json,
+}
+
+/// Every verb.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Make a container that waits for its start
+    Create(CreateArgs),
+    /// Start a container that was created
+    Start(IdArgs),
+    /// Make a container and start it
+    Run(RunArgs),
+    /// Run a further command in a container
+    Exec(ExecArgs),
+    /// Print the state of a container
+    State(IdArgs),
+    /// Send a signal to a container
+    Kill(KillArgs),
+    /// Delete a container
+    Delete(DeleteArgs),
+}
+
+// A container.
+#[derive(Debug, Args)]
+pub(crate) struct IdArgs {
+    /// The container's id
+    #[arg(value_name = "CONTAINER")]
+    pub(crate) id: String,
+}
+
+// `create`.
+#[derive(Debug, Args)]
+pub(crate) struct CreateArgs {
+    /// Read the bundle in this folder
+    #[arg(short, long, value_name = "DIR", default_value = ".")]
+    bundle: PathBuf,
+    /// Send the master of the container's terminal to this socket
+    #[arg(long, value_name = "SOCKET")]
+    console_socket: Option<PathBuf>,
+    /// Write the first process's number to this file
+    #[arg(long, value_name = "FILE")]
+    pid_file: Option<PathBuf>,
+    /// Move the root over the old one instead of changing places with it
+    #[arg(long)]
+    no_pivot: bool,
+    /// Stay in the session keyring of the caller
+    #[arg(long)]
+    no_new_keyring: bool,
+    /// Pass this many descriptors from 3 on
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    preserve_fds: u32,
+    /// The container's id
+    #[arg(value_name = "CONTAINER")]
+    pub(crate) id: String,
+}
+
+impl CreateArgs {
+    /// As options of the runtime.
+    pub(crate) fn create(&self) -> CreateOptions {
+        CreateOptions {
+            bundle: self.bundle.clone(),
+            pid_file: self.pid_file.clone(),
+            console_socket: self.console_socket.clone(),
+            preserve_fds: self.preserve_fds,
+            no_pivot: self.no_pivot,
+            no_new_keyring: self.no_new_keyring,
+        }
+    }
+}
+
+// `run`.
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    pub(crate) create: CreateArgs,
+    /// Leave when the command runs
+    #[arg(short, long)]
+    detach: bool,
+    /// Do not delete the container when its command has ended
+    #[arg(long)]
+    keep: bool,
+    /// Leave orphans of the container to others
+    #[arg(long)]
+    no_subreaper: bool,
+}
+
+impl RunArgs {
+    /// As options of the runtime.
+    pub(crate) fn options(&self) -> RunOptions {
+        RunOptions {
+            create: self.create.create(),
+            detach: self.detach,
+            keep: self.keep,
+            no_subreaper: self.no_subreaper,
+        }
+    }
+}
+
+// `exec`.
+#[derive(Debug, Args)]
+pub(crate) struct ExecArgs {
+    /// The container's id
+    #[arg(value_name = "CONTAINER")]
+    pub(crate) id: String,
+}
+
+// `kill`.
+#[derive(Debug, Args)]
+pub(crate) struct KillArgs {
+    /// Signal all processes of the container
+    #[arg(short, long)]
+    pub(crate) all: bool,
+    /// The container's id
+    #[arg(value_name = "CONTAINER")]
+    pub(crate) id: String,
+    /// The signal by name or number
+    #[arg(value_name = "SIGNAL", default_value = "SIGTERM")]
+    signal: String,
+}
+
+impl KillArgs {
+    /// The signal's number.
+    pub(crate) fn signal(&self) -> Result<i32> {
+        signal::parse(&self.signal).ok_or_else(|| Error::invalid(format!("unknown signal {:?}", self.signal)))
+    }
+}
+
+// `delete`.
+#[derive(Debug, Args)]
+pub(crate) struct DeleteArgs {
+    /// Kill the container if it is not stopped, and do not mind when it is not there
+    #[arg(short, long)]
+    pub(crate) force: bool,
+    /// The container's id
+    #[arg(value_name = "CONTAINER")]
+    pub(crate) id: String,
+}
