@@ -70,6 +70,38 @@ fn an_exec_has_the_containers_rights_or_all() {
 }
 
 #[test]
+fn system_calls_are_filtered_unless_that_was_said() {
+    let rhumb = Rhumb::with_base();
+    let mode = |flags: &str| sh(&rhumb, flags, "sed -n 's/^Seccomp:[[:space:]]*//p' /proc/self/status");
+    assert_eq!((mode("").as_str(), mode("--privileged").as_str()), ("2", "0"));
+    assert_eq!(mode("--security-opt seccomp=unconfined"), "0");
+    assert_eq!(mode("--privileged --security-opt seccomp=builtin"), "2");
+    let profile = rhumb.path("profile.json");
+    let rules = json!({
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [{ "names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 28 }],
+    });
+    std::fs::write(&profile, serde_json::to_string_pretty(&rules).unwrap()).unwrap();
+    let option = format!("seccomp={}", profile.display());
+    let run = ["run", "-d", "--name", "web", "--security-opt", &option, BASE, "sleep", "300"];
+    rhumb.run(run).ok();
+    // What is kept is the profile, not where it was.
+    std::fs::remove_file(&profile).unwrap();
+    let shown = rhumb.inspect("web")["HostConfig"]["SecurityOpt"][0].as_str().unwrap().to_owned();
+    assert_eq!(serde_json::from_str::<Value>(shown.strip_prefix("seccomp=").unwrap()).unwrap(), rules);
+    rhumb.sh("restart -t 0 web").ok();
+    for flags in ["", "--privileged"] {
+        let exec = ["exec"].into_iter().chain(flags.split_whitespace()).chain(["web", "mkdir", "/x"]);
+        let outcome = rhumb.run(exec);
+        assert!(outcome.stderr.contains("No space left"), "an exec has the container's filter, too: {outcome}");
+    }
+    rhumb.run(["run", "--security-opt", "seccomp=/no/such", BASE, "true"]).fails_with(125, "/no/such");
+    std::fs::write(&profile, "{\"defaultAction\": \"SCMP_ACT_MAYBE\"}").unwrap();
+    rhumb.run(["run", "--security-opt", &option, BASE, "true"]).fails_with(125, "SCMP_ACT_MAYBE");
+    assert_eq!(rhumb.sh("ps -q").ok().lines().count(), 1);
+}
+
+#[test]
 fn devices_are_there_and_usable_as_far_as_was_said() {
     let rhumb = Rhumb::with_base();
     let seen =

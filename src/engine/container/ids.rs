@@ -265,8 +265,6 @@ mod tests {
     #[test]
     fn runs_that_touch_do_not_overlap() {
         assert!(!overlap((0, 10), (10, 10)) && !overlap((10, 10), (0, 10)));
-        assert!(
-            overlap((0, 11), (10, 10)) && overlap((12, 1), (10, 10)) && !overlap((u32::MAX, 1), (0, u32::MAX))
-        );
+        assert!(overlap((0, 11), (10, 10)) && overlap((12, 1), (10, 10)) && !overlap((u32::MAX, 1), (0, u32::MAX)));
     }
 }
