@@ -19,9 +19,9 @@ use rustix::mount::{MountPropagationFlags, MoveMountFlags, OpenTreeFlags};
 
 pub use filesystem::{NewFilesystem, mount_detached, new_filesystem, reconfigure};
 pub use place::{
-    Device, DeviceKind, Kind, NULL, TERMINAL_MULTIPLEXER, give_to, is_pipe_or_terminal, kind, look, make_device,
-    make_dir, make_file, make_link, mode, open_device, open_folder, open_folder_in, open_in_proc, open_regular, pin,
-    pin_strictly, read_link, replace_by_link,
+    Device, DeviceKind, Kind, NULL, TERMINAL_MULTIPLEXER, device_number, give_to, is_pipe_or_terminal, kind, look,
+    make_device, make_dir, make_file, make_link, mode, open_device, open_folder, open_folder_in, open_in_proc,
+    open_regular, pin, pin_strictly, read_link, replace_by_link,
 };
 pub use root::{change_root, enter_root, let_go, move_root};
 pub use shared::clone_tmpfs_of;

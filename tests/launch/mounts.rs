@@ -13,6 +13,7 @@ use crate::support::{Box_, base};
 
 pub(crate) const TESTS: &[(&str, fn())] = &[
     ("a_bundles_root_is_entered_each_way_and_leaves_no_mount", bundle_root),
+    ("a_root_that_was_moved_shows_no_whole_proc", no_whole_proc),
     ("the_root_spreads_as_asked", root_propagation),
     ("attributes_of_a_bind_are_for_the_top_or_for_all", attributes_of_binds),
     ("unnamed_attributes_are_lost_but_locked_in_a_user_namespace", locked_attributes),
@@ -138,17 +139,47 @@ fn bundle_root() {
     // In a user namespace its files belong to whom they belong to.
     let container = with_users(bundle("stat -c %u /owned; ls /sys/kernel >/dev/null && echo ok"));
     fs::write(rootfs(&container).join("owned"), "").unwrap();
-    for (path, owner) in [(container.path(""), 0), (container.path("bundle"), 0), (rootfs(&container), 200_000)] {
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-        std::os::unix::fs::chown(&path, Some(owner), Some(owner)).unwrap();
-    }
+    std::os::unix::fs::chown(rootfs(&container), Some(200_000), Some(200_000)).unwrap();
     std::os::unix::fs::chown(rootfs(&container).join("owned"), Some(200_007), None).unwrap();
     assert_eq!(out(&container), "7\nok\n");
+    // Also when its root may pass through all of the host's folders: then the root is where hooks look for it.
+    for path in [container.path(""), container.path("bundle")] {
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let _ = fs::remove_dir_all(container.path("state"));
+    let again = with_users(bundle("stat -c %u /owned")).with(|plan| plan.rootfs = container.plan.rootfs.clone());
+    assert_eq!(out(&again), "7\n");
     let missing = bundle("true").with(|plan| {
         let Rootfs::Bundle { path, .. } = &mut plan.rootfs else { unreachable!() };
         path.push("missing");
     });
     assert_eq!(error(&missing).kind(), Kind::NotFound);
+}
+
+/// A process with a user namespace of its own may mount a procfs where it sees a whole one: not beneath a moved root either.
+fn no_whole_proc() {
+    let script = "
+        my $made = syscall(272, 0x10000000 | 0x00020000 | 0x20000000);
+        if (fork == 0) {
+            my ($source, $target, $kind) = ('proc', '/tmp', 'proc');
+            my $mounted = syscall(165, $source, $target, $kind, 0, 0);
+            print $made, ' ', $mounted, ' ', $! + 0, qq(\n);
+            exit;
+        }
+        wait;";
+    // The numbers of the system calls are those of this architecture.
+    if !cfg!(target_arch = "x86_64") {
+        return;
+    }
+    for no_pivot in [false, true] {
+        let container = bundle("true").edit(|spec| spec["process"]["args"] = json!(["perl", "-e", script]));
+        let container = container.with(|plan| {
+            let Rootfs::Bundle { no_pivot: field, .. } = &mut plan.rootfs else { unreachable!() };
+            *field = no_pivot;
+        });
+        let text = out(&container);
+        assert!(text == "0 -1 1\n" || text.starts_with("-1 "), "{no_pivot}: {text}");
+    }
 }
 
 fn root_propagation() {

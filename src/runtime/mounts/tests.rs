@@ -255,3 +255,60 @@ fn devices_are_checked() {
         assert!(with(device.clone()).is_err(), "{device}");
     }
 }
+
+mod any_input {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn words() -> impl Strategy<Value = String> {
+        let known = prop::sample::select(options::known());
+        prop_oneof![known, "\\PC{0,8}", "[a-z]{1,3}=[\\PC,\"\\\\]{0,6}", Just("\0".to_owned())]
+    }
+
+    fn paths() -> impl Strategy<Value = String> {
+        let known =
+            ["/", "/proc", "/sys", "/dev", "/proc/self", "/b/rootfs", "/b/rootfs/x", "..", ""].map(str::to_owned);
+        prop_oneof![prop::sample::select(known.to_vec()), "(/?[a-z.]{0,3}){0,4}", "\\PC{0,8}"]
+    }
+
+    fn kinds() -> impl Strategy<Value = String> {
+        let known = ["bind", "none", "", "tmpfs", "proc", "sysfs", "cgroup", "cgroup2", "devpts", "ext4"];
+        prop_oneof![prop::sample::select(known.map(str::to_owned).to_vec()), "\\PC{0,4}"]
+    }
+
+    proptest! {
+        /// Whatever a configuration says, there is a list or an error, and the list enters the root once; nothing is ever
+        /// mounted onto the root, and below /proc only what is allowed.
+        #[test]
+        fn any_mounts_are_a_list_or_an_error(
+            mounts in prop::collection::vec((paths(), kinds(), paths(), prop::collection::vec(words(), 0..5)), 0..6),
+            users in any::<bool>(),
+        ) {
+            let mounts: Vec<Value> = mounts
+                .into_iter()
+                .map(|(target, kind, source, options)| {
+                    json!({"destination": target, "type": kind, "source": source, "options": options})
+                })
+                .collect();
+            let mut namespaces = vec![json!({"type": "mount"})];
+            namespaces.extend(users.then(|| json!({"type": "user"})));
+            let spec = spec(json!({"ociVersion": "1.2.0", "mounts": mounts, "linux": {"namespaces": namespaces}}));
+            let Ok(steps) = plan(&spec, &bundle()) else { return Ok(()) };
+            prop_assert_eq!(steps.iter().filter(|step| matches!(step, Step::Enter(_))).count(), 1);
+            for step in &steps {
+                let target = match step {
+                    Step::New(new) => &new.target,
+                    Step::Bind(bind) => &bind.target,
+                    Step::Remount(remount) => &remount.target,
+                    Step::Cgroups { target, .. } => target,
+                    _ => continue,
+                };
+                prop_assert!(target.is_absolute() && target != Path::new("/"), "{}", step);
+                prop_assert!(target.components().all(|part| part != Component::ParentDir), "{}", step);
+                let below = target.starts_with("/proc") && target != Path::new("/proc");
+                prop_assert!(!below || ALLOWED_IN_PROC.iter().any(|one| target == Path::new(one)), "{}", step);
+            }
+        }
+    }
+}

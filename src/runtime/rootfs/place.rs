@@ -35,6 +35,9 @@ pub(super) fn target(root: BorrowedFd<'_>, path: &Path, folder: bool) -> Result<
         Err(error) if error.kind() == ErrorKind::NotFound || is_link_error(&error) => {}
         Err(error) => return Err(Error::from(error).context(format!("opening {path:?} in the container"))),
     }
+    if let Some(fd) = make_in_parent(root, path, folder) {
+        return fits(Place { fd, existed: false }, path, folder);
+    }
     let leaf = if folder { Leaf::Folder } else { Leaf::File };
     let walked = walk_to(root, path, leaf).map_err(|error| match is_system(path) && is_link_error(&error) {
         true => behind_link(path),
@@ -46,6 +49,17 @@ pub(super) fn target(root: BorrowedFd<'_>, path: &Path, folder: bool) -> Result<
         return Err(error);
     }
     fits(Place { fd: walked.fd, existed: walked.existed }, path, folder)
+}
+
+/// The short way for what is missing in a folder that is there and reached without a link; none when it is not so.
+fn make_in_parent(root: BorrowedFd<'_>, path: &Path, folder: bool) -> Option<OwnedFd> {
+    let (parent, name) = (path.parent()?, path.file_name()?);
+    let parent = mount::pin_strictly(root, parent).ok()?;
+    match folder {
+        true => mount::make_dir(parent.as_fd(), Path::new(name), 0o755).ok(),
+        // Something may have come to be there, and that may be a link: the long way looks.
+        false => mount::make_file(parent.as_fd(), Path::new(name)).ok(),
+    }
 }
 
 /// Pins the folder that a path lies in, making it when it is missing, for something to be made there. The image's links

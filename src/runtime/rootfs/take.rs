@@ -192,16 +192,23 @@ pub(super) fn device_of_host(path: &Path, device: Device) -> Result<OwnedFd> {
     Ok(tree)
 }
 
-/// The container's own cgroups. Of hierarchies that several controllers share, the names beside the real one come without
-/// a mount of their own: see [`super::Builder`].
+/// The container's own cgroups. Controllers that share a hierarchy have one mount with the names of both: `cpu,cpuacct`.
 fn cgroups(cgroup: &Cgroup, version_2: bool, read_only: bool) -> Result<Taken> {
     let mut taken = Taken::new();
+    let mut hierarchies = Vec::new();
     for (name, dir) in cgroup.views() {
         if version_2 && !(name.is_empty() || name == "unified") {
             continue;
         }
         let doing = || format!("opening the cgroup {dir:?}");
         let tree = mount::clone_tree_at(&dir, false).context(doing)?;
+        let hierarchy = mount::device_number(&tree).context(doing)?;
+        if let Some(shared) = hierarchies.iter().position(|known| *known == hierarchy) {
+            let (names, _): &mut (PathBuf, _) = &mut taken[shared];
+            names.as_mut_os_string().push(format!(",{name}"));
+            continue;
+        }
+        hierarchies.push(hierarchy);
         let set = mount::NO_SUID | mount::NO_DEV | mount::NO_EXEC | if read_only { mount::READ_ONLY } else { 0 };
         let propagation = Propagation::Private;
         mount::set_attributes(tree.as_fd(), Attributes { set, propagation, ..Attributes::default() }).context(doing)?;

@@ -105,16 +105,21 @@ pub fn make_dir(dir: BorrowedFd<'_>, name: &Path, mode: u32) -> io::Result<Owned
 /// Makes the empty file `name` in the open folder `dir` (an existing one is fine) and pins it; a link is refused.
 ///
 /// # Errors
-/// What openat(2) gives.
+/// What openat(2) gives; `LOOP` for a link.
 pub fn make_file(dir: BorrowedFd<'_>, name: &Path) -> io::Result<OwnedFd> {
     let limits = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-    match resolve(dir, name, OFlags::PATH | OFlags::NOFOLLOW, 0, limits) {
+    let pinned = match resolve(dir, name, OFlags::PATH | OFlags::NOFOLLOW, 0, limits) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
             drop(resolve(dir, name, flags, 0o644, limits)?);
-            resolve(dir, name, OFlags::PATH | OFlags::NOFOLLOW, 0, limits)
+            resolve(dir, name, OFlags::PATH | OFlags::NOFOLLOW, 0, limits)?
         }
-        other => other,
+        other => other?,
+    };
+    // A link at the end is pinned itself with these flags (openat2(2), RESOLVE_NO_SYMLINKS).
+    match kind(&pinned)? {
+        Kind::Link => Err(rustix::io::Errno::LOOP.into()),
+        _ => Ok(pinned),
     }
 }
 
@@ -248,6 +253,14 @@ pub fn kind(fd: impl AsFd) -> io::Result<Kind> {
 /// What fstat(2) gives.
 pub fn mode(fd: impl AsFd) -> io::Result<u32> {
     Ok(rustix::fs::fstat(fd)?.st_mode & 0o7777)
+}
+
+/// The number of the file system that holds an open file.
+///
+/// # Errors
+/// What fstat(2) gives.
+pub fn device_number(fd: impl AsFd) -> io::Result<u64> {
+    Ok(rustix::fs::fstat(fd)?.st_dev)
 }
 
 /// Opens a folder of the host, only to refer to it.
