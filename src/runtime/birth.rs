@@ -20,6 +20,7 @@ use crate::runtime::init::{self, Birth};
 use crate::runtime::launch::Who;
 use crate::runtime::plan::Rootfs;
 use crate::runtime::rootfs::Users;
+use crate::runtime::seccomp::Listener;
 use crate::runtime::wire::{Channel, MAX_FRAME};
 use crate::runtime::{mounts, rootfs, seccomp};
 use crate::sys::namespace::{self, Namespaces};
@@ -206,6 +207,11 @@ fn ready(order: &Order<'_>, init: &Child, mut stage: Channel) -> Result<(Channel
                     hooks::run(order.spec, moment, || state("creating"))?;
                 }
                 stage.send(&ToStage::Hooked, &[])?;
+            }
+            Some(FromStage::Notifies { fd }) => {
+                let state = hooks::state(order.spec, order.id, order.bundle, "creating", init.pid);
+                let agent = Listener::of(order.spec).ok_or_else(|| Error::failed("there is no agent"))?;
+                seccomp::notify::pass_on(&agent, &mut stage, init, fd, &state)?;
             }
             Some(FromStage::Ready { .. }) => {
                 let master = stage.decoder.fds.pop_front();

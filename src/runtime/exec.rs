@@ -56,8 +56,8 @@ impl Entry {
 /// Runs in the child.
 pub(crate) fn run(plan: &Plan, options: &ExecOptions, entry: Entry) -> ! {
     let Entry { socket, init, entrances, streams, size, filter } = entry;
-    let stage = Stage::new(socket);
-    let error = match set_up(plan, options, &stage, init, entrances, streams, size, filter) {
+    let mut stage = Stage::new(socket);
+    let error = match set_up(plan, options, &mut stage, init, entrances, streams, size, filter) {
         Ok(mut launch) => launch::execute(&mut launch),
         Err(error) => error,
     };
@@ -80,7 +80,7 @@ const NO_SUCH_PROCESS: i32 = 3;
 fn set_up(
     plan: &Plan,
     options: &ExecOptions,
-    stage: &Stage,
+    stage: &mut Stage,
     init: OwnedFd,
     entrances: Vec<File>,
     streams: [Option<OwnedFd>; 3],
@@ -108,11 +108,13 @@ fn set_up(
         }
         tty::take_control(terminal.as_fd()).context(|| "taking the terminal")?;
         let user = launch::prepare(&mut launch, [terminal.as_fd(); 3])?;
+        launch::confine_with_agent(&mut launch, stage)?;
         stage.ready(user.uid, Some(master.as_fd()))?;
     } else {
         let [stdin, stdout, stderr] = streams;
         let (stdin, stdout, stderr) = (init::or_empty(stdin)?, init::or_empty(stdout)?, init::or_empty(stderr)?);
         launch::prepare(&mut launch, [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()])?;
+        launch::confine_with_agent(&mut launch, stage)?;
     }
     Ok(launch)
 }

@@ -14,13 +14,14 @@ use crate::runtime::cgroup::Cgroup;
 use crate::runtime::conn::Conn;
 use crate::runtime::exec::{self, Entry};
 use crate::runtime::handover::FromStage;
+use crate::runtime::hooks::{self, State};
 use crate::runtime::mounts;
 use crate::runtime::plan::Plan;
-use crate::runtime::seccomp;
+use crate::runtime::seccomp::{self, Filter, Listener};
 use crate::runtime::wire::{Channel, MAX_FRAME, Reply};
 use crate::sys::process::{self, Child, Ended, Fork};
-use crate::sys::socket;
 use crate::sys::tty::Size;
+use crate::sys::{signal, socket};
 
 /// How many further processes may run at once.
 const MAX_EXECS: usize = 128;
@@ -39,6 +40,8 @@ struct Exec {
     stage: Option<Channel>,
     failed: bool,
     terminal: Option<OwnedFd>,
+    /// Who answers its notifications, and what it is told of the container.
+    agent: Option<(Listener, State)>,
 }
 
 impl Execs {
@@ -79,6 +82,9 @@ impl Execs {
         let fork = || process::fork(0, unified.as_ref().map(|fd| fd.as_fd()));
         // A process that is to be privileged has all capabilities, but is as confined as the others, as with Docker.
         let filter = seccomp::of(&plan.spec)?;
+        let agent = filter.as_ref().and_then(Filter::listener).cloned();
+        let agent =
+            agent.map(|agent| (agent, hooks::state(&plan.spec, &plan.id, &plan.state_dir, "running", init.pid)));
         let shares_pids = !has_own_pids(plan);
         let forked = if shares_pids { fork() } else { birth::fork_into(&init.pidfd, fork) };
         let forked = forked.map_err(|error| {
@@ -94,7 +100,7 @@ impl Execs {
             }
             Fork::Parent(child) => {
                 let stage = Some(Channel::new(ours, MAX_FRAME));
-                self.running.push(Exec { child, client: Some(id), stage, failed: false, terminal: None });
+                self.running.push(Exec { child, client: Some(id), stage, failed: false, terminal: None, agent });
                 Ok(())
             }
         }
@@ -166,6 +172,18 @@ impl Exec {
         let mut reply = None;
         while let Ok(Some(frame)) = stage.decoder.next() {
             match frame.message() {
+                Ok(FromStage::Notifies { fd }) => {
+                    let result = match &self.agent {
+                        Some((agent, state)) => seccomp::notify::pass_on(agent, stage, &self.child, fd, state),
+                        None => Err(Error::failed("there is no agent")),
+                    };
+                    if let Err(error) = result {
+                        self.failed = true;
+                        reply = Some(Reply::Failed((&error).into()));
+                        // Nobody would ever answer its calls. It may have ended by itself, which is as good.
+                        let _ = process::signal(self.child.pidfd.as_fd(), signal::KILL);
+                    }
+                }
                 Ok(FromStage::Ready { .. }) => {
                     self.terminal = stage.decoder.fds.pop_front();
                 }

@@ -10,7 +10,11 @@
 //!    ◀── Built (only with hooks of the runtime) ─────────
 //!    runs those hooks
 //!    ── Hooked ─────────────────────────────────────────▶  runs the hooks of the container, enters the root
-//!    ◀───────────────── Ready (with the terminal's master)  has its final user and rights
+//!                                                          has its final user and rights
+//!    ◀── Notifies (only with a seccomp agent) ───────────  its filter is loaded
+//!    passes the descriptor of notifications to the agent
+//!    ── Notified ───────────────────────────────────────▶
+//!    ◀───────────────── Ready (with the terminal's master)
 //!    ── Start ──────────────────────────────────────────▶  runs the hooks at the start, looks the program up
 //!    ◀────────────────────────── end of the socket ──────  execve: the socket closes by itself
 //!    ◀───────────────────────── Failed(error), then end ─  at any time
@@ -22,6 +26,7 @@
 //!
 //! parent                                              exec, forked into the container's pid namespace
 //!    ── clone3 ─────────────────────────────────────────▶  joins cgroup and namespaces, final user and rights
+//!    ◀── Notifies, Notified ─────────────────────────────▶  as above
 //!    ◀──────────────── Ready (only with a terminal: master)
 //!    ◀────────────────────────── end of the socket ──────  execve
 //! ```
@@ -33,7 +38,7 @@
 //! kilobytes of its own, which a fork shares, where executing costs a millisecond of every start. What isolates them is
 //! the same in either case: not dumpable, no descriptor survives execve, and the program's file is a read-only mount.
 
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 
 use serde::{Deserialize, Serialize};
 
@@ -50,6 +55,8 @@ pub(crate) enum ToStage {
     Mapped,
     /// The hooks of the runtime have run.
     Hooked,
+    /// The agent has the descriptor of notifications.
+    Notified,
     /// The container is on record and its parent leaves: wait at the socket for `Start`.
     Recorded,
     /// Execute the command.
@@ -61,6 +68,12 @@ pub(crate) enum ToStage {
 pub(crate) enum FromStage {
     /// All that is mounted is there and the root is not entered yet.
     Built,
+    /// The filter is loaded, and its profile has an agent. Carries the descriptor of notifications, unless the filter
+    /// stands in the way.
+    Notifies {
+        /// Its number in the stage.
+        fd: i32,
+    },
     /// Everything is in place; carries the terminal's master when there is one.
     Ready {
         /// The numeric user that the command runs as.
@@ -129,6 +142,22 @@ impl Stage {
     /// Says that everything is mounted.
     pub(crate) fn built(&self) -> Result<()> {
         self.0.send(&FromStage::Built, &[])
+    }
+
+    /// Hands the descriptor of notifications to the parent and waits until the agent has it. The filter is loaded by now, so
+    /// it may be the agent who answers for the calls that this makes: the descriptor must be on its way with the first one,
+    /// and that one must not wait for an answer. Where a message is not surely `allowed`, it is plain writing, which no
+    /// filter may notify of, and the parent fetches the descriptor.
+    pub(crate) fn notifies(&mut self, notifications: OwnedFd, allowed: bool) -> Result<()> {
+        let message = FromStage::Notifies { fd: notifications.as_raw_fd() };
+        match allowed {
+            true => self.0.send(&message, &[notifications.as_fd()])?,
+            false => self.0.write(&message)?,
+        }
+        match self.expect()? {
+            ToStage::Notified => Ok(()),
+            _ => Err(Error::failed("something else before the agent had its descriptor")),
+        }
     }
 
     /// Says that all is in place.

@@ -178,6 +178,7 @@ fn set_up(
             launch::prepare(&mut launch, [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()])?
         }
     };
+    launch::confine_with_agent(&mut launch, stage)?;
     stage.ready(user.uid, terminal.as_ref().map(|(master, _)| master.as_fd()))?;
     Ok(Some(launch))
 }

@@ -11,6 +11,7 @@ use oci_spec::runtime::{Capabilities as CapabilitySet, PosixRlimit, Process, Use
 
 use crate::base::error::CommandFailure;
 use crate::base::{Context as _, Error, Result};
+use crate::runtime::handover::Stage;
 use crate::runtime::rootfs;
 use crate::runtime::seccomp::Filter;
 use crate::runtime::user::{self, User};
@@ -157,6 +158,18 @@ pub(crate) fn prepare(launch: &mut Launch, streams: [BorrowedFd<'_>; 3]) -> Resu
     }
     process::set_umask(UMASK);
     Ok(user)
+}
+
+/// Loads a filter whose profile has an agent, as [`confine`] does the others, and sees to it that the agent gets its
+/// descriptor. It stands here and not at the very end, since the parent, which passes the descriptor on, says only now
+/// whether the container is made: without its agent it must not be.
+pub(crate) fn confine_with_agent(launch: &mut Launch, stage: &mut Stage) -> Result<()> {
+    let Some(filter) = launch.filter.as_ref().filter(|filter| filter.listener().is_some()) else { return Ok(()) };
+    let allowed = filter.allows("sendmsg");
+    match confine(launch)? {
+        Some(notifications) => stage.notifies(notifications, allowed),
+        None => Ok(()),
+    }
 }
 
 /// Puts the filter before whatever this process does from now on, once. Returns the descriptor of notifications when the

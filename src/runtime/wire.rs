@@ -278,6 +278,16 @@ impl Channel {
         self.send_bytes(&encode_message(message), fds)
     }
 
+    /// Sends a message with write(2) alone.
+    pub(crate) fn write(&self, message: &impl Serialize) -> Result<()> {
+        let bytes = encode_message(message);
+        let mut rest = &bytes[..];
+        while !rest.is_empty() {
+            rest = &rest[socket::write(&self.fd, rest).map_err(gone)?..];
+        }
+        Ok(())
+    }
+
     fn send_bytes(&self, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> Result<()> {
         let mut sent = socket::send(&self.fd, bytes, fds).map_err(gone)?;
         while sent < bytes.len() {

@@ -136,6 +136,14 @@ pub fn pidfd(pid: i32) -> io::Result<OwnedFd> {
     Ok(rustix::process::pidfd_open(pid, PidfdFlags::empty())?)
 }
 
+/// A copy of the descriptor `fd` of another process.
+///
+/// # Errors
+/// What pidfd_getfd(2) gives: `PermissionDenied` for a process that this one may not trace.
+pub fn copy_fd_of(pidfd: BorrowedFd<'_>, fd: i32) -> io::Result<OwnedFd> {
+    Ok(rustix::process::pidfd_getfd(pidfd, fd, rustix::process::PidfdGetfdFlags::empty())?)
+}
+
 /// Sends a signal through a process descriptor.
 ///
 /// # Errors

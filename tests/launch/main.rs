@@ -6,6 +6,7 @@
 #![expect(clippy::print_stdout, reason = "a test harness reports")]
 
 mod devices;
+mod filter;
 mod inside;
 mod life;
 mod mounts;
@@ -27,7 +28,8 @@ fn main() -> ExitCode {
         std::fs::write(path, "").unwrap();
         return ExitCode::SUCCESS;
     }
-    let tests = || life::TESTS.iter().chain(inside::TESTS).chain(mounts::TESTS).chain(devices::TESTS);
+    let tests =
+        || life::TESTS.iter().chain(inside::TESTS).chain(mounts::TESTS).chain(devices::TESTS).chain(filter::TESTS);
     let filters: Vec<&String> = args[1..].iter().filter(|arg| !arg.starts_with('-')).collect();
     if args.iter().any(|arg| arg == "--list") {
         tests().for_each(|(name, _)| println!("{name}: test"));

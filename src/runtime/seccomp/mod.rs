@@ -21,7 +21,7 @@
 mod abi;
 pub mod ask;
 mod assemble;
-pub mod notify;
+pub(crate) mod notify;
 mod rules;
 
 use std::os::fd::OwnedFd;
@@ -174,6 +174,14 @@ impl Filter {
     /// Whether the machine's own system call `name` is carried out whatever its arguments are.
     pub fn allows(&self, name: &str) -> bool {
         matches!(self.action(name), Some(seccomp::ALLOW | seccomp::LOG))
+    }
+}
+
+impl Listener {
+    /// The agent of a specification's profile, if that has one.
+    pub(crate) fn of(spec: &Spec) -> Option<Listener> {
+        let profile = spec.linux().as_ref()?.seccomp().as_ref()?;
+        Some(Listener { path: profile.listener_path().clone()?, metadata: profile.listener_metadata().clone() })
     }
 }
 

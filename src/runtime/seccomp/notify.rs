@@ -9,34 +9,58 @@ use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use oci_spec::runtime::{ContainerProcessState, SECCOMP_FD_NAME, State};
+use oci_spec::runtime::SECCOMP_FD_NAME;
+use serde::Serialize;
 
 use crate::base::{Context as _, Error, Result};
+use crate::runtime::handover::ToStage;
+use crate::runtime::hooks::State;
 use crate::runtime::seccomp::Listener;
+use crate::runtime::wire::Channel;
+use crate::sys::process::{self, Child};
 use crate::sys::socket::{self, Interest};
 
 /// How long an agent may take to accept a connection and to read what it is sent.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Sends the descriptor `notifications` of the process `pid` of the container `state` to its agent.
+/// What the agent is told.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ContainerProcessState<'a> {
+    oci_version: &'a str,
+    /// What the descriptors on board are.
+    fds: [&'a str; 1],
+    pid: i32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metadata: Option<&'a str>,
+    state: &'a State,
+}
+
+/// Answers the `Notifies` of a stage: takes the descriptor that came along, or fetches the stage's descriptor `fd`, sends it
+/// to the agent, and tells the stage.
 ///
 /// # Errors
 /// What connecting and sending give, above all `not_found` where nobody listens; `timeout` for an agent that does not
-/// read. The process must not go on then: nobody would ever answer its calls.
-pub fn notify(listener: &Listener, notifications: BorrowedFd<'_>, pid: i32, state: &State) -> Result<()> {
+/// read. The stage must not go on then: nobody would ever answer its calls.
+pub(crate) fn pass_on(listener: &Listener, stage: &mut Channel, child: &Child, fd: i32, state: &State) -> Result<()> {
+    let notifications = match stage.decoder.fds.pop_front() {
+        Some(fd) => fd,
+        None => process::copy_fd_of(child.pidfd.as_fd(), fd).context(|| "fetching the seccomp descriptor")?,
+    };
     let doing = || format!("sending the seccomp descriptor to the agent at {:?}", listener.path);
-    try_notify(listener, notifications, pid, state).context(doing)
+    send(listener, notifications.as_fd(), child.pid, state).context(doing)?;
+    stage.send(&ToStage::Notified, &[])
 }
 
-fn try_notify(listener: &Listener, notifications: BorrowedFd<'_>, pid: i32, state: &State) -> Result<()> {
-    let mut message = ContainerProcessState::default();
-    message
-        .set_version(state.version().clone())
-        .set_fds(vec![SECCOMP_FD_NAME.to_owned()])
-        .set_pid(pid)
-        .set_metadata(listener.metadata.clone())
-        .set_state(state.clone());
-    let message = serde_json::to_vec(&message).map_err(|error| Error::failed(error.to_string()))?;
+fn send(listener: &Listener, notifications: BorrowedFd<'_>, pid: i32, state: &State) -> Result<()> {
+    let message = ContainerProcessState {
+        oci_version: &state.oci_version,
+        fds: [SECCOMP_FD_NAME],
+        pid,
+        metadata: listener.metadata.as_deref(),
+        state,
+    };
+    let message = serde_json::to_vec(&message).expect("plain data with string keys is always JSON");
     let deadline = Instant::now() + PATIENCE;
     let name = listener.path.file_name().and_then(|name| name.to_str());
     let name = name.ok_or_else(|| Error::invalid("the listenerPath has no name"))?;
