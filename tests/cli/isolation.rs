@@ -213,11 +213,14 @@ fn an_automatic_user_namespace_is_confined_and_works() {
     assert_eq!(sh(&rhumb, "--userns auto", script), "0\n0\n0\n0\n0:0");
     let small = sh(&rhumb, "--userns auto:size=2", "cat /proc/self/uid_map | wc -l; id -u");
     assert_eq!(small, "1\n0");
+    // Another user, whom the user namespace knows and the makers of the streams do not.
+    assert_eq!(sh(&rhumb, "--userns auto --user 33:34 --group-add 44", "id -u; id -g; id -G"), "33\n34\n34 44");
     // Not even a privileged one is root outside.
     let outside = rhumb.run(["run", "-d", "--privileged", "--userns", "auto", "--name", "priv", BASE, "sleep", "300"]);
     outside.ok();
     let pid = rhumb.inspect("priv")["State"]["Pid"].as_u64().unwrap();
     assert!(std::fs::metadata(format!("/proc/{pid}")).unwrap().uid() >= 1 << 16);
+    assert_eq!(rhumb.run(["exec", "--user", "33", "priv", "id", "-u"]).ok(), "33");
 }
 
 #[test]

@@ -239,7 +239,8 @@ fn check_limits(options: &ContainerOptions) -> Result<()> {
     if shares_net && (options.hostname.is_some() || !options.dns.is_empty() || !options.extra_hosts.is_empty()) {
         return Err(Error::invalid("host name, name servers and extra hosts belong to the container that is joined"));
     }
-    if matches!(options.uts_mode, NamespaceMode::Host) && options.hostname.is_some() {
+    let named = options.hostname.is_some() || options.domainname.is_some();
+    if matches!(options.uts_mode, NamespaceMode::Host) && named {
         return Err(Error::invalid("the host's uts namespace keeps the host's name"));
     }
     Ok(())
