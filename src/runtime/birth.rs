@@ -9,7 +9,7 @@ use std::io::Write as _;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
 
-use oci_spec::runtime::{LinuxIdMapping, LinuxNamespaceType, Spec};
+use oci_spec::runtime::Spec;
 
 use crate::base::failpoint;
 use crate::base::{Context as _, Error, Result};
@@ -18,14 +18,14 @@ use crate::runtime::handover::{FromStage, ToStage};
 use crate::runtime::hooks::{self, Moment};
 use crate::runtime::init::{self, Birth};
 use crate::runtime::launch::Who;
+use crate::runtime::namespaces::{self, Forked, Layout};
 use crate::runtime::plan::Rootfs;
 use crate::runtime::rootfs::Users;
 use crate::runtime::seccomp::Listener;
 use crate::runtime::wire::{Channel, MAX_FRAME};
-use crate::runtime::{mounts, rootfs, seccomp};
-use crate::sys::namespace::{self, Namespaces};
-use crate::sys::process::{self, Child, Fork};
-use crate::sys::{signal, socket};
+use crate::runtime::{mounts, rootfs, seccomp, sysctl};
+use crate::sys::process::{self, Child};
+use crate::sys::{namespace, signal, socket};
 
 /// What is to be made: a plan of the engine and a bundle of `rhumb oci` both come down to this.
 pub(crate) struct Order<'a> {
@@ -91,11 +91,15 @@ pub(crate) struct Streams {
 /// Whatever failed, with everything undone.
 pub(crate) fn make(order: Order<'_>, cgroup: &Cgroup) -> Result<Newborn> {
     refuse_unsupported(order.spec)?;
+    let layout = namespaces::plan(order.spec)?;
+    if !layout.has(namespace::MOUNT) {
+        return Err(Error::unsupported("a container without a mount namespace"));
+    }
     failpoint::hit("monitor.create.cgroup")?;
     let linux = order.spec.linux().as_ref();
     // It undoes itself: a cgroup that somebody else is in must not be removed.
     cgroup.create(linux.and_then(|linux| linux.resources().as_ref()))?;
-    make_in(order, cgroup).map_err(|error| match cgroup.remove() {
+    make_in(order, &layout, cgroup).map_err(|error| match cgroup.remove() {
         Ok(()) => error,
         Err(failure) => {
             let message = error.message().to_owned();
@@ -104,15 +108,22 @@ pub(crate) fn make(order: Order<'_>, cgroup: &Cgroup) -> Result<Newborn> {
     })
 }
 
-fn make_in(mut order: Order<'_>, cgroup: &Cgroup) -> Result<Newborn> {
+fn make_in(mut order: Order<'_>, layout: &Layout, cgroup: &Cgroup) -> Result<Newborn> {
     let spec = order.spec;
+    let joins = layout.open()?;
+    let own = layout.own() & !joins.shared;
+    let sysctls = sysctl::plan(spec, own)?;
+    namespaces::check_names(spec, own)?;
+    let ids = spec.process().as_ref().map_or((0, 0), |process| (process.user().uid(), process.user().gid()));
+    if let Some(maps) = &layout.maps {
+        maps.first(ids)?;
+    }
     if let Some(uid) = cgroup::owner(spec) {
         cgroup.delegate(uid)?;
     }
     let steps = mounts::plan(spec, order.rootfs)?;
     let taken = rootfs::prepare(&steps, cgroup)?;
-    let own_users = mounts::is_new(spec, LinuxNamespaceType::User);
-    let later = own_users && order.rootfs.is_mapped();
+    let later = layout.is_new(namespace::USER) && order.rootfs.is_mapped();
     let root = if later { None } else { Some(rootfs::mount_root(order.rootfs, None)?) };
     let entrances = cgroup.entrances()?;
     let unified = cgroup.unified_folder()?;
@@ -121,26 +132,33 @@ fn make_in(mut order: Order<'_>, cgroup: &Cgroup) -> Result<Newborn> {
     let (ours, theirs) = if terminal { Streams::none() } else { Streams::wire(wiring)? };
     let (our_socket, their_socket) = socket::pair().context(|| "making a socket")?;
     let listener = order.listener.take();
-    let (joins, pid_namespace) = foreign_namespaces(spec)?;
     let filter = seccomp::of(spec)?;
     failpoint::hit("monitor.create.fork")?;
-    let fork = || process::fork(new_namespaces(spec), unified.as_ref().map(|fd| fd.as_fd()));
-    let forked = match &pid_namespace {
-        None => fork(),
-        Some(namespace) => fork_into(namespace, fork),
-    };
-    match forked.context(|| "making the container's first process")? {
-        Fork::Child => {
-            let streams = theirs;
-            let birth = Birth { socket: their_socket, root, steps, taken, entrances, joins, streams, listener, filter };
+    match namespaces::fork(layout, &joins, ids, unified.as_ref().map(|fd| fd.as_fd()))? {
+        Forked::Child(standing) => {
+            let joins = joins.inside;
+            let birth = Birth {
+                socket: their_socket,
+                root,
+                steps,
+                taken,
+                entrances,
+                joins,
+                streams: theirs,
+                listener,
+                sysctls,
+                ids,
+                standing,
+                filter,
+            };
             // What the parent has beside this must not live on in the child, above all its lock.
             birth.close_others(order.preserve_fds);
-            init::run(&order, birth)
+            init::run(&order, layout, birth)
         }
-        Fork::Parent(init) => {
+        Forked::Parent(init) => {
             drop((their_socket, root, taken, entrances, joins, theirs, listener));
             let stage = Channel::new(our_socket, MAX_FRAME);
-            match raise(&order, &init, stage, own_users) {
+            match raise(&order, layout, &init, stage) {
                 Ok((stage, terminal)) => Ok(Newborn { init, stage, streams: ours, terminal }),
                 Err(error) => {
                     end(&init);
@@ -151,47 +169,23 @@ fn make_in(mut order: Order<'_>, cgroup: &Cgroup) -> Result<Newborn> {
     }
 }
 
-/// Forks into another pid namespace and comes back.
-pub(crate) fn fork_into(namespace: &OwnedFd, fork: impl FnOnce() -> std::io::Result<Fork>) -> std::io::Result<Fork> {
-    let own = File::open("/proc/self/ns/pid")?;
-    namespace::join(namespace.as_fd(), namespace::PID)?;
-    let forked = fork();
-    match forked {
-        Ok(Fork::Child) => forked,
-        _ => {
-            namespace::join(own.as_fd(), namespace::PID)?;
-            forked
-        }
-    }
-}
-
 /// Brings the init to `Ready`.
-fn raise(order: &Order<'_>, init: &Child, stage: Channel, own_users: bool) -> Result<(Channel, Option<OwnedFd>)> {
+fn raise(order: &Order<'_>, layout: &Layout, init: &Child, stage: Channel) -> Result<(Channel, Option<OwnedFd>)> {
     if let Some(adjust) = order.spec.process().as_ref().and_then(|process| process.oom_score_adj()) {
         // From outside: inside, the file belongs to root, which a user namespace may not have.
         write_proc(init.pid, "oom_score_adj", &adjust.to_string())?;
     }
-    if own_users {
-        let linux = order.spec.linux().as_ref();
-        let map = |mappings: Option<&Vec<LinuxIdMapping>>| -> String {
-            let line = |m: &LinuxIdMapping| format!("{} {} {}\n", m.container_id(), m.host_id(), m.size());
-            mappings.into_iter().flatten().map(line).collect()
-        };
-        write_proc(init.pid, "uid_map", &map(linux.and_then(|linux| linux.uid_mappings().as_ref())))?;
-        write_proc(init.pid, "gid_map", &map(linux.and_then(|linux| linux.gid_mappings().as_ref())))?;
+    if let Some(maps) = layout.maps.as_ref().filter(|_| layout.is_new(namespace::USER)) {
+        maps.write(init.pid)?;
         if !order.rootfs.is_mapped() {
             stage.send(&ToStage::Mapped, &[])?;
             return ready(order, init, stage);
         }
         let path = format!("/proc/{}/ns/user", init.pid);
         let namespace = File::open(&path).context(|| format!("opening {path:?}"))?;
-        let root_of = |mappings: Option<&Vec<LinuxIdMapping>>| -> Result<u32> {
-            let root = mappings.into_iter().flatten().find(|mapping| mapping.container_id() == 0);
-            root.map(LinuxIdMapping::host_id)
-                .ok_or_else(|| Error::invalid("the user namespace has no root: nothing is mapped to 0"))
+        let (Some(uid), Some(gid)) = maps.on_host(0, 0) else {
+            return Err(Error::invalid("the user namespace has no root: nothing is mapped to 0"));
         };
-        let uid = root_of(linux.and_then(|linux| linux.uid_mappings().as_ref()))?;
-        let gid = root_of(linux.and_then(|linux| linux.gid_mappings().as_ref()))?;
         let root = rootfs::mount_root(order.rootfs, Some(Users { namespace: namespace.as_fd(), uid, gid }))?;
         stage.send(&ToStage::Mapped, &[root.as_fd()])?;
     }
@@ -218,6 +212,7 @@ fn ready(order: &Order<'_>, init: &Child, mut stage: Channel) -> Result<(Channel
                 return Ok((stage, master));
             }
             Some(FromStage::Failed(error)) => return Err(error.into()),
+            Some(FromStage::Forked { .. }) => return Err(Error::failed("forked twice")),
             None => return Err(Error::failed("the container's first process died while it was set up")),
         }
     }
@@ -249,55 +244,11 @@ impl Streams {
     }
 }
 
-fn new_namespaces(spec: &Spec) -> Namespaces {
-    let namespaces = spec.linux().as_ref().and_then(|linux| linux.namespaces().as_deref()).unwrap_or_default();
-    // The cgroup namespace is made later, by the init: its root is where the init is by then.
-    let new = namespaces.iter().filter(|one| one.path().is_none() && one.typ() != LinuxNamespaceType::Cgroup);
-    new.fold(namespace::MOUNT, |all, one| all | flag(one.typ()))
-}
-
-fn flag(kind: LinuxNamespaceType) -> Namespaces {
-    match kind {
-        LinuxNamespaceType::Mount => namespace::MOUNT,
-        LinuxNamespaceType::Cgroup => namespace::CGROUP,
-        LinuxNamespaceType::Uts => namespace::UTS,
-        LinuxNamespaceType::Ipc => namespace::IPC,
-        LinuxNamespaceType::User => namespace::USER,
-        LinuxNamespaceType::Pid => namespace::PID,
-        LinuxNamespaceType::Network => namespace::NETWORK,
-        LinuxNamespaceType::Time => 0,
-    }
-}
-
-/// Namespaces of others that the init joins, and the pid namespace, which it is forked into.
-type Foreign = (Vec<(OwnedFd, Namespaces)>, Option<OwnedFd>);
-
-fn foreign_namespaces(spec: &Spec) -> Result<Foreign> {
-    let namespaces = spec.linux().as_ref().and_then(|linux| linux.namespaces().as_deref()).unwrap_or_default();
-    let (mut joins, mut pid) = (Vec::new(), None);
-    for one in namespaces {
-        let Some(path) = one.path() else { continue };
-        let file = File::open(path).context(|| format!("opening the namespace {path:?}"))?;
-        match one.typ() {
-            LinuxNamespaceType::Pid => pid = Some(file.into()),
-            LinuxNamespaceType::Network | LinuxNamespaceType::Ipc | LinuxNamespaceType::Uts => {
-                joins.push((file.into(), flag(one.typ())));
-            }
-            other => return Err(Error::unsupported(format!("joining a {other:?} namespace"))),
-        }
-    }
-    Ok((joins, pid))
-}
-
 fn refuse_unsupported(spec: &Spec) -> Result<()> {
     let linux = spec.linux().as_ref();
-    let namespaces = linux.and_then(|linux| linux.namespaces().as_deref()).unwrap_or_default();
     if linux.is_some_and(|linux| linux.intel_rdt().is_some()) {
         return Err(Error::unsupported("intelRdt is set, and there is no resctrl file system that Rhumb can use")
             .with_hint("leave linux.intelRdt out"));
-    }
-    if namespaces.iter().any(|one| one.typ() == LinuxNamespaceType::Time) {
-        return Err(Error::unsupported("time namespaces"));
     }
     Ok(())
 }

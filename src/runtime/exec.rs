@@ -8,19 +8,18 @@ use std::fs::File;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use oci_spec::runtime::LinuxNamespaceType;
-
 use crate::base::{Context as _, Error, Result};
 use crate::model::exec::ExecOptions;
 use crate::runtime::handover::Stage;
 use crate::runtime::launch::{self, Launch, Who};
 use crate::runtime::plan::Plan;
 use crate::runtime::seccomp::Filter;
-use crate::runtime::{cgroup, init};
+use crate::runtime::{cgroup, init, namespaces};
 use crate::sys::capability::{self, Capabilities};
-use crate::sys::namespace::{self, Namespaces};
+use crate::sys::mount;
+use crate::sys::namespace;
+use crate::sys::process::{self, Groups};
 use crate::sys::tty::{self, Size};
-use crate::sys::{mount, process};
 
 /// What the monitor gives to an exec by forking.
 pub(crate) struct Entry {
@@ -91,10 +90,12 @@ fn set_up(
     // Only listings show it.
     let _ = process::set_name(c"rhumb:exec");
     cgroup::enter(entrances)?;
-    namespace::join(init.as_fd(), namespaces(plan)).map_err(entering)?;
+    // The pid namespace was joined by the fork.
+    let own = namespaces::plan(&plan.spec)?.own() & !namespace::PID;
+    namespace::join(init.as_fd(), own).map_err(entering)?;
     drop(init);
-    if has_own_users(plan) {
-        process::become_user(0, 0, &[], true).context(|| "becoming root of the user namespace")?;
+    if own & namespace::USER != 0 {
+        process::become_user(0, 0, Groups::Set(&[]), true).context(|| "becoming root of the user namespace")?;
     }
     process::new_session().context(|| "starting a session")?;
     let mut launch = Launch { filter, ..describe(plan, options)? };
@@ -117,26 +118,6 @@ fn set_up(
         launch::confine_with_agent(&mut launch, stage)?;
     }
     Ok(launch)
-}
-
-/// The namespaces that the container does not share with us.
-fn namespaces(plan: &Plan) -> Namespaces {
-    let namespaces = plan.spec.linux().as_ref().and_then(|linux| linux.namespaces().as_deref()).unwrap_or_default();
-    // The pid namespace was joined by the fork.
-    namespaces.iter().fold(namespace::MOUNT, |all, one| {
-        all | match one.typ() {
-            LinuxNamespaceType::Network => namespace::NETWORK,
-            LinuxNamespaceType::Ipc => namespace::IPC,
-            LinuxNamespaceType::Uts => namespace::UTS,
-            LinuxNamespaceType::User => namespace::USER,
-            LinuxNamespaceType::Cgroup => namespace::CGROUP,
-            _ => 0,
-        }
-    })
-}
-
-fn has_own_users(plan: &Plan) -> bool {
-    namespaces(plan) & namespace::USER != 0
 }
 
 /// The container's first process, changed as the options say.

@@ -9,19 +9,18 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 use crate::base::{Context as _, Error, Result};
 use crate::model::exec::ExecOptions;
-use crate::runtime::birth;
 use crate::runtime::cgroup::Cgroup;
 use crate::runtime::conn::Conn;
 use crate::runtime::exec::{self, Entry};
 use crate::runtime::handover::FromStage;
 use crate::runtime::hooks::{self, State};
-use crate::runtime::mounts;
 use crate::runtime::plan::Plan;
 use crate::runtime::seccomp::{self, Filter, Listener};
 use crate::runtime::wire::{Channel, MAX_FRAME, Reply};
+use crate::runtime::{mounts, namespaces};
 use crate::sys::process::{self, Child, Ended, Fork};
 use crate::sys::tty::Size;
-use crate::sys::{signal, socket};
+use crate::sys::{namespace, signal, socket};
 
 /// How many further processes may run at once.
 const MAX_EXECS: usize = 128;
@@ -86,7 +85,8 @@ impl Execs {
         let agent =
             agent.map(|agent| (agent, hooks::state(&plan.spec, &plan.id, &plan.state_dir, "running", init.pid)));
         let shares_pids = !has_own_pids(plan);
-        let forked = if shares_pids { fork() } else { birth::fork_into(&init.pidfd, fork) };
+        let forked =
+            if shares_pids { fork() } else { namespaces::fork_around(&[(init.pidfd.as_fd(), namespace::PID)], fork) };
         let forked = forked.map_err(|error| {
             // A pid namespace whose first process is gone takes no more (ENOMEM, pid_namespaces(7)).
             let dying = matches!(error.raw_os_error(), Some(3 | 12 | 22));
@@ -191,7 +191,7 @@ impl Exec {
                     self.failed = true;
                     reply = Some(Reply::Failed(error));
                 }
-                Ok(FromStage::Built) | Err(_) => {}
+                Ok(FromStage::Forked { .. } | FromStage::Built) | Err(_) => {}
             }
         }
         if !alive {

@@ -19,6 +19,11 @@
 //!    ◀────────────────────────── end of the socket ──────  execve: the socket closes by itself
 //!    ◀───────────────────────── Failed(error), then end ─  at any time
 //!
+//! parent                                              go-between (only with a user namespace by path)
+//!    ── clone3 ─────────────────────────────────────────▶  joins it and others
+//!    ◀──────────── Forked (with a descriptor of the init)  forks the init as its sibling
+//!    ◀────────────────────────── end of the socket ──────  ends; the init goes on as above
+//!
 //! `rhumb oci create`                                  init
 //!    ── Recorded (instead of Start) ────────────────────▶  waits at a socket in the container's state folder
 //! `rhumb oci start`
@@ -66,6 +71,11 @@ pub(crate) enum ToStage {
 /// To the parent.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum FromStage {
+    /// The init is forked; carries its descriptor.
+    Forked {
+        /// Its number in the parent's pid namespace.
+        pid: i32,
+    },
     /// All that is mounted is there and the root is not entered yet.
     Built,
     /// The filter is loaded, and its profile has an agent. Carries the descriptor of notifications, unless the filter
@@ -137,6 +147,11 @@ impl Stage {
                 return Ok(());
             }
         }
+    }
+
+    /// Says that the init is forked.
+    pub(crate) fn forked(&self, pid: i32, pidfd: BorrowedFd<'_>) -> Result<()> {
+        self.0.send(&FromStage::Forked { pid }, &[pidfd])
     }
 
     /// Says that everything is mounted.

@@ -3,21 +3,22 @@
 //! Everything that can fail happens before it says `Ready`, except for hooks at the start and finding the program. It never
 //! returns into its parent's code and never runs destructors of what it shares with it.
 
-use std::collections::HashMap;
 use std::fs::File;
-use std::io::Write as _;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
-use oci_spec::runtime::{LinuxNamespaceType, Spec};
+use oci_spec::runtime::Spec;
 
 use crate::base::{Context as _, Error, Result};
 use crate::runtime::birth::Order;
 use crate::runtime::handover::{Stage, ToStage};
 use crate::runtime::hooks::{self, Moment};
 use crate::runtime::launch::{self, Launch};
-use crate::runtime::mounts::{self, Step};
+use crate::runtime::maps::Standing;
+use crate::runtime::mounts::Step;
+use crate::runtime::namespaces::{self, Layout};
 use crate::runtime::rootfs::{self, Taken};
 use crate::runtime::seccomp::Filter;
+use crate::runtime::sysctl::{self, Setting};
 use crate::runtime::{cgroup, reaper};
 use crate::sys::namespace::{self, Namespaces};
 use crate::sys::process;
@@ -44,6 +45,12 @@ pub(crate) struct Birth {
     pub(crate) listener: Option<OwnedFd>,
     /// The system calls that the command may make.
     pub(crate) filter: Option<Filter>,
+    /// Kernel parameters to set.
+    pub(crate) sysctls: Vec<Setting>,
+    /// The specification's user and group.
+    pub(crate) ids: (u32, u32),
+    /// Who it is in the user namespace that it was brought into.
+    pub(crate) standing: Option<Standing>,
 }
 
 impl Birth {
@@ -65,10 +72,12 @@ impl Birth {
 }
 
 /// Runs in the child.
-pub(crate) fn run(order: &Order<'_>, birth: Birth) -> ! {
-    let Birth { socket, root, steps, taken, entrances, joins, streams, listener, filter } = birth;
+pub(crate) fn run(order: &Order<'_>, layout: &Layout, mut birth: Birth) -> ! {
+    let listener = birth.listener.take();
+    // A stage without its socket could tell nobody of anything.
+    let Ok(socket) = birth.socket.try_clone() else { process::exit_now(1) };
     let mut stage = Stage::new(socket);
-    let ready = set_up(order, &mut stage, (root, steps, taken), entrances, joins, streams, filter);
+    let ready = set_up(order, layout, &mut stage, birth);
     let error = match ready.and_then(|launch| wait_for_start(order, &mut stage, listener, launch)) {
         Ok(mut launch) if order.small_init => match reaper::run(&mut launch, stage) {
             Ok(never) => match never {},
@@ -102,50 +111,44 @@ fn wait_for_start(
     Ok(launch)
 }
 
-type Root = (Option<OwnedFd>, Vec<Step>, Vec<Taken>);
-
-fn set_up(
-    order: &Order<'_>,
-    stage: &mut Stage,
-    (root, steps, taken): Root,
-    entrances: Vec<File>,
-    joins: Vec<(OwnedFd, Namespaces)>,
-    streams: [Option<OwnedFd>; 3],
-    filter: Option<Filter>,
-) -> Result<Option<Launch>> {
+fn set_up(order: &Order<'_>, layout: &Layout, stage: &mut Stage, birth: Birth) -> Result<Option<Launch>> {
+    let Birth { root, steps, taken, entrances, joins, streams, sysctls, ids, standing, filter, .. } = birth;
     let spec = order.spec;
-    let new = |kind| mounts::is_new(spec, kind);
     process::set_undumpable().context(|| "closing the process to tracing")?;
     // Only listings show it.
     let _ = process::set_name(c"rhumb:init");
-    for (fd, kind) in joins {
-        namespace::join(fd.as_fd(), kind).context(|| "joining another container's namespace")?;
+    if let (Some(offsets), None) = (&layout.new_time, &standing) {
+        // First, while the own files in `/proc` can be written: as whoever made us.
+        namespace::enter_new_time(offsets).context(|| "making a time namespace")?;
     }
-    if new(LinuxNamespaceType::User) {
-        let ToStage::Mapped = stage.expect()? else { return Err(Error::failed("started before it was mapped")) };
-        process::become_user(0, 0, &[], true).context(|| "becoming root of the user namespace")?;
-    }
+    let standing = match standing {
+        None if layout.is_new(namespace::USER) => {
+            let ToStage::Mapped = stage.expect()? else { return Err(Error::failed("started before it was mapped")) };
+            let standing = Standing { maps: layout.maps.clone().unwrap_or_default(), groups_fixed: false };
+            standing.enter(ids)?;
+            Some(standing)
+        }
+        standing => standing,
+    };
+    namespaces::join(&joins)?;
+    drop(joins);
     let root = match root {
         Some(root) => root,
         None => stage.take_fd().ok_or_else(|| Error::failed("the root file system did not arrive"))?,
     };
     cgroup::enter(entrances)?;
-    if new(LinuxNamespaceType::Cgroup) {
+    if layout.new_cgroup {
         // Not at birth: its root is where we are now, in every hierarchy.
         namespace::new_cgroup_namespace().context(|| "making a cgroup namespace")?;
     }
     process::new_session().context(|| "starting a session")?;
     process::set_umask(0);
-    if new(LinuxNamespaceType::Uts) {
-        set_names(spec)?;
-    }
-    if new(LinuxNamespaceType::Network) {
+    // Whether the container may have them was decided before: there is a namespace of its own for each.
+    set_names(spec)?;
+    if layout.is_new(namespace::NETWORK) {
         namespace::loopback_up().context(|| "setting the loopback interface up")?;
     }
-    let sysctls = spec.linux().as_ref().and_then(|linux| linux.sysctl().as_ref());
-    if let Some(sysctls) = sysctls.filter(|sysctls| !sysctls.is_empty()) {
-        set_sysctls(spec, sysctls)?;
-    }
+    sysctl::set(&sysctls)?;
     let built = rootfs::build(root, &steps, taken)?;
     run_birth_hooks(order, stage)?;
     let terminal = built.enter()?;
@@ -157,6 +160,7 @@ fn set_up(
         filter,
         die_with_parent: order.die_with_parent,
         preserve_fds: order.preserve_fds,
+        groups_fixed: standing.is_some_and(|standing| standing.groups_fixed),
         ..Launch::first(process, &order.who)
     };
     let user = match &terminal {
@@ -210,60 +214,11 @@ pub(crate) fn or_empty(stream: Option<OwnedFd>) -> Result<OwnedFd> {
 }
 
 fn set_names(spec: &Spec) -> Result<()> {
-    if let Some(name) = spec.hostname() {
+    if let Some(name) = spec.hostname().as_ref().filter(|name| !name.is_empty()) {
         namespace::set_hostname(name).context(|| format!("setting the host name {name:?}"))?;
     }
-    if let Some(name) = spec.domainname() {
+    if let Some(name) = spec.domainname().as_ref().filter(|name| !name.is_empty()) {
         namespace::set_domainname(name).context(|| format!("setting the domain name {name:?}"))?;
     }
     Ok(())
-}
-
-fn set_sysctls(spec: &Spec, sysctls: &HashMap<String, String>) -> Result<()> {
-    // A process file system of our own, attached nowhere: no mount can stand in a write's way (CVE-2025-52881).
-    let proc = mount::new_filesystem("proc", None, &[], 0).context(|| "opening a process file system")?;
-    for (key, value) in sysctls {
-        if !is_own_sysctl(spec, key) {
-            return Err(Error::invalid(format!("the kernel parameter {key:?} is not the container's own"))
-                .with_hint("a container can set net.* in its own network and kernel.msg*, shm*, sem, fs.mqueue.* in its own ipc namespace"));
-        }
-        let path = format!("sys/{}", key.replace('.', "/"));
-        mount::open_in_proc(proc.as_fd(), &path, true)
-            .and_then(|mut file| file.write_all(value.as_bytes()))
-            .context(|| format!("setting the kernel parameter {key:?} to {value:?}"))?;
-    }
-    Ok(())
-}
-
-/// A parameter that belongs to a namespace which is new: any other would be the host's.
-fn is_own_sysctl(spec: &Spec, key: &str) -> bool {
-    let plain = key.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-' | b'/'));
-    if !plain || key.split(['.', '/']).any(str::is_empty) {
-        return false;
-    }
-    let new = |kind| mounts::is_new(spec, kind);
-    let ipc = ["kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem", "kernel.shmall", "kernel.shmmax"];
-    let ipc = ipc.contains(&key) || ["kernel.shmmni", "kernel.shm_rmid_forced"].contains(&key);
-    (key.starts_with("net.") && new(LinuxNamespaceType::Network))
-        || ((ipc || key.starts_with("fs.mqueue.")) && new(LinuxNamespaceType::Ipc))
-        || (["kernel.hostname", "kernel.domainname"].contains(&key) && new(LinuxNamespaceType::Uts))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_parameters_of_new_namespaces_are_the_containers_own() {
-        let spec: Spec = serde_json::from_value(serde_json::json!({
-            "ociVersion": "1.2.0",
-            "linux": {"namespaces": [{"type": "network"}, {"type": "ipc", "path": "/proc/1/ns/ipc"}]},
-        }))
-        .unwrap();
-        assert!(is_own_sysctl(&spec, "net.ipv4.ip_forward"));
-        for key in ["kernel.shmmax", "kernel.core_pattern", "net/../kernel/core_pattern", "net..x", "vm.swappiness", ""]
-        {
-            assert!(!is_own_sysctl(&spec, key), "{key:?}");
-        }
-    }
 }

@@ -16,7 +16,8 @@ use crate::runtime::rootfs;
 use crate::runtime::seccomp::Filter;
 use crate::runtime::user::{self, User};
 use crate::sys::capability::{self, Capabilities, Set};
-use crate::sys::{mount, process, signal};
+use crate::sys::process::{self, Groups};
+use crate::sys::{mount, signal};
 
 /// Exit status of a command that cannot be executed.
 pub(crate) const NOT_EXECUTABLE: i32 = 126;
@@ -54,6 +55,8 @@ pub(crate) struct Launch {
     pub(crate) die_with_parent: bool,
     /// How many descriptors from 3 on it inherits.
     pub(crate) preserve_fds: u32,
+    /// Its user namespace forbids to set further groups.
+    pub(crate) groups_fixed: bool,
 }
 
 /// Who a command runs as.
@@ -90,6 +93,7 @@ impl Launch {
             filter: None,
             die_with_parent: false,
             preserve_fds: 0,
+            groups_fixed: false,
         }
     }
 }
@@ -151,7 +155,7 @@ pub(crate) fn prepare(launch: &mut Launch, streams: [BorrowedFd<'_>; 3]) -> Resu
         set_limit(limit)?;
     }
     capability::limit_bounding(launch.capabilities.bounding).context(|| "limiting capabilities")?;
-    process::become_user(user.uid, user.gid, &user.groups, true)
+    process::become_user(user.uid, user.gid, further_groups(launch, &user), true)
         .context(|| format!("becoming user {} of group {}", user.uid, user.gid))?;
     // Loading a filter takes a right, unless no program may gain rights. It is in the permitted and effective sets alone,
     // which execve(2) makes anew from the others, from the bounding set for root and from the ambient one for everybody
@@ -194,6 +198,12 @@ pub(crate) fn confine(launch: &mut Launch) -> Result<Option<OwnedFd>> {
         capability::apply(&launch.capabilities, Set::default())?;
     }
     Ok(listener)
+}
+
+fn further_groups<'a>(launch: &Launch, user: &'a User) -> Groups<'a> {
+    let own = user.groups.iter().all(|group| *group == user.gid);
+    // Where groups cannot be set, none were asked for, or the kernel says so.
+    if launch.groups_fixed && own { Groups::Keep } else { Groups::Set(&user.groups) }
 }
 
 fn has_home(launch: &Launch) -> bool {

@@ -48,17 +48,30 @@ pub struct Ended {
 /// # Errors
 /// What clone3(2) gives; `Other` when this process has more than one thread.
 pub fn fork(namespaces: u64, cgroup: Option<BorrowedFd<'_>>) -> io::Result<Fork> {
+    clone(namespaces, cgroup, libc::SIGCHLD as u64)
+}
+
+/// As [`fork`], but the parent of the copy is the parent of this process.
+///
+/// # Errors
+/// As [`fork`].
+pub fn fork_sibling(namespaces: u64) -> io::Result<Fork> {
+    // The kernel takes the signal at its end from this process, and wants to hear of none.
+    clone(namespaces | libc::CLONE_PARENT as u64, None, 0)
+}
+
+fn clone(flags: u64, cgroup: Option<BorrowedFd<'_>>, exit_signal: u64) -> io::Result<Fork> {
     // A folder in proc has two links and one for each of its folders.
     if std::fs::metadata("/proc/self/task")?.nlink() > 3 {
         return Err(io::Error::other("fork in a process with threads"));
     }
     let mut pidfd: libc::c_int = -1;
     let arguments = libc::clone_args {
-        flags: namespaces | libc::CLONE_PIDFD as u64 | if cgroup.is_some() { CLONE_INTO_CGROUP } else { 0 },
+        flags: flags | libc::CLONE_PIDFD as u64 | if cgroup.is_some() { CLONE_INTO_CGROUP } else { 0 },
         pidfd: (&raw mut pidfd) as u64,
         child_tid: 0,
         parent_tid: 0,
-        exit_signal: libc::SIGCHLD as u64,
+        exit_signal,
         stack: 0,
         stack_size: 0,
         tls: 0,
@@ -348,15 +361,26 @@ pub fn set_name(name: &std::ffi::CStr) -> io::Result<()> {
     Ok(rustix::thread::set_name(name)?)
 }
 
+/// The further groups of a process.
+#[derive(Debug, Clone, Copy)]
+pub enum Groups<'a> {
+    /// These.
+    Set(&'a [u32]),
+    /// Those that it has: a user namespace may forbid to change them.
+    Keep,
+}
+
 /// Becomes another user; real, effective and saved ids alike. Permitted capabilities survive when `keep` is set.
 ///
 /// # Errors
 /// What setgroups(2), setresgid(2), setresuid(2) give.
-pub fn become_user(uid: u32, gid: u32, groups: &[u32], keep: bool) -> io::Result<()> {
+pub fn become_user(uid: u32, gid: u32, groups: Groups<'_>, keep: bool) -> io::Result<()> {
     use rustix::thread::{Gid, Uid};
     rustix::thread::set_keep_capabilities(keep)?;
-    let groups: Vec<Gid> = groups.iter().map(|gid| Gid::from_raw(*gid)).collect();
-    rustix::thread::set_thread_groups(&groups)?;
+    if let Groups::Set(groups) = groups {
+        let groups: Vec<Gid> = groups.iter().map(|gid| Gid::from_raw(*gid)).collect();
+        rustix::thread::set_thread_groups(&groups)?;
+    }
     let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
     rustix::thread::set_thread_res_gid(gid, gid, gid)?;
     rustix::thread::set_thread_res_uid(uid, uid, uid)?;

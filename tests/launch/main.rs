@@ -10,6 +10,7 @@ mod filter;
 mod inside;
 mod life;
 mod mounts;
+mod namespaces;
 #[allow(dead_code, reason = "each test crate uses another part of it")]
 #[path = "../support/rootfs.rs"]
 mod rootfs;
@@ -28,8 +29,15 @@ fn main() -> ExitCode {
         std::fs::write(path, "").unwrap();
         return ExitCode::SUCCESS;
     }
-    let tests =
-        || life::TESTS.iter().chain(inside::TESTS).chain(mounts::TESTS).chain(devices::TESTS).chain(filter::TESTS);
+    let tests = || {
+        life::TESTS
+            .iter()
+            .chain(inside::TESTS)
+            .chain(namespaces::TESTS)
+            .chain(mounts::TESTS)
+            .chain(devices::TESTS)
+            .chain(filter::TESTS)
+    };
     let filters: Vec<&String> = args[1..].iter().filter(|arg| !arg.starts_with('-')).collect();
     if args.iter().any(|arg| arg == "--list") {
         tests().for_each(|(name, _)| println!("{name}: test"));
