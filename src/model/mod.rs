@@ -7,5 +7,6 @@ pub mod image;
 pub mod limits;
 pub mod log;
 pub mod mount;
+pub mod stats;
 pub mod system;
 pub mod volume;

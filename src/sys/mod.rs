@@ -13,6 +13,7 @@ pub mod memory;
 pub mod mount;
 pub mod namespace;
 pub mod node;
+pub mod notify;
 pub mod overlay;
 pub mod path;
 pub mod process;

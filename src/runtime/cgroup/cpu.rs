@@ -198,7 +198,7 @@ fn no_set(what: &str, text: &str) -> Error {
 }
 
 /// The numbers of a list like `0-2,4`.
-fn numbers(text: &str) -> Option<BTreeSet<u32>> {
+pub(super) fn numbers(text: &str) -> Option<BTreeSet<u32>> {
     let mut set = BTreeSet::new();
     for part in text.trim().split(',').filter(|part| !part.is_empty()) {
         let (low, high) = part.split_once('-').unwrap_or((part, part));

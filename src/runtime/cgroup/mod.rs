@@ -8,7 +8,8 @@
 //! place        names and parents, kept in a state          control     writing one file, and what its refusal means
 //! hierarchies  which there are, their folders              processes   who is in it: freezing, killing, joining
 //! limits       the order of the limits; memory, cpu, block, devices, others: one resource each
-//! delegation   whose it is
+//! delegation   whose it is                                statistics  what was used
+//! oom          a word when the out-of-memory killer strikes
 //! ```
 //!
 //! Traps of the library and the kernel that this is built around (all measured):
@@ -29,9 +30,11 @@ mod devices;
 mod hierarchies;
 mod limits;
 mod memory;
+mod oom;
 mod others;
 mod place;
 mod processes;
+mod statistics;
 
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -45,6 +48,7 @@ use crate::sys::signal;
 
 pub(crate) use delegation::owner;
 use hierarchies::{Layout, MOUNT, UNIFIED, make, remove_tree};
+pub(crate) use oom::{OomNews, OomWatch};
 pub(crate) use place::Place;
 pub(crate) use processes::enter;
 
