@@ -62,10 +62,8 @@ fn flags_of_run_that_cannot_be_honoured_are_refused_by_name() {
         "--health-cmd true",
         "--gpus all",
         "--runtime runc",
+        "--kernel-memory 5m",
         "--platform linux/arm64",
-        "--device-read-bps /dev/sda:1m",
-        "--memory-swappiness 1",
-        "--oom-kill-disable",
         "--storage-opt size=1g",
         "--volume-driver nfs",
         "--isolation default",
@@ -73,7 +71,6 @@ fn flags_of_run_that_cannot_be_honoured_are_refused_by_name() {
         "--pull always",
         "--network bridge",
         "--log-driver syslog",
-        "--ipc none",
         "--add-host x:host-gateway",
     ] {
         let outcome = rhumb.sh(&format!("run {flag} base true"));
@@ -92,6 +89,12 @@ fn flags_of_run_that_cannot_be_honoured_are_refused_by_name() {
 fn wrong_values_name_their_flag() {
     let rhumb = Rhumb::new();
     for (flag, words) in [
+        ("--device-read-bps sda:1m", "\"--device-read-bps\""),
+        ("--blkio-weight 1", "\"--blkio-weight\""),
+        ("--memory-swappiness 101", "\"--memory-swappiness\""),
+        ("--userns auto:size=0", "\"--userns\""),
+        ("--ipc shared", "\"--ipc\""),
+        ("--security-opt no-new-privs", "did you mean \"no-new-privileges\"?"),
         ("-m lots", "\"--memory\": \"lots\" is not a size"),
         ("--memory-swap some", "\"--memory-swap\""),
         ("--cpus many", "'many' for '--cpus"),
