@@ -10,3 +10,4 @@ mod adversary;
 mod handles;
 mod mounts;
 mod stage;
+mod syscalls;
