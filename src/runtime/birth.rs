@@ -92,9 +92,6 @@ pub(crate) struct Streams {
 pub(crate) fn make(order: Order<'_>, cgroup: &Cgroup) -> Result<Newborn> {
     refuse_unsupported(order.spec)?;
     let layout = namespaces::plan(order.spec)?;
-    if !layout.has(namespace::MOUNT) {
-        return Err(Error::unsupported("a container without a mount namespace"));
-    }
     failpoint::hit("monitor.create.cgroup")?;
     let linux = order.spec.linux().as_ref();
     // It undoes itself: a cgroup that somebody else is in must not be removed.

@@ -14,6 +14,7 @@ use crate::support::{Box_, base};
 pub(crate) const TESTS: &[(&str, fn())] = &[
     ("a_bundles_root_is_entered_each_way_and_leaves_no_mount", bundle_root),
     ("a_root_that_was_moved_shows_no_whole_proc", no_whole_proc),
+    ("without_a_mount_namespace_the_host_sees_no_mount", no_mount_namespace),
     ("the_root_spreads_as_asked", root_propagation),
     ("attributes_of_a_bind_are_for_the_top_or_for_all", attributes_of_binds),
     ("unnamed_attributes_are_lost_but_locked_in_a_user_namespace", locked_attributes),
@@ -154,6 +155,38 @@ fn bundle_root() {
         path.push("missing");
     });
     assert_eq!(error(&missing).kind(), Kind::NotFound);
+}
+
+fn no_mount_namespace() {
+    let script = "ls /; ls -d /proc/1 /dev/null /sys/kernel; touch /ro/x 2>/dev/null || echo ro; sleep 0.2";
+    let tmpfs = json!([{"destination": "/ro", "type": "tmpfs", "source": "tmpfs", "options": ["ro"]}]);
+    let container = with_mounts(bundle(script), tmpfs).edit(|spec| {
+        spec["linux"]["namespaces"].as_array_mut().unwrap().retain(|one| one["type"] != "mount");
+        for key in ["maskedPaths", "readonlyPaths"] {
+            spec["linux"][key] = json!([]);
+        }
+    });
+    let root = rootfs(&container);
+    let seen = std::thread::scope(|scope| {
+        let watch = scope.spawn(|| {
+            let until = std::time::Instant::now() + std::time::Duration::from_millis(400);
+            let mut seen = false;
+            while std::time::Instant::now() < until {
+                seen |= host_mounts().contains(root.to_str().unwrap());
+            }
+            seen
+        });
+        let text = out(&container);
+        assert!(
+            text.contains("\nro\n")
+                && text.contains("usr\n")
+                && text.contains("/proc/1\n")
+                && text.contains("/dev/null\n"),
+            "{text}"
+        );
+        watch.join().unwrap()
+    });
+    assert!(!seen && !host_mounts().contains(root.to_str().unwrap()));
 }
 
 /// A process with a user namespace of its own may mount a procfs where it sees a whole one: not beneath a moved root either.

@@ -10,6 +10,7 @@ impl fmt::Display for Step {
         match self {
             Step::Spread(propagation) => write!(f, "spread {propagation:?}"),
             Step::Attach(path) => write!(f, "attach root at {}", path.display()),
+            Step::Copy(path) => write!(f, "copy root from {}", path.display()),
             Step::Enter(entrance) => write!(f, "enter {entrance:?}"),
             Step::SpreadRoot(propagation, recursive) => write!(f, "spread root {}", spread(*propagation, *recursive)),
             Step::New(new) => self::new(f, new),

@@ -5,7 +5,8 @@
 //! else. Devices and links are in `devices`, the words for people in `display`.
 //!
 //! ```text
-//! spread, attach         the whole namespace hears of the host at most, and the root is attached
+//! spread, attach         the whole namespace hears of the host at most, and the root is attached; in a namespace of
+//!                        others nothing is: there the root stays attached nowhere, with all that is mounted in it
 //! new, bind, remount, …  the mounts, in the order of the specification
 //! device, link           what every container has below /dev, and the specification's own
 //! enter                  before: hooks still find everything by the host's paths; after: inside
@@ -36,6 +37,9 @@ pub(crate) enum Step {
     Spread(Propagation),
     /// Attach the root here; onto `/` covers everything.
     Attach(PathBuf),
+    /// Make a copy of this folder's mounts the root, attached nowhere: the kernel mounts onto such a one only in the mount
+    /// namespace that it was copied in.
+    Copy(PathBuf),
     /// Mount a new file system.
     New(Box<New>),
     /// Mount something of the host, or of the root itself.
@@ -193,7 +197,8 @@ pub(crate) enum Entrance {
     Pivot,
     /// It is moved over the old one: where that cannot go away.
     Move,
-    /// For this process and its children alone: where the mount namespace is not the container's own.
+    /// For this process and its children alone: where the mount namespace is not the container's own. It and its mounts
+    /// are attached nowhere and go with the last process, so nobody else ever sees them.
     Chroot,
 }
 
@@ -235,7 +240,8 @@ pub(crate) fn plan(spec: &Spec, rootfs: &Rootfs) -> Result<Vec<Step>> {
         steps.push(Step::Spread(spread));
     }
     steps.push(match rootfs {
-        Rootfs::Bundle { path, .. } => Step::Attach(path.clone()),
+        Rootfs::Bundle { path, .. } if own_mounts => Step::Attach(path.clone()),
+        Rootfs::Bundle { path, .. } => Step::Copy(path.clone()),
         _ if own_mounts => Step::Attach("/".into()),
         _ => return Err(Error::unsupported("a container without a mount namespace of its own")),
     });

@@ -91,14 +91,20 @@ pub(crate) fn mount_root(rootfs: &Rootfs, users: Option<Users<'_>>) -> Result<Ow
             Ok(tree)
         }
         (Rootfs::Dir(path), Some(_)) => mapped(path),
-        (Rootfs::Bundle { path, .. }, _) => {
-            let doing = || format!("opening the root {path:?}");
-            let tree = mount::clone_tree_at(path, true).context(doing)?;
-            let slave = Attributes { propagation: Propagation::Slave, recursive: true, ..Attributes::default() };
-            mount::set_attributes(tree.as_fd(), slave).context(doing)?;
-            Ok(tree)
-        }
+        (Rootfs::Bundle { path, .. }, _) => bundle_root(path),
     }
+}
+
+/// A copy of what is mounted at a bundle's root, which hears of what the host mounts there later.
+fn bundle_root(path: &Path) -> Result<OwnedFd> {
+    let doing = || format!("opening the root {path:?}");
+    let tree = mount::clone_tree_at(path, true).context(doing)?;
+    if mount::kind(&tree).context(doing)? != Kind::Dir {
+        return Err(Error::invalid(format!("the root {path:?} is not a folder")));
+    }
+    let slave = Attributes { propagation: Propagation::Slave, recursive: true, ..Attributes::default() };
+    mount::set_attributes(tree.as_fd(), slave).context(doing)?;
+    Ok(tree)
 }
 
 /// Builds the container's root in this, its own, mount namespace, up to where it is entered.
@@ -141,20 +147,22 @@ impl Built<'_> {
 /// What builds a root.
 struct Builder {
     root: OwnedFd,
+    /// It is attached in the mount namespace; otherwise nowhere.
+    attached: bool,
     /// The folder in which something was made last, until the next mount: many things are made in one folder.
     last: Option<(PathBuf, OwnedFd)>,
     /// The container's null device, checked, or an empty file where it has none.
     null: Option<OwnedFd>,
     /// An empty folder to hide folders with.
     empty: Option<OwnedFd>,
-    /// Mounts that become read-only in the end.
-    sealed: Vec<OwnedFd>,
+    /// Mounts that become read-only in the end, and whether each is a tmpfs.
+    sealed: Vec<(OwnedFd, bool)>,
     terminal: Option<Terminal>,
 }
 
 impl Builder {
     fn new(root: OwnedFd) -> Builder {
-        Builder { root, last: None, null: None, empty: None, sealed: Vec::new(), terminal: None }
+        Builder { root, attached: false, last: None, null: None, empty: None, sealed: Vec::new(), terminal: None }
     }
 
     fn apply_named(&mut self, step: &Step, taken: Taken) -> Result<()> {
@@ -172,6 +180,10 @@ impl Builder {
         match step {
             Step::Spread(propagation) => Ok(mount::set_spread(*propagation)?),
             Step::Attach(path) => self.attach_root(path),
+            Step::Copy(path) => {
+                self.root = bundle_root(path)?;
+                Ok(())
+            }
             Step::New(new) => self.new_filesystem(new),
             Step::Bind(bind) => self.bind(bind, taken),
             Step::Remount(remount) => self.remount(remount),
@@ -191,7 +203,13 @@ impl Builder {
             Step::Enter(_) => Err(Error::failed("a root is entered once")),
             Step::Console => self.console(),
             Step::Seal => {
-                for mounted in &self.sealed {
+                for (mounted, tmpfs) in &self.sealed {
+                    if *tmpfs && !self.attached {
+                        // Below a root that is attached nowhere, attributes of mounts cannot be changed; but this file
+                        // system is mounted here alone.
+                        mount::reconfigure(mounted.as_fd(), &[], &["ro"])?;
+                        continue;
+                    }
                     let set = Attributes { set: mount::READ_ONLY, ..Attributes::default() };
                     mount::set_attributes(mounted.as_fd(), set)?;
                 }
@@ -225,13 +243,21 @@ impl Builder {
             other => other,
         };
         let at = at.context(|| format!("opening {path:?}"))?;
+        self.attached = true;
         Ok(mount::attach(self.root.as_fd(), at.as_fd())?)
     }
 
     fn attach(&mut self, tree: &OwnedFd, at: &OwnedFd) -> Result<()> {
         // A folder that was reached before may be covered now.
         self.last = None;
-        Ok(mount::attach(tree.as_fd(), at.as_fd())?)
+        mount::attach(tree.as_fd(), at.as_fd()).map_err(|error| match self.attached {
+            false if error.kind() == ErrorKind::InvalidInput => {
+                Error::unsupported("a container with mounts and without a mount namespace of its own")
+                    .with_hint("it takes Linux 6.15; add {\"type\": \"mount\"} to linux.namespaces")
+                    .with_source(error)
+            }
+            _ => error.into(),
+        })
     }
 
     fn new_filesystem(&mut self, new: &New) -> Result<()> {
@@ -251,7 +277,7 @@ impl Builder {
         spread(&mounted, &new.propagation)?;
         self.attach(&mounted, &at.fd)?;
         if new.seal {
-            self.sealed.push(mounted);
+            self.sealed.push((mounted, new.what.kind == "tmpfs"));
         }
         Ok(())
     }
@@ -390,10 +416,9 @@ impl Builder {
         let options = [("mode".to_owned(), Some("755".to_owned()))];
         let attributes = mount::NO_SUID | mount::NO_DEV | mount::NO_EXEC;
         let folder = mount::new_filesystem("tmpfs", Some("tmpfs"), &options, attributes)?;
-        self.attach(&folder, &at)?;
+        let mut places = Vec::with_capacity(taken.len());
         for (name, tree) in taken {
-            let at = mount::make_dir(folder.as_fd(), &name, 0o755)?;
-            mount::attach(tree.as_fd(), at.as_fd())?;
+            places.push((mount::make_dir(folder.as_fd(), &name, 0o755)?, tree));
             let shared = name.to_str().filter(|name| name.contains(','));
             for controller in shared.into_iter().flat_map(|names| names.split(',')) {
                 mount::make_link(shared.unwrap_or_default(), folder.as_fd(), Path::new(controller))?;
@@ -402,7 +427,8 @@ impl Builder {
         if read_only {
             mount::set_attributes(folder.as_fd(), Attributes { set: mount::READ_ONLY, ..Attributes::default() })?;
         }
-        Ok(())
+        self.attach(&folder, &at)?;
+        places.iter().try_for_each(|(at, tree)| self.attach(tree, at))
     }
 
     fn console(&mut self) -> Result<()> {
