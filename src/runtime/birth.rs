@@ -250,7 +250,8 @@ fn refuse_unsupported(spec: &Spec) -> Result<()> {
     Ok(())
 }
 
-fn write_proc(pid: i32, name: &str, text: &str) -> Result<()> {
+/// Writes a file of a child of ours that was not taken in yet.
+pub(crate) fn write_proc(pid: i32, name: &str, text: &str) -> Result<()> {
     // Our own child, not taken in yet: the number cannot be another's.
     let path = format!("/proc/{pid}/{name}");
     File::options()

@@ -14,13 +14,13 @@ use crate::runtime::conn::Conn;
 use crate::runtime::exec::{self, Entry};
 use crate::runtime::handover::FromStage;
 use crate::runtime::hooks::{self, State};
+use crate::runtime::launch::Launch;
 use crate::runtime::plan::Plan;
 use crate::runtime::seccomp::{self, Filter, Listener};
-use crate::runtime::wire::{Channel, MAX_FRAME, Reply};
-use crate::runtime::{mounts, namespaces};
-use crate::sys::process::{self, Child, Ended, Fork};
+use crate::runtime::wire::{Channel, Reply};
+use crate::sys::process::{self, Child, Ended};
 use crate::sys::tty::Size;
-use crate::sys::{namespace, signal, socket};
+use crate::sys::{signal, socket};
 
 /// How many further processes may run at once.
 const MAX_EXECS: usize = 128;
@@ -74,36 +74,23 @@ impl Execs {
         };
         let doing = || "starting a process in the container";
         crate::base::failpoint::hit("monitor.exec.fork")?;
-        let (ours, theirs) = socket::pair().context(doing)?;
-        let entrances = cgroup.entrances()?;
-        let unified = cgroup.unified_folder()?;
-        let members = init.pidfd.try_clone().context(doing)?;
-        let fork = || process::fork(0, unified.as_ref().map(|fd| fd.as_fd()));
-        // A process that is to be privileged has all capabilities, but is as confined as the others, as with Docker.
         let filter = seccomp::of(&plan.spec)?;
         let agent = filter.as_ref().and_then(Filter::listener).cloned();
         let agent =
             agent.map(|agent| (agent, hooks::state(&plan.spec, &plan.id, &plan.state_dir, "running", init.pid)));
-        let shares_pids = !has_own_pids(plan);
-        let forked =
-            if shares_pids { fork() } else { namespaces::fork_around(&[(init.pidfd.as_fd(), namespace::PID)], fork) };
-        let forked = forked.map_err(|error| {
-            // A pid namespace whose first process is gone takes no more (ENOMEM, pid_namespaces(7)).
-            let dying = matches!(error.raw_os_error(), Some(3 | 12 | 22));
-            if dying { Error::conflict("the container is ending").with_source(error) } else { error.into() }
-        });
-        match forked.context(doing)? {
-            Fork::Child => {
-                let entry = Entry { socket: theirs, init: members, entrances, streams, size, filter };
-                entry.close_others();
-                exec::run(plan, &options, entry)
-            }
-            Fork::Parent(child) => {
-                let stage = Some(Channel::new(ours, MAX_FRAME));
-                self.running.push(Exec { child, client: Some(id), stage, failed: false, terminal: None, agent });
-                Ok(())
-            }
-        }
+        let (child, stage) = exec::start(Entry {
+            spec: &plan.spec,
+            init: init.pidfd.try_clone().context(doing)?,
+            unified: cgroup.unified_folder_below(&[], init.pid)?,
+            entrances: cgroup.entrances()?,
+            streams,
+            tty: options.tty,
+            size,
+            // A process that is to be privileged has all capabilities, but is as confined as the others, as with Docker.
+            launch: Launch { filter, ..exec::describe(plan, &options)? },
+        })?;
+        self.running.push(Exec { child, client: Some(id), stage: Some(stage), failed: false, terminal: None, agent });
+        Ok(())
     }
 
     /// Talks to wait for.
@@ -210,10 +197,4 @@ impl Exec {
             conn.send(&reply, terminal);
         }
     }
-}
-
-fn has_own_pids(plan: &Plan) -> bool {
-    use oci_spec::runtime::LinuxNamespaceType::Pid;
-    let namespaces = plan.spec.linux().as_ref().and_then(|linux| linux.namespaces().as_deref()).unwrap_or_default();
-    mounts::is_new(&plan.spec, Pid) || namespaces.iter().any(|one| one.typ() == Pid)
 }

@@ -4,12 +4,18 @@
 //! Decodes, calls [`crate::runtime::oci`] once, encodes. It never opens the store, and has one thread.
 //!
 //! ```text
-//! options  global options and flags of each verb     log    where errors go, in runc's two formats
-//! output   tables and JSON                            spec   a first config.json, and what is supported
+//! options  global options and flags of each verb     exec, update   those two verbs' own flags
+//! list     list and ps
+//! spec     a config.json to begin with
+//! log      where errors go, in runc's two formats
 //! ```
 
+mod exec;
+mod list;
 mod log;
 mod options;
+mod spec;
+mod update;
 
 use std::ffi::{OsStr, OsString};
 use std::io::Write as _;
@@ -85,7 +91,19 @@ fn run(global: &Global, verb: Verb) -> Result<u8> {
         Verb::State(args) => print_json(&oci::container(&root, &args.id)?)?,
         Verb::Kill(args) => oci::kill(&root, &args.id, args.signal()?, args.all)?,
         Verb::Delete(args) => oci::delete(&root, &args.id, args.force)?,
-        Verb::Exec(_) => return Err(Error::unsupported("exec")),
+        Verb::Exec(args) => {
+            oci::harden()?;
+            let id = args.id.clone();
+            let code = oci::exec(&root, &id, &args.options()?)?;
+            return Ok(u8::try_from(code).unwrap_or(u8::MAX));
+        }
+        Verb::List(args) => list::list(&root, &args)?,
+        Verb::Ps(args) => list::ps(&root, &args)?,
+        Verb::Pause(args) => oci::pause(&root, &args.id)?,
+        Verb::Resume(args) => oci::resume(&root, &args.id)?,
+        Verb::Update(args) => oci::update(&root, &args.id, &args.resources()?)?,
+        Verb::Spec(args) => spec::write(&args)?,
+        Verb::Features => print_json(&oci::features())?,
     }
     Ok(0)
 }

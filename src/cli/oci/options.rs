@@ -1,10 +1,13 @@
 //! The options of `rhumb oci`: everything that runc and crun take from engines, and its meaning as options of the runtime.
+//! Those of `exec` and `update` have files of their own.
 
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use crate::base::{Error, Result};
+use crate::cli::oci::exec::ExecArgs;
+use crate::cli::oci::update::UpdateArgs;
 use crate::runtime::oci::{CreateOptions, RunOptions};
 use crate::sys::signal;
 
@@ -76,6 +79,20 @@ pub(crate) enum Verb {
     Kill(KillArgs),
     /// Delete a container
     Delete(DeleteArgs),
+    /// List containers
+    List(ListArgs),
+    /// List the processes of a container
+    Ps(PsArgs),
+    /// Freeze all processes of a container
+    Pause(IdArgs),
+    /// Thaw all processes of a container
+    Resume(IdArgs),
+    /// Change the limits of a container
+    Update(UpdateArgs),
+    /// Write a config.json to begin with
+    Spec(SpecArgs),
+    /// Print what this runtime supports
+    Features,
 }
 
 // A container.
@@ -154,14 +171,6 @@ impl RunArgs {
     }
 }
 
-// `exec`.
-#[derive(Debug, Args)]
-pub(crate) struct ExecArgs {
-    /// The container's id
-    #[arg(value_name = "CONTAINER")]
-    pub(crate) id: String,
-}
-
 // `kill`.
 #[derive(Debug, Args)]
 pub(crate) struct KillArgs {
@@ -192,4 +201,49 @@ pub(crate) struct DeleteArgs {
     /// The container's id
     #[arg(value_name = "CONTAINER")]
     pub(crate) id: String,
+}
+
+// `list`.
+#[derive(Debug, Args)]
+pub(crate) struct ListArgs {
+    /// Print a table or JSON
+    #[arg(short, long, value_name = "FORMAT", default_value = "table")]
+    pub(crate) format: Format,
+    /// Print ids alone
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+}
+
+/// How a listing is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    Table,
+    /// For programs.
+    Json,
+}
+
+// `ps`.
+#[derive(Debug, Args)]
+pub(crate) struct PsArgs {
+    /// Print a table, or the numbers as JSON
+    #[arg(short, long, value_name = "FORMAT", default_value = "table")]
+    pub(crate) format: Format,
+    /// The container's id
+    #[arg(value_name = "CONTAINER")]
+    pub(crate) id: String,
+    /// Options of ps(1) [default: -ef]
+    #[arg(value_name = "OPTION", trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) ps_options: Vec<String>,
+}
+
+// `spec`.
+#[derive(Debug, Args)]
+pub(crate) struct SpecArgs {
+    /// Write it into this folder
+    #[arg(short, long, value_name = "DIR", default_value = ".")]
+    pub(crate) bundle: PathBuf,
+    /// For a user without rights
+    #[arg(long)]
+    pub(crate) rootless: bool,
 }

@@ -28,7 +28,8 @@ use crate::runtime::plan::Rootfs;
 use crate::sys::idmap::Range;
 use crate::sys::mount::{self, Device, NewFilesystem, Propagation};
 
-pub(crate) use options::{Change, Options};
+pub(crate) use options::known as known_options;
+use options::{Change, Options};
 
 /// One step of building a root file system, in order.
 #[derive(Debug, Clone, PartialEq)]

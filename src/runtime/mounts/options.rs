@@ -120,7 +120,6 @@ const PROPAGATION: [(&str, Propagation); 4] = [
 const FURTHER: [&str; 6] = ["bind", "rbind", "remount", "tmpcopyup", "idmap", "ridmap"];
 
 /// All options that are not left to the file system, for whoever asks what this runtime knows.
-#[cfg_attr(not(test), expect(dead_code, reason = "the features of the command line will ask"))]
 pub(crate) fn known() -> Vec<String> {
     let recursive = |name: &str| format!("r{name}");
     let plain = ATTRIBUTES.iter().map(|(name, _)| *name);

@@ -170,7 +170,7 @@ fn make<T>(
     })
 }
 
-fn own_streams() -> Result<[OwnedFd; 3]> {
+pub(crate) fn own_streams() -> Result<[OwnedFd; 3]> {
     let doing = || "passing the standard streams on";
     Ok([
         std::io::stdin().as_fd().try_clone_to_owned().context(doing)?,

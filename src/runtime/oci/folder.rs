@@ -272,15 +272,17 @@ impl Folder {
         if record.process()?.is_none() {
             return Ok(if record.state.pid.is_none() && self.is_busy() { Status::Creating } else { Status::Stopped });
         }
+        if record.cgroup()?.is_frozen()? {
+            return Ok(Status::Paused);
+        }
         // A program that was executed has closed the socket without knowing it.
         match self.knock() {
-            Ok(None) => {}
-            Ok(Some(_)) => return Ok(Status::Created),
+            Ok(None) => Ok(Status::Running),
+            Ok(Some(_)) => Ok(Status::Created),
             // It does not come to the door, but it is there.
-            Err(error) if error.kind() == crate::base::Kind::Unavailable => return Ok(Status::Created),
-            Err(error) => return Err(error),
+            Err(error) if error.kind() == crate::base::Kind::Unavailable => Ok(Status::Created),
+            Err(error) => Err(error),
         }
-        Ok(if record.cgroup()?.is_frozen()? { Status::Paused } else { Status::Running })
     }
 
     /// Takes the folder away.

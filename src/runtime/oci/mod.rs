@@ -16,7 +16,10 @@ mod bundle;
 mod console;
 mod create;
 mod end;
+mod exec;
+mod features;
 mod folder;
+mod live;
 
 use std::path::PathBuf;
 
@@ -25,7 +28,10 @@ use crate::sys::{process, self_exe};
 
 pub use create::{CreateOptions, RunOptions, create, run, start};
 pub use end::{delete, kill};
+pub use exec::{Changes, ExecOptions, exec};
+pub use features::features;
 pub use folder::{Container, container, list};
+pub use live::{pause, processes, resume, update, wait};
 
 /// Where the containers of the root user are.
 pub const DEFAULT_ROOT: &str = "/run/rhumb/oci";

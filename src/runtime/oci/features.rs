@@ -1,0 +1,52 @@
+//! What this runtime supports, as the specification's features document has it (features.md, features-linux.md).
+//!
+//! It speaks of the runtime and not of this machine: a caller learns from it what a config.json may say.
+
+use serde_json::{Value, json};
+
+use crate::runtime::mounts;
+use crate::runtime::oci::SPEC_VERSION;
+use crate::sys::capability;
+
+/// The features.
+pub fn features() -> Value {
+    let prefixed =
+        |prefix: &str, names: &[&str]| -> Vec<String> { names.iter().map(|name| format!("{prefix}{name}")).collect() };
+    let actions = ["ALLOW", "ERRNO", "KILL", "KILL_PROCESS", "KILL_THREAD", "LOG", "NOTIFY", "TRACE", "TRAP"];
+    let operators = ["EQ", "GE", "GT", "LE", "LT", "MASKED_EQ", "NE"];
+    let archs: &[&str] = match std::env::consts::ARCH {
+        "x86_64" => &["X32", "X86", "X86_64"],
+        "aarch64" => &["AARCH64", "ARM"],
+        "riscv64" => &["RISCV64"],
+        _ => &[],
+    };
+    let flags = ["LOG", "SPEC_ALLOW", "TSYNC", "WAIT_KILLABLE_RECV"];
+    let flags = prefixed("SECCOMP_FILTER_FLAG_", &flags);
+    json!({
+        "ociVersionMin": "1.0.0",
+        "ociVersionMax": SPEC_VERSION,
+        "hooks": ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"],
+        "mountOptions": mounts::known_options(),
+        "linux": {
+            "namespaces": ["cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"],
+            "capabilities": capability::known(),
+            "cgroup": {"v1": true, "v2": true, "systemd": false, "systemdUser": false, "rdma": true},
+            "seccomp": {
+                "enabled": !archs.is_empty(),
+                "actions": prefixed("SCMP_ACT_", &actions),
+                "operators": prefixed("SCMP_CMP_", &operators),
+                "archs": prefixed("SCMP_ARCH_", archs),
+                "knownFlags": flags,
+                "supportedFlags": flags,
+            },
+            "apparmor": {"enabled": false},
+            "selinux": {"enabled": false},
+            "intelRdt": {"enabled": false},
+            "mountExtensions": {"idmap": {"enabled": true}},
+            "netDevices": {"enabled": false},
+        },
+        "annotations": {
+            "io.github.rhumb.version": env!("CARGO_PKG_VERSION"),
+        },
+    })
+}
