@@ -23,7 +23,7 @@ use crate::runtime::plan::Rootfs;
 use crate::runtime::rootfs::Users;
 use crate::runtime::seccomp::Listener;
 use crate::runtime::wire::{Channel, MAX_FRAME};
-use crate::runtime::{mounts, rootfs, seccomp, sysctl};
+use crate::runtime::{maps, mounts, rootfs, seccomp, sysctl};
 use crate::sys::process::{self, Child};
 use crate::sys::{namespace, signal, socket};
 
@@ -126,7 +126,11 @@ fn make_in(mut order: Order<'_>, layout: &Layout, cgroup: &Cgroup) -> Result<New
     let unified = cgroup.unified_folder()?;
     let terminal = spec.process().as_ref().and_then(|process| process.terminal()).unwrap_or(false);
     let wiring = std::mem::replace(&mut order.wiring, Wiring::Pipes { stdin_open: false });
+    let made_here = matches!(wiring, Wiring::Pipes { .. });
     let (ours, theirs) = if terminal { Streams::none() } else { Streams::wire(wiring)? };
+    if let Some(maps) = layout.maps.as_ref().filter(|_| made_here) {
+        maps::give_pipes(maps, &theirs)?;
+    }
     let (our_socket, their_socket) = socket::pair().context(|| "making a socket")?;
     let listener = order.listener.take();
     let filter = seccomp::of(spec)?;

@@ -18,6 +18,7 @@ use crate::runtime::launch::Launch;
 use crate::runtime::plan::Plan;
 use crate::runtime::seccomp::{self, Filter, Listener};
 use crate::runtime::wire::{Channel, Reply};
+use crate::runtime::{maps, namespaces};
 use crate::sys::process::{self, Child, Ended};
 use crate::sys::tty::Size;
 use crate::sys::{signal, socket};
@@ -72,6 +73,9 @@ impl Execs {
             Err(streams) if streams.is_empty() => [None, None, None],
             Err(_) => return Err(Error::corrupt("a process has three streams")),
         };
+        if let Some(maps) = namespaces::plan(&plan.spec)?.maps {
+            maps::give_pipes(&maps, &streams)?;
+        }
         let doing = || "starting a process in the container";
         crate::base::failpoint::hit("monitor.exec.fork")?;
         let filter = seccomp::of(&plan.spec)?;

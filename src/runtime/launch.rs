@@ -137,7 +137,7 @@ pub(crate) fn prepare(launch: &mut Launch, streams: [BorrowedFd<'_>; 3]) -> Resu
     for stream in streams {
         // So that the program can open /dev/stdout anew. Of what is no pipe or terminal of ours nothing is changed.
         if user.uid != 0 && mount::is_pipe_or_terminal(stream).context(|| "looking at the streams")? {
-            match mount::give_to(stream, user.uid) {
+            match mount::give_to(stream, user.uid, None) {
                 // Made by somebody whom this user namespace does not know, or on a file system that cannot be changed: it
                 // is open all the same, and only cannot be opened anew by its name.
                 Err(error)

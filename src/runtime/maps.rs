@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use oci_spec::runtime::LinuxIdMapping;
 
@@ -74,6 +74,18 @@ impl Maps {
         };
         Ok((pick("user", &self.uids, otherwise.0)?, pick("group", &self.gids, otherwise.1)?))
     }
+}
+
+/// Gives pipes, which the engine has made, to the root of a user namespace. Inside they could not change hands, since the
+/// namespace does not know who made them, and not even its root could open `/dev/stdout` anew.
+pub(crate) fn give_pipes(maps: &Maps, streams: &[Option<OwnedFd>; 3]) -> Result<()> {
+    let (Some(uid), gid) = maps.on_host(0, 0) else { return Ok(()) };
+    for stream in streams.iter().flatten() {
+        if mount::is_pipe_or_terminal(stream).context(|| "looking at the streams")? {
+            mount::give_to(stream, uid, gid).context(|| "giving the streams to the user namespace")?;
+        }
+    }
+    Ok(())
 }
 
 /// How a process stands in the user namespace that it is in.

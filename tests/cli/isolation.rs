@@ -215,12 +215,18 @@ fn an_automatic_user_namespace_is_confined_and_works() {
     assert_eq!(small, "1\n0");
     // Another user, whom the user namespace knows and the makers of the streams do not.
     assert_eq!(sh(&rhumb, "--userns auto --user 33:34 --group-add 44", "id -u; id -g; id -G"), "33\n34\n34 44");
+    // Programs open their streams anew by name, as servers do for their logs.
+    for flags in ["--userns auto", "--userns auto --user 33", "--user 33"] {
+        assert_eq!(sh(&rhumb, flags, "echo out > /dev/stdout; echo err > /dev/stderr"), "out", "{flags}");
+    }
     // Not even a privileged one is root outside.
     let outside = rhumb.run(["run", "-d", "--privileged", "--userns", "auto", "--name", "priv", BASE, "sleep", "300"]);
     outside.ok();
     let pid = rhumb.inspect("priv")["State"]["Pid"].as_u64().unwrap();
     assert!(std::fs::metadata(format!("/proc/{pid}")).unwrap().uid() >= 1 << 16);
-    assert_eq!(rhumb.run(["exec", "--user", "33", "priv", "id", "-u"]).ok(), "33");
+    let script = "id -u > /dev/stdout";
+    assert_eq!(rhumb.run(["exec", "--user", "33", "priv", "sh", "-c", script]).ok(), "33");
+    assert_eq!(rhumb.run(["exec", "priv", "sh", "-c", script]).ok(), "0");
 }
 
 #[test]
@@ -273,6 +279,10 @@ fn ipc_namespaces_are_shared_only_when_that_was_said() {
     assert_eq!(sh(&rhumb, "--ipc container:open", script), "hello\n1");
     assert_eq!(rhumb.run(["exec", "open", "cat", "/dev/shm/answer"]).ok(), "back");
     assert_eq!(sh(&rhumb, "--ipc host --userns auto", "id -u"), "0");
+    assert_eq!(sh(&rhumb, "--ipc container:open --userns auto", "cat /dev/shm/word"), "hello");
+    let network = "readlink /proc/self/ns/net";
+    let shared = rhumb.run(["exec", "open", "sh", "-c", network]).ok();
+    assert_eq!(sh(&rhumb, "--network container:open --userns auto", network), shared);
     // Whoever has something else there shares nothing of it.
     let volume = ["run", "-d", "--name", "odd", "--ipc", "shareable", "-v", "data:/dev/shm", BASE, "sleep", "300"];
     rhumb.run(volume).ok();

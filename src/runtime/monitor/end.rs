@@ -41,11 +41,12 @@ impl Monitor {
         // Who was abandoned, or goes at once by a client that is told the end anyway, leaves no record.
         let gone = self.abandoned || (self.plan.ephemeral && self.is_owned());
         let recorded = if gone { Ok(()) } else { self.record_end(&record) };
+        // Before anybody is told: who was told must find nobody here.
+        self.listener = None;
+        let _ = state::remove_file(&self.plan.run_dir.join(state::SOCKET)); // in a folder that goes away anyway
         for conn in self.conns.values_mut().filter(|conn| conn.attached || conn.waiting) {
             conn.send(&Reply::Exited(record.clone()), None);
         }
-        self.listener = None;
-        let _ = state::remove_file(&self.plan.run_dir.join(state::SOCKET)); // in a folder that goes away anyway
         let removed = crate::base::failpoint::hit("monitor.end.cgroup").and_then(|()| self.cgroup.remove());
         self.reap();
         self.linger();

@@ -293,10 +293,10 @@ pub fn is_pipe_or_terminal(fd: impl AsFd) -> io::Result<bool> {
     })
 }
 
-/// Changes the owner of an open file: of a pipe or terminal, so the owner of a pipe or terminal that its user can open it anew.
+/// Changes the owner, and with `gid` the group, of an open file: of a pipe or terminal, so that its user can open it anew.
 ///
 /// # Errors
 /// What fchown(2) gives.
-pub fn give_to(fd: impl AsFd, uid: u32) -> io::Result<()> {
-    Ok(rustix::fs::fchown(fd, Some(rustix::fs::Uid::from_raw(uid)), None)?)
+pub fn give_to(fd: impl AsFd, uid: u32, gid: Option<u32>) -> io::Result<()> {
+    Ok(rustix::fs::fchown(fd, Some(rustix::fs::Uid::from_raw(uid)), gid.map(rustix::fs::Gid::from_raw))?)
 }
