@@ -44,6 +44,16 @@ pub(crate) enum Moment {
 }
 
 impl Moment {
+    /// All of them in their order.
+    pub(crate) const ALL: [Moment; 6] = [
+        Moment::Prestart,
+        Moment::CreateRuntime,
+        Moment::CreateContainer,
+        Moment::StartContainer,
+        Moment::Poststart,
+        Moment::Poststop,
+    ];
+
     /// Its name in the specification.
     pub(crate) fn name(self) -> &'static str {
         match self {

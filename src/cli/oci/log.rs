@@ -16,6 +16,15 @@ pub(crate) fn error(global: &Global, error: &Error) {
     }
 }
 
+/// Says what went wrong on the side.
+pub(crate) fn warning(global: &Global, message: &str) {
+    write(global, "warning", message);
+    if global.log.is_none() && global.log_format == LogFormat::Text {
+        // As above.
+        let _ = std::io::stderr().lock().write_all(format!("rhumb oci: warning: {message}\n").as_bytes());
+    }
+}
+
 /// Adds a line to the log file; without one, a line in JSON goes to standard error when that format is asked for.
 fn write(global: &Global, level: &str, message: &str) {
     let time = Timestamp::now().to_string();

@@ -59,7 +59,10 @@ pub fn main(args: Vec<OsString>) -> u8 {
     };
     let Cli { global, verb } = cli;
     let execs = matches!(verb, Verb::Exec(_));
-    match run(&global, verb) {
+    let mut warnings = Vec::new();
+    let result = run(&global, verb, &mut warnings);
+    warnings.iter().for_each(|warning| log::warning(&global, warning));
+    match result {
         Ok(code) => code,
         Err(error) => {
             log::error(&global, &error);
@@ -71,7 +74,7 @@ pub fn main(args: Vec<OsString>) -> u8 {
 /// What `exec` exits with when there is no command's status, as with runc.
 const EXEC_FAILED: u8 = 255;
 
-fn run(global: &Global, verb: Verb) -> Result<u8> {
+fn run(global: &Global, verb: Verb, warnings: &mut Vec<String>) -> Result<u8> {
     if global.systemd_cgroup {
         return Err(Error::unsupported("systemd cgroups are not supported")
             .with_hint("leave --systemd-cgroup out; with podman: --cgroup-manager=cgroupfs"));
@@ -80,17 +83,17 @@ fn run(global: &Global, verb: Verb) -> Result<u8> {
     match verb {
         Verb::Create(args) => {
             oci::harden()?;
-            oci::create(&root, &args.id, &args.create())?;
+            oci::create(&root, &args.id, &args.create(), warnings)?;
         }
         Verb::Run(args) => {
             oci::harden()?;
-            let code = oci::run(&root, &args.create.id, &args.options())?;
+            let code = oci::run(&root, &args.create.id, &args.options(), warnings)?;
             return Ok(u8::try_from(code).unwrap_or(u8::MAX));
         }
-        Verb::Start(args) => oci::start(&root, &args.id)?,
+        Verb::Start(args) => oci::start(&root, &args.id, warnings)?,
         Verb::State(args) => print_json(&oci::container(&root, &args.id)?)?,
         Verb::Kill(args) => oci::kill(&root, &args.id, args.signal()?, args.all)?,
-        Verb::Delete(args) => oci::delete(&root, &args.id, args.force)?,
+        Verb::Delete(args) => oci::delete(&root, &args.id, args.force, warnings)?,
         Verb::Exec(args) => {
             oci::harden()?;
             let id = args.id.clone();

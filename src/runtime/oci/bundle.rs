@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use oci_spec::runtime::Spec;
 
 use crate::base::{Context as _, Error, Result};
+use crate::runtime::oci::validate;
 use crate::runtime::plan::Rootfs;
 
 /// The configuration's name.
@@ -35,16 +36,18 @@ impl Bundle {
     }
 }
 
-/// Reads the bundle in `dir`.
+/// Reads the bundle in `dir`. What is ignored of it is named in `warnings`.
 ///
 /// # Errors
 /// `not_found` without a folder, a config.json or a root; `invalid_argument` for what does not follow the specification.
-pub(crate) fn load(dir: &Path, no_pivot: bool) -> Result<Bundle> {
+pub(crate) fn load(dir: &Path, no_pivot: bool, warnings: &mut Vec<String>) -> Result<Bundle> {
     let dir = std::fs::canonicalize(dir).context(|| format!("opening the bundle {dir:?}"))?;
     let text = read(&dir.join(CONFIG))?;
-    let spec = parse(&text)?;
-    let root = spec.root().as_ref().ok_or_else(|| Error::invalid("config.json: root must be set"))?;
-    let path = dir.join(root.path());
+    let spec = validate::parse(&text, warnings)?;
+    validate::check(&spec)?;
+    let spec = validate::with_default_devices(spec);
+    let root = spec.root().as_ref().map(|root| root.path().clone()).unwrap_or_default();
+    let path = dir.join(root);
     let path = std::fs::canonicalize(&path).context(|| format!("opening the root file system {path:?}"))?;
     if !path.is_dir() {
         return Err(Error::invalid(format!("config.json: root.path: {path:?} is not a folder")));
@@ -69,13 +72,4 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
         return Err(Error::invalid(format!("{path:?} is larger than {} MiB", MAX_CONFIG >> 20)));
     }
     Ok(text)
-}
-
-/// Reads a configuration's text.
-///
-/// # Errors
-/// `invalid_argument` says what and where.
-pub(crate) fn parse(text: &[u8]) -> Result<Spec> {
-    let spec: Spec = serde_json::from_slice(text).map_err(|error| Error::invalid(format!("config.json: {error}")))?;
-    Ok(spec)
 }

@@ -60,19 +60,19 @@ pub struct RunOptions {
     pub no_subreaper: bool,
 }
 
-/// Makes a container that waits for its start.
+/// Makes a container that waits for its start. What is ignored and what fails on the side is named in `warnings`.
 ///
 /// # Errors
 /// `already_exists`; whatever failed, with everything undone.
-pub fn create(root: &Root, id: &str, options: &CreateOptions) -> Result<()> {
-    let bundle = bundle::load(&options.bundle, options.no_pivot)?;
+pub fn create(root: &Root, id: &str, options: &CreateOptions, warnings: &mut Vec<String>) -> Result<()> {
+    let bundle = bundle::load(&options.bundle, options.no_pivot, warnings)?;
     if bundle.terminal() && options.console_socket.is_none() {
         return Err(Error::invalid("cannot allocate tty if runtime will detach without setting console socket"));
     }
     if !bundle.terminal() && options.console_socket.is_some() {
         return Err(Error::invalid("cannot use console socket if runtime will not detach or allocate tty"));
     }
-    make(root, id, options, bundle, true, |made| {
+    make(root, id, options, bundle, (true, warnings), |made| {
         console::give_away(made.newborn.terminal.take(), options.console_socket.as_deref())?;
         made.record(options.pid_file.as_deref())?;
         failpoint::hit("oci.create.recorded")?;
@@ -105,7 +105,7 @@ fn make<T>(
     id: &str,
     options: &CreateOptions,
     bundle: Bundle,
-    waits: bool,
+    (waits, warnings): (bool, &mut Vec<String>),
     finish: impl FnOnce(&mut Made) -> Result<T>,
 ) -> Result<T> {
     process::set_undumpable().context(|| "closing the process to tracing")?;
@@ -161,7 +161,7 @@ fn make<T>(
     let attempted = attempt();
     // A birth that fails undoes itself, and leaves a cgroup alone that turns out to be another's.
     let undone = if born { end::destroy } else { end::forget };
-    attempted.map_err(|error| match undone(&undo, &record, Some(&bundle.spec)) {
+    attempted.map_err(|error| match undone(&undo, &record, Some(&bundle.spec), warnings) {
         Ok(()) => error,
         Err(failure) => {
             let message = error.message().to_owned();
@@ -193,7 +193,7 @@ pub(crate) fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
 ///
 /// # Errors
 /// `conflict` unless it is created; what its hooks or executing the command gave.
-pub fn start(root: &Root, id: &str) -> Result<()> {
+pub fn start(root: &Root, id: &str, warnings: &mut Vec<String>) -> Result<()> {
     let folder = Folder::of(root, id)?;
     let _lock = folder.lock()?;
     let record = folder.read()?;
@@ -216,7 +216,7 @@ pub fn start(root: &Root, id: &str) -> Result<()> {
     started.inspect_err(|error| {
         // A failure of a hook ends the container's life; a command that is not there leaves it stopped.
         if hooks::any(&spec, &[Moment::StartContainer, Moment::Poststart]) && error.failure().is_none() {
-            let _ = end::destroy(&folder, &record, Some(&spec)); // the first error is what matters
+            let _ = end::destroy(&folder, &record, Some(&spec), warnings); // the first error is what matters
         }
     })
 }
@@ -241,9 +241,9 @@ fn poststart(folder: &Folder, record: &Record, spec: &oci_spec::runtime::Spec) -
 ///
 /// # Errors
 /// As [`create`] and [`start`].
-pub fn run(root: &Root, id: &str, options: &RunOptions) -> Result<i32> {
+pub fn run(root: &Root, id: &str, options: &RunOptions, warnings: &mut Vec<String>) -> Result<i32> {
     let create = &options.create;
-    let bundle = bundle::load(&create.bundle, create.no_pivot)?;
+    let bundle = bundle::load(&create.bundle, create.no_pivot, warnings)?;
     if options.detach && bundle.terminal() && create.console_socket.is_none() {
         return Err(Error::invalid("cannot allocate tty if runtime will detach without setting console socket"));
     }
@@ -258,7 +258,7 @@ pub fn run(root: &Root, id: &str, options: &RunOptions) -> Result<i32> {
     }
     let spec = bundle.spec.clone();
     let signals = (!options.detach).then(console::signals).transpose()?;
-    let (made, terminal) = make(root, id, create, bundle, false, |made| {
+    let (made, terminal) = make(root, id, create, bundle, (false, warnings), |made| {
         let mut terminal = made.newborn.terminal.take();
         if options.detach {
             console::give_away(terminal.take(), create.console_socket.as_deref())?;
@@ -278,7 +278,7 @@ pub fn run(root: &Root, id: &str, options: &RunOptions) -> Result<i32> {
     let code = console::follow(&init, terminal, &signals)?;
     if !options.keep {
         let _lock = folder.lock()?;
-        end::destroy(&folder, &record, Some(&spec))?;
+        end::destroy(&folder, &record, Some(&spec), warnings)?;
     }
     Ok(code)
 }

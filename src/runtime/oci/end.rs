@@ -48,15 +48,15 @@ fn has_own_pids(spec: &Spec) -> bool {
 ///
 /// # Errors
 /// `not_found`; `conflict` when it is not stopped.
-pub fn delete(root: &Root, id: &str, force: bool) -> Result<()> {
+pub fn delete(root: &Root, id: &str, force: bool, warnings: &mut Vec<String>) -> Result<()> {
     let folder = Folder::of(root, id)?;
-    match try_delete(&folder, force) {
+    match try_delete(&folder, force, warnings) {
         Err(error) if force && error.kind() == Kind::NotFound => Ok(()),
         result => result,
     }
 }
 
-fn try_delete(folder: &Folder, force: bool) -> Result<()> {
+fn try_delete(folder: &Folder, force: bool, warnings: &mut Vec<String>) -> Result<()> {
     if force && let Ok(record) = folder.read() {
         // Before the lock: a verb that waits for a process of the container would hold it for ever.
         end(&record)?;
@@ -78,7 +78,7 @@ fn try_delete(folder: &Folder, force: bool) -> Result<()> {
         }
     }
     let spec = folder.spec().ok();
-    destroy(folder, &record, spec.as_ref())
+    destroy(folder, &record, spec.as_ref(), warnings)
 }
 
 /// Ends all processes of a container.
@@ -96,22 +96,23 @@ fn end(record: &Record) -> Result<()> {
 ///
 /// # Errors
 /// `timeout` when processes do not die.
-pub(crate) fn destroy(folder: &Folder, record: &Record, spec: Option<&Spec>) -> Result<()> {
+pub(crate) fn destroy(folder: &Folder, record: &Record, spec: Option<&Spec>, warnings: &mut Vec<String>) -> Result<()> {
     end(record)?;
     failpoint::hit("oci.delete.ended")?;
     record.cgroup()?.remove().context(|| "removing the container's cgroup")?;
     failpoint::hit("oci.delete.cgroup")?;
-    forget(folder, record, spec)
+    forget(folder, record, spec, warnings)
 }
 
 /// The last of [`destroy`], for a container of which nothing else is left.
-pub(crate) fn forget(folder: &Folder, record: &Record, spec: Option<&Spec>) -> Result<()> {
+pub(crate) fn forget(folder: &Folder, record: &Record, spec: Option<&Spec>, warnings: &mut Vec<String>) -> Result<()> {
     if let Some(spec) = spec {
         // The specification: a failure is a warning, the rest goes on.
         let bundle = std::path::Path::new(&record.state.bundle);
-        drop(hooks::run_all(spec, Moment::Poststop, || {
+        let failures = hooks::run_all(spec, Moment::Poststop, || {
             hooks::state(spec, &folder.id, bundle, Status::Stopped.as_str(), 0)
-        }));
+        });
+        warnings.extend(failures.iter().map(ToString::to_string));
     }
     folder.remove()
 }

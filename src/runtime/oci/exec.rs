@@ -16,7 +16,7 @@ use crate::runtime::launch::{Launch, Who};
 use crate::runtime::oci::console;
 use crate::runtime::oci::create::{own_streams, write_pid_file};
 use crate::runtime::oci::folder::{Folder, Status};
-use crate::runtime::oci::{Root, bundle};
+use crate::runtime::oci::{Root, bundle, validate};
 use crate::runtime::seccomp::{self, Listener};
 use crate::runtime::{birth, hooks};
 use crate::sys::process;
@@ -170,12 +170,7 @@ fn describe(spec: &Spec, options: &ExecOptions) -> Result<Process> {
     if options.tty || options.process.is_none() {
         process.set_terminal(Some(options.tty));
     }
-    if process.args().as_ref().is_none_or(Vec::is_empty) {
-        return Err(Error::invalid("process args cannot be empty"));
-    }
-    if !Path::new(process.cwd()).is_absolute() {
-        return Err(Error::invalid(format!("process.cwd: {:?} is not absolute", process.cwd())));
-    }
+    validate::check_process(&process)?;
     Ok(process)
 }
 

@@ -25,7 +25,7 @@ use crate::base::{Context as _, Error, Result, Timestamp};
 use crate::runtime::cgroup::{Cgroup, Place};
 use crate::runtime::hooks::{self, State};
 use crate::runtime::oci::bundle::{self, CONFIG};
-use crate::runtime::oci::{Root, SPEC_VERSION};
+use crate::runtime::oci::{Root, SPEC_VERSION, validate};
 use crate::runtime::state::{boot_id, start_time, write_json};
 use crate::sys::lock::{self, Lock, Mode};
 use crate::sys::{mount, process, socket};
@@ -217,7 +217,8 @@ impl Folder {
 
     /// The configuration as it was at `create`.
     pub(crate) fn spec(&self) -> Result<Spec> {
-        bundle::parse(&bundle::read(&self.path.join(CONFIG))?)
+        // Whoever made it was warned.
+        validate::parse(&bundle::read(&self.path.join(CONFIG))?, &mut Vec::new())
     }
 
     /// The record.

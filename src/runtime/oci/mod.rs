@@ -20,6 +20,7 @@ mod exec;
 mod features;
 mod folder;
 mod live;
+mod validate;
 
 use std::path::PathBuf;
 

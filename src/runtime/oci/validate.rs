@@ -1,0 +1,285 @@
+//! What a config.json may say: a pure function of the specification, and what the runtime adds to it.
+//!
+//! Here is what concerns the container as a whole. Mounts, namespaces, sysctls, seccomp and limits are checked where they are
+//! planned, which also happens before anything is made.
+
+use std::collections::HashSet;
+use std::path::Path;
+
+use oci_spec::runtime::{Hook, LinuxDeviceCgroup, LinuxDeviceType, Process, Spec};
+use serde_json::{Value, json};
+
+use crate::base::{Error, Result};
+use crate::runtime::hooks::Moment;
+use crate::sys::capability;
+
+/// The major version of the specification that is understood.
+const MAJOR: &str = "1";
+/// The largest value of a hook's time-out, in seconds: a year.
+const MAX_TIMEOUT_S: i64 = 366 * 24 * 60 * 60;
+/// Devices that every container may use whatever its own rules say (config-linux.md, "Default Devices"): the kind, its
+/// numbers and what may be done.
+const DEVICES: [(char, Option<i64>, Option<i64>, &str); 11] = [
+    // Making a node gives nobody the right to open it.
+    ('c', None, None, "m"),
+    ('b', None, None, "m"),
+    ('c', Some(1), Some(3), "rwm"), // null
+    ('c', Some(1), Some(5), "rwm"), // zero
+    ('c', Some(1), Some(7), "rwm"), // full
+    ('c', Some(1), Some(8), "rwm"), // random
+    ('c', Some(1), Some(9), "rwm"), // urandom
+    ('c', Some(5), Some(0), "rwm"), // tty
+    ('c', Some(5), Some(1), "rwm"), // console
+    ('c', Some(5), Some(2), "rwm"), // ptmx
+    ('c', Some(136), None, "rwm"),  // terminals
+];
+
+/// Reads a configuration. Names of capabilities that nobody knows are left out, as the specification says, and named in
+/// `warnings`.
+///
+/// # Errors
+/// `invalid_argument` says what and where.
+pub(crate) fn parse(text: &[u8], warnings: &mut Vec<String>) -> Result<Spec> {
+    let refuse = |error: serde_json::Error| Error::invalid(format!("config.json: {error}"));
+    match serde_json::from_slice(text) {
+        Ok(spec) => Ok(spec),
+        Err(first) => {
+            // Rarely needed, so paid for only then.
+            let mut value: Value = serde_json::from_slice(text).map_err(refuse)?;
+            match drop_unknown_capabilities(&mut value, warnings) {
+                true => serde_json::from_value(value).map_err(refuse),
+                false => Err(refuse(first)),
+            }
+        }
+    }
+}
+
+fn drop_unknown_capabilities(value: &mut Value, warnings: &mut Vec<String>) -> bool {
+    let known: HashSet<String> = capability::known().into_iter().collect();
+    let Some(sets) = value.pointer_mut("/process/capabilities").and_then(Value::as_object_mut) else { return false };
+    let mut dropped = Vec::new();
+    for set in sets.values_mut().filter_map(Value::as_array_mut) {
+        set.retain(|name| match name.as_str() {
+            Some(name) if !known.contains(&name.to_ascii_uppercase()) => {
+                dropped.push(name.to_owned());
+                false
+            }
+            _ => true,
+        });
+    }
+    dropped.sort();
+    dropped.dedup();
+    if !dropped.is_empty() {
+        warnings.push(format!("ignoring unknown or unavailable capabilities: [{}]", dropped.join(" ")));
+    }
+    !dropped.is_empty()
+}
+
+/// Checks a configuration.
+///
+/// # Errors
+/// `invalid_argument` names the field.
+pub(crate) fn check(spec: &Spec) -> Result<()> {
+    version(spec.version())?;
+    let root = spec.root().as_ref().ok_or_else(|| invalid("root", "must be set"))?;
+    if root.path().as_os_str().is_empty() {
+        return Err(invalid("root.path", "must not be empty"));
+    }
+    if let Some(process) = spec.process() {
+        check_process(process)?;
+    }
+    if spec.annotations().iter().flatten().any(|(key, _)| key.is_empty()) {
+        return Err(invalid("annotations", "a key must not be empty"));
+    }
+    for moment in Moment::ALL {
+        for (index, hook) in moment.hooks(spec).iter().enumerate() {
+            check_hook(hook).map_err(|why| invalid(&format!("hooks.{}[{index}]", moment.name()), why))?;
+        }
+    }
+    Ok(())
+}
+
+/// Checks a process, of a configuration or of its own file.
+///
+/// # Errors
+/// As [`check`].
+pub(crate) fn check_process(process: &Process) -> Result<()> {
+    if process.args().as_ref().is_none_or(Vec::is_empty) {
+        return Err(invalid("process.args", "must not be empty"));
+    }
+    if !process.cwd().is_absolute() {
+        return Err(invalid("process.cwd", format!("must be an absolute path, and is {:?}", process.cwd())));
+    }
+    let mut seen = HashSet::new();
+    for limit in process.rlimits().iter().flatten() {
+        if !seen.insert(limit.typ().to_string()) {
+            return Err(invalid("process.rlimits", format!("{} is there twice", limit.typ())));
+        }
+    }
+    if process.selinux_label().as_ref().is_some_and(|label| !label.is_empty()) {
+        return Err(Error::unsupported("config.json: process.selinuxLabel is set, and SELinux is not supported"));
+    }
+    match process.apparmor_profile().as_deref() {
+        None | Some("" | "unconfined") => Ok(()),
+        Some(_) => {
+            Err(Error::unsupported("config.json: process.apparmorProfile is set, and AppArmor is not supported"))
+        }
+    }
+}
+
+fn check_hook(hook: &Hook) -> std::result::Result<(), String> {
+    if !Path::new(hook.path()).is_absolute() {
+        return Err(format!("path must be absolute, and is {:?}", hook.path()));
+    }
+    match hook.timeout() {
+        Some(timeout) if !(1..=MAX_TIMEOUT_S).contains(&timeout) => {
+            Err(format!("timeout must be between 1 and {MAX_TIMEOUT_S}, and is {timeout}"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Semantic versions (semver.org) with our major number: later minor ones may say more, which is ignored.
+fn version(text: &str) -> Result<()> {
+    let (numbers, further) = match text.find(['-', '+']) {
+        Some(at) => text.split_at(at),
+        None => (text, ""),
+    };
+    let numbers: Vec<&str> = numbers.split('.').collect();
+    let number = |text: &&str| {
+        !text.is_empty()
+            && text.bytes().all(|byte| byte.is_ascii_digit())
+            && (text.len() == 1 || !text.starts_with('0'))
+    };
+    let further_is_plain = further.len() != 1
+        && further.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'+' | b'.'));
+    if numbers.len() != 3 || !numbers.iter().all(number) || !further_is_plain {
+        return Err(invalid("ociVersion", format!("{text:?} is not a semantic version")));
+    }
+    if numbers[0] != MAJOR {
+        return Err(invalid("ociVersion", format!("{text:?} is not supported, only {MAJOR}.x")));
+    }
+    Ok(())
+}
+
+fn invalid(field: &str, why: impl std::fmt::Display) -> Error {
+    Error::invalid(format!("config.json: {field}: {why}"))
+}
+
+/// Adds the rules for the devices that every container has, and denies all others when there are no rules at all.
+pub(crate) fn with_default_devices(mut spec: Spec) -> Spec {
+    let mut linux = spec.linux().clone().unwrap_or_default();
+    let mut resources = linux.resources().clone().unwrap_or_default();
+    let mut rules = resources.devices().clone().unwrap_or_default();
+    let rule = |allow: bool, kind: Option<LinuxDeviceType>, major, minor, access: &str| {
+        let mut rule = LinuxDeviceCgroup::default();
+        rule.set_allow(allow);
+        rule.set_typ(kind);
+        rule.set_major(major);
+        rule.set_minor(minor);
+        rule.set_access(Some(access.to_owned()));
+        rule
+    };
+    if rules.is_empty() {
+        rules.push(rule(false, None, None, None, "rwm"));
+    }
+    rules.extend(DEVICES.map(|(kind, major, minor, access)| {
+        let kind = if kind == 'b' { LinuxDeviceType::B } else { LinuxDeviceType::C };
+        rule(true, Some(kind), major, minor, access)
+    }));
+    resources.set_devices(Some(rules));
+    linux.set_resources(Some(resources));
+    spec.set_linux(Some(linux));
+    spec
+}
+
+/// The smallest configuration that is valid, for tests of it.
+#[cfg(test)]
+fn smallest() -> Value {
+    json!({
+        "ociVersion": "1.2.0",
+        "root": {"path": "rootfs"},
+        "process": {"args": ["true"], "cwd": "/", "user": {"uid": 0, "gid": 0}},
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn checked(change: impl FnOnce(&mut Value)) -> Result<Vec<String>> {
+        let mut value = smallest();
+        change(&mut value);
+        let mut warnings = Vec::new();
+        let spec = parse(value.to_string().as_bytes(), &mut warnings)?;
+        check(&spec).map(|()| warnings)
+    }
+
+    #[test]
+    fn versions_of_the_first_major_number_are_accepted() {
+        for version in ["1.0.0", "1.0.0-rc5", "1.0.2-dev", "1.2.0+x.y", "1.99.12"] {
+            checked(|spec| spec["ociVersion"] = version.into()).unwrap();
+        }
+        for version in ["", "1", "1.2", "2.0.0", "0.5.0", "1.2.3.4", "01.2.0", "1.2.x", "1.2.0-", "1.2.0-a b", "v1.2.0"]
+        {
+            let error = checked(|spec| spec["ociVersion"] = version.into()).unwrap_err();
+            assert!(error.to_string().contains("ociVersion"), "{version}: {error}");
+        }
+    }
+
+    #[test]
+    fn an_error_names_its_field() {
+        for (pointer, value, field) in [
+            ("/root", Value::Null, "root"),
+            ("/root/path", json!(""), "root.path"),
+            ("/process/args", json!([]), "process.args"),
+            ("/process/cwd", json!("tmp"), "process.cwd"),
+            ("/annotations", json!({"": "x"}), "annotations"),
+            ("/hooks", json!({"poststop": [{"path": "x"}]}), "hooks.poststop[0]"),
+            ("/hooks", json!({"prestart": [{"path": "/x", "timeout": 0}]}), "hooks.prestart[0]"),
+            ("/hooks", json!({"prestart": [{"path": "/x", "timeout": -1}]}), "hooks.prestart[0]"),
+            (
+                "/process/rlimits",
+                json!([{"type": "RLIMIT_CORE", "soft": 0, "hard": 0}, {"type": "RLIMIT_CORE", "soft": 1, "hard": 1}]),
+                "process.rlimits",
+            ),
+        ] {
+            let error = checked(|spec| {
+                let (parent, name) = pointer.rsplit_once('/').unwrap();
+                spec.pointer_mut(parent).unwrap()[name] = value;
+            });
+            assert!(error.as_ref().is_err_and(|error| error.to_string().contains(field)), "{pointer}: {error:?}");
+        }
+    }
+
+    #[test]
+    fn unknown_capabilities_warn_and_other_unknown_words_fail() {
+        let warnings = checked(|spec| {
+            spec["process"]["capabilities"] = json!({"bounding": ["CAP_KILL", "CAP_FLY"], "effective": ["CAP_FLY"]});
+        })
+        .unwrap();
+        assert_eq!(warnings, ["ignoring unknown or unavailable capabilities: [CAP_FLY]"]);
+        checked(|spec| spec["linux"] = json!({"namespaces": [{"type": "space"}]})).unwrap_err();
+        checked(|spec| spec["from_the_future"] = json!({"x": [1]})).unwrap();
+    }
+
+    #[test]
+    fn a_process_is_needed_only_to_start() {
+        checked(|spec| drop(spec.as_object_mut().unwrap().remove("process"))).unwrap();
+    }
+
+    #[test]
+    fn devices_are_denied_unless_they_are_everybodys_or_listed() {
+        let devices = |text: Value| {
+            let spec = parse(text.to_string().as_bytes(), &mut Vec::new()).unwrap();
+            let spec = with_default_devices(spec);
+            spec.linux().as_ref().unwrap().resources().as_ref().unwrap().devices().clone().unwrap()
+        };
+        let rules = devices(smallest());
+        assert_eq!((rules.len(), rules[0].allow()), (DEVICES.len() + 1, false));
+        let mut spec = smallest();
+        spec["linux"] = json!({"resources": {"devices": [{"allow": true, "access": "rwm"}]}});
+        let rules = devices(spec);
+        assert_eq!((rules.len(), rules[0].allow()), (DEVICES.len() + 1, true));
+    }
+}
