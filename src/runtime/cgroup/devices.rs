@@ -8,6 +8,21 @@ use super::{Cgroup, MOUNT};
 use crate::base::{Context as _, Error, Result};
 use crate::sys::device_filter::{self, ALL, MAKE, Nodes, READ, Rule, WRITE};
 
+/// What every container may use whatever its rules say, as with runc: making nodes, which gives nobody access to them, and
+/// the devices that the specification demands in every container, terminals among them. Driver, device, access.
+const ALWAYS: [(Option<Nodes>, Option<u32>, Option<u32>, u32); 10] = [
+    (Some(Nodes::Char), None, None, MAKE),
+    (Some(Nodes::Block), None, None, MAKE),
+    (Some(Nodes::Char), Some(1), Some(3), ALL),
+    (Some(Nodes::Char), Some(1), Some(5), ALL),
+    (Some(Nodes::Char), Some(1), Some(7), ALL),
+    (Some(Nodes::Char), Some(1), Some(8), ALL),
+    (Some(Nodes::Char), Some(1), Some(9), ALL),
+    (Some(Nodes::Char), Some(5), Some(0), ALL),
+    (Some(Nodes::Char), Some(5), Some(2), ALL),
+    (Some(Nodes::Char), Some(136), None, ALL),
+];
+
 impl Cgroup {
     /// The rules replace those of before.
     pub(super) fn limit_devices(&self, rules: &[LinuxDeviceCgroup]) -> Result<()> {
@@ -84,6 +99,12 @@ fn converted(rules: &[LinuxDeviceCgroup]) -> Result<Vec<Rule>> {
             access,
         });
     }
+    let allows_all = |rule: &Rule| rule.allow && rule.nodes.is_none() && rule.major.is_none() && rule.access == ALL;
+    if !converted.last().is_some_and(allows_all) {
+        let always = ALWAYS.map(|(nodes, major, minor, access)| Rule { allow: true, nodes, major, minor, access });
+        let missing: Vec<Rule> = always.into_iter().filter(|rule| !converted.contains(rule)).collect();
+        converted.extend(missing);
+    }
     Ok(converted)
 }
 
@@ -93,6 +114,18 @@ mod tests {
 
     fn rule(text: serde_json::Value) -> Result<Vec<Rule>> {
         converted(&[serde_json::from_value(text).unwrap()])
+    }
+
+    #[test]
+    fn what_every_container_has_may_be_used_whatever_the_rules_say() {
+        use serde_json::json;
+        let denied = rule(json!({"allow": false, "access": "rwm"})).unwrap();
+        let null = Rule { allow: true, nodes: Some(Nodes::Char), major: Some(1), minor: Some(3), access: ALL };
+        assert_eq!((denied[0].allow, denied.len()), (false, 1 + ALWAYS.len()));
+        assert_eq!(denied.iter().position(|one| *one == null), Some(3));
+        let given = rule(json!({"allow": true, "type": "c", "major": 1, "minor": 3, "access": "rwm"})).unwrap();
+        assert_eq!(given.len(), ALWAYS.len(), "nothing is said twice");
+        assert_eq!(rule(json!({"allow": true, "access": "rwm"})).unwrap().len(), 1);
     }
 
     #[test]
