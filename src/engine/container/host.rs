@@ -35,6 +35,8 @@ pub(super) struct HostFacts {
     pub devices: Vec<HostDevice>,
     /// Major and minor numbers of the block devices that limits name.
     pub disks: BTreeMap<String, (u32, u32)>,
+    /// How readily the out-of-memory killer takes the engine, which is what its children begin with.
+    pub oom_score_adj: i32,
     /// Message queues are mounted at `/dev/mqueue`.
     pub has_message_queues: bool,
     /// AppArmor is in use.
@@ -86,6 +88,7 @@ pub(super) fn facts(options: &ContainerOptions) -> Result<HostFacts> {
         known_capabilities: capability::known(),
         devices,
         disks,
+        oom_score_adj: oom_score_adj(),
         has_message_queues: Path::new("/dev/mqueue").is_dir(),
         apparmor: std::fs::read_to_string("/sys/module/apparmor/parameters/enabled")
             .is_ok_and(|text| text.starts_with('Y')),
@@ -102,6 +105,12 @@ pub(super) fn thermal_paths() -> Vec<String> {
         throttling.filter(|path| path.exists()).map(|path| path.to_string_lossy().into_owned()).collect();
     paths.sort();
     paths
+}
+
+fn oom_score_adj() -> i32 {
+    // Every kernel has the file; one that cannot be read changes nothing.
+    let text = std::fs::read_to_string("/proc/self/oom_score_adj").unwrap_or_default();
+    text.trim().parse().unwrap_or(0)
 }
 
 /// All devices of the host, for a privileged container.

@@ -48,6 +48,7 @@ pub(super) fn spec(record: &ContainerRecord, paths: &Paths, joined: &Joined, hos
     let capabilities = rights::capabilities(options, host)?;
     let security = rights::security(options, host)?;
     rights::check_sysctls(options)?;
+    rights::check_oom_score(options, host)?;
     let readonly_paths: &[&str] = if options.sees_system_paths() { &[] } else { &READONLY_PATHS };
     let mut linux = json!({
         "namespaces": namespaces(options, joined),

@@ -155,6 +155,20 @@ pub(super) fn filter(options: &ContainerOptions, capabilities: &[String]) -> Res
     }
 }
 
+/// Refuses to spare a container from the out-of-memory killer when the kernel would (proc_pid_oom_score_adj(5)).
+pub(super) fn check_oom_score(options: &ContainerOptions, host: &HostFacts) -> Result<()> {
+    match options.oom_score_adj {
+        Some(score)
+            if score < host.oom_score_adj && !host.capabilities.iter().any(|name| name == "CAP_SYS_RESOURCE") =>
+        {
+            let own = host.oom_score_adj;
+            Err(Error::permission_denied(format!("the out-of-memory score {score} is below the engine's own, {own}"))
+                .with_hint("sparing a container takes CAP_SYS_RESOURCE, which the engine does not have"))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Refuses kernel parameters that are not of the container's own new namespaces: they would be the host's, or another
 /// container's. The runtime refuses them again, when it knows what is new.
 pub(super) fn check_sysctls(options: &ContainerOptions) -> Result<()> {

@@ -1,5 +1,7 @@
 //! What the specification says for given options.
 
+use std::path::Path;
+
 use super::*;
 use crate::base::{Digest, Id, Kind, Timestamp};
 use crate::engine::container::host::HostDevice;
@@ -202,6 +204,75 @@ fn kernel_parameters_belong_to_a_namespace_of_the_container() {
     ];
     for (name, change) in shared {
         assert_eq!(with(name, change).unwrap_err().kind(), Kind::InvalidArgument, "{name:?}");
+    }
+}
+
+#[test]
+fn nobody_is_spared_without_the_right_to() {
+    let spared = of(|o| o.oom_score_adj = Some(-500));
+    assert_eq!(json_of(&spared).unwrap_err().kind(), Kind::PermissionDenied);
+    assert!(json_of(&of(|o| o.oom_score_adj = Some(500))).is_ok());
+    assert!(json_with(&spared, &HostFacts { oom_score_adj: -500, ..host() }).is_ok());
+    let mut able = host();
+    able.capabilities.push("CAP_SYS_RESOURCE".into());
+    assert_eq!(json_with(&spared, &able).unwrap()["process"]["oomScoreAdj"], -500);
+}
+
+/// The whole of what is made, pinned; `UPDATE_GOLDEN=1 cargo test --lib spec::tests` writes it anew.
+#[test]
+fn specifications_are_pinned() {
+    let device = HostDevice {
+        source: "/dev/fuse".into(),
+        path: "/dev/fuse".into(),
+        block: false,
+        number: (10, 229),
+        mode: 0o666,
+        owner: (0, 0),
+        access: "rwm".into(),
+    };
+    let with_device = HostFacts { devices: vec![device], ..host() };
+    let volume = MountPoint {
+        kind: MountPointKind::Volume {
+            id: Id::parse(&"cd".repeat(32)).unwrap(),
+            name: "data".into(),
+            anonymous: false,
+        },
+        target: "/data".into(),
+        read_only: true,
+        inherited: false,
+        options: Vec::new(),
+    };
+    let mut hardened = of(|o| {
+        o.cap_drop = vec!["ALL".into()];
+        o.security_opt = vec!["no-new-privileges".into()];
+        (o.read_only, o.tty) = (true, true);
+        o.userns_mode = UsernsMode::Auto { size: None };
+        o.limits = Limits { memory_bytes: Some(64 << 20), pids: Some(50), ..Limits::default() };
+        o.annotations.insert("a".into(), "b".into());
+    });
+    hardened.id_range = Some(IdRange { uid_base: 1 << 31, gid_base: 1 << 31, size: 65_536 });
+    hardened.mounts = vec![volume];
+    let mut privileged = of(|o| o.privileged = true);
+    privileged.masked_paths = Vec::new();
+    let cases = [
+        ("plain", json_of(&of(|_| ()))),
+        ("hardened", json_with(&hardened, &with_device)),
+        ("privileged", json_with(&privileged, &with_device)),
+    ];
+    for (name, spec) in cases {
+        let mut spec = spec.unwrap();
+        // The filter is long, and pinned where it is made.
+        if let Some(filter) = spec["linux"].get_mut("seccomp") {
+            *filter = json!("…");
+        }
+        let text = serde_json::to_string_pretty(&spec).unwrap() + "\n";
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/spec/{name}.json"));
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(&path, &text).unwrap();
+        }
+        let expect = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(expect == text, "{path:?} differs; UPDATE_GOLDEN=1 writes it anew:\n{text}");
     }
 }
 
