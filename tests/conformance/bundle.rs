@@ -1,11 +1,14 @@
 //! A bundle of one case, and the runtime's operations on it.
 
 use std::fs::{self, File};
+use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use rhumb::sys::socket::{self, Interest};
 use serde_json::{Value, json};
 
 use crate::runtime::Runtime;
@@ -368,6 +371,32 @@ pub(crate) fn eventually(what: &str, mut done: impl FnMut() -> bool) {
     while !done() {
         assert!(Instant::now() < deadline, "in vain: {what}");
         std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// The next connection.
+#[track_caller]
+pub(crate) fn accept(listener: &UnixListener) -> UnixStream {
+    let mut waiting = [Interest::new(listener.as_fd(), true, false)];
+    socket::wait(&mut waiting, Some(PATIENCE)).unwrap();
+    assert!(waiting[0].readable(), "nobody connects to the socket");
+    let (stream, _) = listener.accept().unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
+}
+
+/// All that comes until the end, which of a terminal is an error.
+#[track_caller]
+pub(crate) fn read_to_end(fd: BorrowedFd<'_>) -> String {
+    let (mut text, mut buffer) = (Vec::new(), [0; 4096]);
+    loop {
+        let mut waiting = [Interest::new(fd, true, false)];
+        socket::wait(&mut waiting, Some(PATIENCE)).unwrap();
+        assert!(waiting[0].readable() || waiting[0].hung_up(), "no end: {:?}", String::from_utf8_lossy(&text));
+        match socket::read(fd, &mut buffer) {
+            Ok(count @ 1..) => text.extend_from_slice(&buffer[..count]),
+            _ => return String::from_utf8(text).unwrap(),
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::os::unix::net::UnixListener;
 use rhumb::sys::socket;
 use serde_json::{Value, json};
 
-use crate::bundle::Bundle;
+use crate::bundle::{Bundle, accept};
 use crate::case::{Case, acts, prints, refuses};
 use crate::runtime::Runtime::{Crun, Runc};
 
@@ -33,7 +33,7 @@ fn mode(op: &str, value: u64, two: u64) -> Value {
 
 /// What the listener at `path` is sent: the text and the number of descriptors.
 fn listen(listener: &UnixListener) -> (Value, usize) {
-    let (stream, _) = listener.accept().unwrap();
+    let stream = accept(listener);
     let (mut text, mut buffer, mut fds) = (Vec::new(), [0; 65536], Vec::new());
     while let Ok(count @ 1..) = socket::receive(&stream, &mut buffer, &mut fds) {
         text.extend_from_slice(&buffer[..count]);
@@ -131,6 +131,9 @@ pub(crate) const CASES: &[Case] = &[
         r#"{"linux": {"seccomp": {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_ERRNO", "args": [{"index": 6, "value": 1, "op": "SCMP_CMP_EQ"}]}]}}}"#),
     prints("several_architectures", SECCOMP, "all architectures that are listed are filtered",
         r#"{"linux": {"seccomp": {"defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"],
+            "syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_ERRNO"}]}}}"#, MKDIR, "not permitted\n."),
+    prints("foreign_architectures_are_taken", SECCOMP, "a profile may list architectures of other machines",
+        r#"{"linux": {"seccomp": {"defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_X86_64", "SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM"],
             "syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_ERRNO"}]}}}"#, MKDIR, "not permitted\n."),
     refuses("an_unknown_architecture_is_an_error", SECCOMP, "the architectures are listed",
         r#"{"linux": {"seccomp": {"defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_PDP11"], "syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_ERRNO"}]}}}"#),

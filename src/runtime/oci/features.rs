@@ -14,12 +14,28 @@ pub fn features() -> Value {
         |prefix: &str, names: &[&str]| -> Vec<String> { names.iter().map(|name| format!("{prefix}{name}")).collect() };
     let actions = ["ALLOW", "ERRNO", "KILL", "KILL_PROCESS", "KILL_THREAD", "LOG", "NOTIFY", "TRACE", "TRAP"];
     let operators = ["EQ", "GE", "GT", "LE", "LT", "MASKED_EQ", "NE"];
-    let archs: &[&str] = match std::env::consts::ARCH {
-        "x86_64" => &["X32", "X86", "X86_64"],
-        "aarch64" => &["AARCH64", "ARM"],
-        "riscv64" => &["RISCV64"],
-        _ => &[],
-    };
+    // Those of other machines are known as well: a profile may list them, and they are passed over.
+    let archs = [
+        "AARCH64",
+        "ARM",
+        "MIPS",
+        "MIPS64",
+        "MIPS64N32",
+        "MIPSEL",
+        "MIPSEL64",
+        "MIPSEL64N32",
+        "PARISC",
+        "PARISC64",
+        "PPC",
+        "PPC64",
+        "PPC64LE",
+        "RISCV64",
+        "S390",
+        "S390X",
+        "X32",
+        "X86",
+        "X86_64",
+    ];
     let flags = ["LOG", "SPEC_ALLOW", "TSYNC", "WAIT_KILLABLE_RECV"];
     let flags = prefixed("SECCOMP_FILTER_FLAG_", &flags);
     json!({
@@ -32,10 +48,10 @@ pub fn features() -> Value {
             "capabilities": capability::known(),
             "cgroup": {"v1": true, "v2": true, "systemd": false, "systemdUser": false, "rdma": true},
             "seccomp": {
-                "enabled": !archs.is_empty(),
+                "enabled": cfg!(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64")),
                 "actions": prefixed("SCMP_ACT_", &actions),
                 "operators": prefixed("SCMP_CMP_", &operators),
-                "archs": prefixed("SCMP_ARCH_", archs),
+                "archs": prefixed("SCMP_ARCH_", &archs),
                 "knownFlags": flags,
                 "supportedFlags": flags,
             },
@@ -43,7 +59,6 @@ pub fn features() -> Value {
             "selinux": {"enabled": false},
             "intelRdt": {"enabled": false},
             "mountExtensions": {"idmap": {"enabled": true}},
-            "netDevices": {"enabled": false},
         },
         "annotations": {
             "io.github.rhumb.version": env!("CARGO_PKG_VERSION"),
