@@ -227,10 +227,11 @@ fn a_rule_for_both_kinds_of_devices_allows_only_its_numbers() {
         return;
     }
     let cgroup = Temporary::new("devices");
-    let rules = json!([{"allow": false, "access": "rwm"}, {"allow": true, "major": 1, "minor": 3, "access": "rw"}]);
+    let rules = json!([{"allow": false, "access": "rwm"}, {"allow": true, "major": 1, "minor": 11, "access": "rw"}]);
     cgroup.create(Some(&resources(json!({"devices": rules})))).unwrap();
     let list = || control::read(&cgroup.folder("devices"), "devices.list").unwrap();
-    assert_eq!(list(), "b 1:3 rw\nc 1:3 rw");
+    // Before what every container may use.
+    assert!(list().starts_with("b 1:11 rw\nc 1:11 rw\nc *:* m\n"), "{}", list());
     cgroup.update(&resources(json!({"devices": [{"allow": true}]}))).unwrap();
     assert_eq!(list(), "a *:* rwm");
 }
