@@ -1,11 +1,12 @@
 //! What this runtime supports, as the specification's features document has it (features.md, features-linux.md).
 //!
-//! It speaks of the runtime and not of this machine: a caller learns from it what a config.json may say.
+//! It speaks of the runtime and not of this machine, but for the flags of filters that are supported: a caller learns from it what a config.json may say.
 
 use serde_json::{Value, json};
 
 use crate::runtime::mounts;
 use crate::runtime::oci::SPEC_VERSION;
+use crate::runtime::seccomp;
 use crate::sys::capability;
 
 /// The features.
@@ -53,7 +54,7 @@ pub fn features() -> Value {
                 "operators": prefixed("SCMP_CMP_", &operators),
                 "archs": prefixed("SCMP_ARCH_", &archs),
                 "knownFlags": flags,
-                "supportedFlags": flags,
+                "supportedFlags": seccomp::supported_flags(),
             },
             "apparmor": {"enabled": false},
             "selinux": {"enabled": false},

@@ -131,6 +131,17 @@ pub fn compile_for(machine: Machine, profile: &LinuxSeccomp) -> Result<Filter> {
     Ok(Filter { program: program.finish(), flags, listener, actions, abi: own })
 }
 
+/// The flags of a profile that this kernel knows, as the specification calls them.
+pub fn supported_flags() -> Vec<&'static str> {
+    let flags = [
+        ("SECCOMP_FILTER_FLAG_LOG", seccomp::FLAG_LOG),
+        ("SECCOMP_FILTER_FLAG_SPEC_ALLOW", seccomp::FLAG_SPECULATION),
+        ("SECCOMP_FILTER_FLAG_TSYNC", seccomp::FLAG_ALL_THREADS),
+        ("SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV", seccomp::FLAG_WAIT_KILLABLE),
+    ];
+    flags.into_iter().filter(|(_, flag)| seccomp::knows_flag(*flag)).map(|(name, _)| name).collect()
+}
+
 impl Filter {
     /// Puts the filter before each further system call of this process. Returns the descriptor of notifications when the
     /// profile notifies somebody.

@@ -413,8 +413,48 @@ fn a_profile() -> impl Strategy<Value = LinuxSeccomp> {
     })
 }
 
+/// Whatever the specification's types can hold.
+fn an_absurd_profile() -> impl Strategy<Value = LinuxSeccomp> {
+    let actions = || proptest::sample::select(vec!["ALLOW", "ERRNO", "KILL", "LOG", "NOTIFY", "TRACE", "TRAP"]);
+    let text = || proptest::option::of("[a-z/\\x00é ]{0,12}");
+    let arg = (any::<u64>(), 0..OPERATORS.len(), any::<u64>(), any::<Option<u64>>()).prop_map(
+        |(index, op, one, two)| json!({"index": index % 9, "op": OPERATORS[op].0, "value": one, "valueTwo": two}),
+    );
+    let name = prop_oneof![proptest::sample::select(NAMES.to_vec()).prop_map(str::to_owned), "\\PC{0,40}"];
+    let names = proptest::collection::vec(name, 0..8);
+    let rule = (names, actions(), any::<Option<u32>>(), proptest::collection::vec(arg, 0..12)).prop_map(
+        |(names, action, errno, args)| {
+            // Mostly without a number, so that a profile is not mostly refused for that.
+            let errno = errno.filter(|errno| errno % 7 == 0);
+            json!({"names": names, "action": format!("SCMP_ACT_{action}"), "errnoRet": errno, "args": args})
+        },
+    );
+    let rules = proptest::collection::vec(rule, 0..20);
+    (actions(), any::<Option<u32>>(), text(), text(), rules).prop_map(|(default, errno, path, metadata, rules)| {
+        let errno = errno.filter(|errno| errno % 5 == 0);
+        profile(json!({
+            "defaultAction": format!("SCMP_ACT_{default}"), "defaultErrnoRet": errno, "listenerPath": path,
+            "listenerMetadata": metadata, "architectures": ["SCMP_ARCH_X86", "SCMP_ARCH_ARM"], "syscalls": rules,
+        }))
+    })
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn absurd_profiles_are_refused_or_fit_the_kernel(profile in an_absurd_profile()) {
+        for machine in [Machine::X86_64, Machine::Aarch64, Machine::Riscv64] {
+            match compile_for(machine, &profile) {
+                Ok(filter) => {
+                    prop_assert!((1..=MAX_INSTRUCTIONS).contains(&filter.program().len()));
+                    let call = Call { audit: u32::MAX, number: u32::MAX, ..Call::default() };
+                    prop_assert_eq!(answer(filter.program(), &call), Some(seccomp::KILL_THREAD));
+                }
+                Err(error) => prop_assert_eq!(error.kind(), Kind::InvalidArgument),
+            }
+        }
+    }
 
     #[test]
     fn programs_say_what_the_profile_says(
