@@ -47,6 +47,8 @@ pub(crate) struct Order<'a> {
     pub(crate) die_with_parent: bool,
     /// How many descriptors from 3 on the command inherits.
     pub(crate) preserve_fds: u32,
+    /// No container without its program.
+    pub(crate) look_for_program: bool,
     /// Where the init waits for its start when it is told `Recorded`.
     pub(crate) listener: Option<OwnedFd>,
 }

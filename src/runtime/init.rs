@@ -182,6 +182,9 @@ fn set_up(order: &Order<'_>, layout: &Layout, stage: &mut Stage, birth: Birth) -
             launch::prepare(&mut launch, [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()])?
         }
     };
+    if order.look_for_program {
+        launch::look_for(&launch)?;
+    }
     launch::confine_with_agent(&mut launch, stage)?;
     stage.ready(user.uid, terminal.as_ref().map(|(master, _)| master.as_fd()))?;
     Ok(Some(launch))

@@ -289,6 +289,38 @@ fn try_execute(launch: &mut Launch) -> Result<std::convert::Infallible> {
     Err(denied.unwrap_or_else(|| refuse(name, "executable file not found in $PATH", NOT_FOUND)))
 }
 
+/// Looks for the program without executing it, so that a container without one is not made at all: what the callers of a
+/// runtime expect of `create`. Whether it can be executed in the end, only executing it shows.
+///
+/// # Errors
+/// As [`execute`].
+pub(crate) fn look_for(launch: &Launch) -> Result<()> {
+    let Some(name) = launch.args.first().filter(|name| !name.is_empty()) else {
+        return Err(refuse("", "no command specified", NOT_FOUND));
+    };
+    if name.contains('/') {
+        return look_at(name).map_err(|error| explain(name, name, &error));
+    }
+    let path = launch.env.iter().rev().find_map(|entry| entry.strip_prefix("PATH="));
+    let mut denied = None;
+    for dir in path.unwrap_or(DEFAULT_PATH).split(':').filter(|dir| !dir.is_empty() && *dir != ".") {
+        let candidate = format!("{dir}/{name}");
+        match look_at(&candidate) {
+            Ok(()) => return Ok(()),
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {}
+            Err(error) => drop(denied.get_or_insert(explain(name, &candidate, &error))),
+        }
+    }
+    Err(denied.unwrap_or_else(|| refuse(name, "executable file not found in $PATH", NOT_FOUND)))
+}
+
+fn look_at(path: &str) -> io::Result<()> {
+    if std::fs::metadata(path)?.is_dir() {
+        return Err(ErrorKind::IsADirectory.into());
+    }
+    process::may_execute(Path::new(path))
+}
+
 fn explain(name: &str, path: &str, error: &io::Error) -> Error {
     let exists = std::fs::metadata(path);
     match (error.kind(), exists) {

@@ -289,6 +289,15 @@ pub fn exec_again(path: &Path) -> io::Error {
     }
 }
 
+/// Whether this process, as the user that it is now, may execute a file.
+///
+/// # Errors
+/// What faccessat2(2) gives.
+pub fn may_execute(path: &Path) -> io::Result<()> {
+    let flags = rustix::fs::AtFlags::EACCESS;
+    Ok(rustix::fs::accessat(rustix::fs::CWD, path, rustix::fs::Access::EXEC_OK, flags)?)
+}
+
 /// Starts a new session without a terminal.
 ///
 /// # Errors

@@ -97,7 +97,7 @@ fn run(global: &Global, verb: Verb, warnings: &mut Vec<String>) -> Result<u8> {
         Verb::Exec(args) => {
             oci::harden()?;
             let id = args.id.clone();
-            let code = oci::exec(&root, &id, &args.options()?)?;
+            let code = oci::exec(&root, &id, &args.options()?, warnings)?;
             return Ok(u8::try_from(code).unwrap_or(u8::MAX));
         }
         Verb::List(args) => list::list(&root, &args)?,

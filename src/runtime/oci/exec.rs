@@ -74,7 +74,7 @@ pub struct Changes {
 ///
 /// # Errors
 /// `not_found`; `conflict` when the container is stopped or paused; what executing the command gave.
-pub fn exec(root: &Root, id: &str, options: &ExecOptions) -> Result<i32> {
+pub fn exec(root: &Root, id: &str, options: &ExecOptions, warnings: &mut Vec<String>) -> Result<i32> {
     process::set_undumpable().context(|| "closing the process to tracing")?;
     process::leave_keyring().context(|| "leaving the session keyring")?;
     let folder = Folder::of(root, id)?;
@@ -89,7 +89,7 @@ pub fn exec(root: &Root, id: &str, options: &ExecOptions) -> Result<i32> {
     }
     let init = record.process()?.ok_or_else(|| Error::conflict("cannot exec in a stopped container"))?;
     let spec = folder.spec()?;
-    let process = describe(&spec, options)?;
+    let process = describe(&spec, options, warnings)?;
     let terminal = process.terminal().unwrap_or(false);
     if options.detach && terminal && options.console_socket.is_none() {
         return Err(Error::invalid("cannot allocate tty if runtime will detach without setting console socket"));
@@ -158,9 +158,9 @@ pub fn exec(root: &Root, id: &str, options: &ExecOptions) -> Result<i32> {
 }
 
 /// The process that the options mean.
-fn describe(spec: &Spec, options: &ExecOptions) -> Result<Process> {
+fn describe(spec: &Spec, options: &ExecOptions, warnings: &mut Vec<String>) -> Result<Process> {
     let mut process = match &options.process {
-        Some(path) => read(path)?,
+        Some(path) => read(path, warnings)?,
         None => {
             let own = spec.process().as_ref();
             let own = own.ok_or_else(|| Error::invalid("the container has no process: use --process"))?;
@@ -174,9 +174,9 @@ fn describe(spec: &Spec, options: &ExecOptions) -> Result<Process> {
     Ok(process)
 }
 
-fn read(path: &Path) -> Result<Process> {
+fn read(path: &Path, warnings: &mut Vec<String>) -> Result<Process> {
     let text = bundle::read(path)?;
-    serde_json::from_slice(&text).map_err(|error| Error::invalid(format!("{path:?}: {error}")))
+    validate::parse_process(&text, warnings).context(|| format!("reading {path:?}"))
 }
 
 fn changed(own: &Process, changes: &Changes) -> Result<Process> {

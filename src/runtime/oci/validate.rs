@@ -7,10 +7,12 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use oci_spec::runtime::{Hook, LinuxDeviceCgroup, LinuxDeviceType, Process, Spec};
-use serde_json::{Value, json};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use crate::base::{Error, Result};
 use crate::runtime::hooks::Moment;
+use crate::runtime::oci::bundle::CONFIG;
 use crate::sys::capability;
 
 /// The major version of the specification that is understood.
@@ -40,13 +42,27 @@ const DEVICES: [(char, Option<i64>, Option<i64>, &str); 11] = [
 /// # Errors
 /// `invalid_argument` says what and where.
 pub(crate) fn parse(text: &[u8], warnings: &mut Vec<String>) -> Result<Spec> {
-    let refuse = |error: serde_json::Error| Error::invalid(format!("config.json: {error}"));
+    parse_as(text, CONFIG, "/process", warnings)
+}
+
+/// Reads a process from a file of its own.
+///
+/// # Errors
+/// As [`parse`].
+pub(crate) fn parse_process(text: &[u8], warnings: &mut Vec<String>) -> Result<Process> {
+    parse_as(text, "the process", "", warnings)
+}
+
+fn parse_as<T: DeserializeOwned>(text: &[u8], name: &str, process: &str, warnings: &mut Vec<String>) -> Result<T> {
+    let refuse = |error: serde_json::Error| Error::invalid(format!("{name}: {error}"));
     match serde_json::from_slice(text) {
-        Ok(spec) => Ok(spec),
+        Ok(parsed) => Ok(parsed),
         Err(first) => {
             // Rarely needed, so paid for only then.
             let mut value: Value = serde_json::from_slice(text).map_err(refuse)?;
-            match drop_unknown_capabilities(&mut value, warnings) {
+            let Some(process) = value.pointer_mut(process) else { return Err(refuse(first)) };
+            let dropped = drop_unknown_capabilities(process, warnings);
+            match spell_scheduler_flags(process) || dropped {
                 true => serde_json::from_value(value).map_err(refuse),
                 false => Err(refuse(first)),
             }
@@ -54,9 +70,16 @@ pub(crate) fn parse(text: &[u8], warnings: &mut Vec<String>) -> Result<Spec> {
     }
 }
 
-fn drop_unknown_capabilities(value: &mut Value, warnings: &mut Vec<String>) -> bool {
+/// The library spells one flag of the scheduler otherwise than the specification.
+fn spell_scheduler_flags(process: &mut Value) -> bool {
+    let flags = process.pointer_mut("/scheduler/flags").and_then(Value::as_array_mut);
+    let misspelt = flags.into_iter().flatten().filter(|flag| *flag == "SCHED_FLAG_RESET_ON_FORK");
+    misspelt.map(|flag| *flag = "SCHED_RESET_ON_FORK".into()).count() > 0
+}
+
+fn drop_unknown_capabilities(process: &mut Value, warnings: &mut Vec<String>) -> bool {
     let known: HashSet<String> = capability::known().into_iter().collect();
-    let Some(sets) = value.pointer_mut("/process/capabilities").and_then(Value::as_object_mut) else { return false };
+    let Some(sets) = process.pointer_mut("/capabilities").and_then(Value::as_object_mut) else { return false };
     let mut dropped = Vec::new();
     for set in sets.values_mut().filter_map(Value::as_array_mut) {
         set.retain(|name| match name.as_str() {
@@ -193,19 +216,19 @@ pub(crate) fn with_default_devices(mut spec: Spec) -> Spec {
     spec
 }
 
-/// The smallest configuration that is valid, for tests of it.
-#[cfg(test)]
-fn smallest() -> Value {
-    json!({
-        "ociVersion": "1.2.0",
-        "root": {"path": "rootfs"},
-        "process": {"args": ["true"], "cwd": "/", "user": {"uid": 0, "gid": 0}},
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
+
+    /// The smallest configuration that is valid.
+    fn smallest() -> Value {
+        json!({
+            "ociVersion": "1.2.0",
+            "root": {"path": "rootfs"},
+            "process": {"args": ["true"], "cwd": "/", "user": {"uid": 0, "gid": 0}},
+        })
+    }
 
     fn checked(change: impl FnOnce(&mut Value)) -> Result<Vec<String>> {
         let mut value = smallest();
