@@ -230,6 +230,24 @@ fn an_automatic_user_namespace_is_confined_and_works() {
 }
 
 #[test]
+fn an_automatic_user_namespace_fits_the_users_of_the_image() {
+    let rhumb = Rhumb::with_base();
+    let more = "echo app:x:99999:100::/:/bin/sh >> /etc/passwd; echo team:x:123456:app >> /etc/group";
+    rhumb.run(["run", "--name", "made", BASE, "sh", "-c", more]).ok();
+    let tar = rhumb.path("made.tar");
+    rhumb.run(["export", "-o", tar.to_str().unwrap(), "made"]).ok();
+    rhumb.run(["import", tar.to_str().unwrap(), "big:1"]).ok();
+    let script = "id -u; id -G; sed 's/.* //' /proc/self/uid_map";
+    let seen = rhumb.run(["run", "--rm", "--userns", "auto", "--user", "app", "big:1", "sh", "-c", script]);
+    assert!(seen.stdout.starts_with("99999\n100 123456\n") && seen.stdout.ends_with("123457\n"), "{seen}");
+    // A number on the command line counts as well; one that does not fit is refused and never somebody else.
+    let numbers = ["run", "--rm", "--userns", "auto", "--user", "70000", BASE, "id", "-u"];
+    assert_eq!(rhumb.run(numbers).ok(), "70000");
+    let small = rhumb.run(["run", "--rm", "--userns", "auto:size=100", "--user", "70000", BASE, "id", "-u"]);
+    assert!(!small.success() && small.stdout.is_empty(), "{small}");
+}
+
+#[test]
 fn a_volume_shows_the_same_owners_to_containers_with_other_ids() {
     let rhumb = Rhumb::with_base();
     let write = "echo x > /data/root; touch /data/app; chown 33:44 /data/app; stat -c '%u:%g' /data/root /data/app";
