@@ -97,6 +97,7 @@ impl Parts {
         archive.program("lib/overlay.ko", &self.overlay);
         archive.program("init", include_bytes!("guest/init.sh"));
         archive.program("guest/checks.sh", include_bytes!("guest/checks.sh"));
+        archive.program("guest/oci.sh", include_bytes!("guest/oci.sh"));
         archive.write(&dir.join("initramfs"));
     }
 }

@@ -1,7 +1,7 @@
 //! Containers on a machine with cgroup v2 alone, on the two kernels of Debian 12: 6.1, the oldest that Rhumb knows, and 6.12.
 //!
 //! The machine is a small one that qemu makes ([`machine`]) from an archive of files ([`initramfs`]): this binary, a static
-//! busybox, the module for overlays, and the scripts in `guest/`. Its checks are shell functions in `guest/checks.sh`, which
+//! busybox, the module for overlays, and the scripts in `guest/`. Its checks are shell functions in `guest/`, which
 //! say `CHECK name ok` or `CHECK name FAIL why` on a serial line of their own and `DONE count` at the end ([`report`]).
 //!
 //! What it needs is fetched by `.ci/fetch-vm` into `target/vm`; without that, an installed qemu, busybox and the kernels

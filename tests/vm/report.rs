@@ -9,8 +9,9 @@ use crate::machine::Console;
 
 /// Panics unless every check that the script has was made and passed.
 pub(crate) fn assert_passed(console: &Console) {
-    let script = include_str!("guest/checks.sh");
-    let expected: Vec<&str> = script.lines().filter_map(|line| line.strip_prefix("check ")).collect();
+    let scripts = [include_str!("guest/checks.sh"), include_str!("guest/oci.sh")];
+    let expected: Vec<&str> =
+        scripts.iter().flat_map(|script| script.lines()).filter_map(|line| line.strip_prefix("check ")).collect();
     let mut passed = Vec::new();
     let mut complaints = String::new();
     let mut done = None;

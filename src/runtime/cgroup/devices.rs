@@ -8,28 +8,13 @@ use super::{Cgroup, MOUNT};
 use crate::base::{Context as _, Error, Result};
 use crate::sys::device_filter::{self, ALL, MAKE, Nodes, READ, Rule, WRITE};
 
-/// What every container may use whatever its rules say, as with runc: making nodes, which gives nobody access to them, and
-/// the devices that the specification demands in every container, terminals among them. Driver, device, access.
-const ALWAYS: [(Option<Nodes>, Option<u32>, Option<u32>, u32); 10] = [
-    (Some(Nodes::Char), None, None, MAKE),
-    (Some(Nodes::Block), None, None, MAKE),
-    (Some(Nodes::Char), Some(1), Some(3), ALL),
-    (Some(Nodes::Char), Some(1), Some(5), ALL),
-    (Some(Nodes::Char), Some(1), Some(7), ALL),
-    (Some(Nodes::Char), Some(1), Some(8), ALL),
-    (Some(Nodes::Char), Some(1), Some(9), ALL),
-    (Some(Nodes::Char), Some(5), Some(0), ALL),
-    (Some(Nodes::Char), Some(5), Some(2), ALL),
-    (Some(Nodes::Char), Some(136), None, ALL),
-];
-
 impl Cgroup {
     /// The rules replace those of before.
     pub(super) fn limit_devices(&self, rules: &[LinuxDeviceCgroup]) -> Result<()> {
         if rules.is_empty() {
             return Ok(());
         }
-        let rules = converted(rules)?;
+        let rules = with_defaults(converted(rules)?);
         if self.is_v2() {
             let dir = self.folder("");
             return device_filter::replace(device_filter::program(&rules).as_deref(), &dir)
@@ -63,6 +48,35 @@ impl Cgroup {
         }
         Ok(())
     }
+}
+
+/// What every container may do whatever its rules say: making nodes, which gives nobody access to them, and using the
+/// devices that it must have: null, zero, full, random, urandom, tty, its terminals and their multiplexer (config-linux.md,
+/// "Default Devices"). As with other runtimes they stand last, so that a plain "deny all" leaves a container that works.
+/// Its console is one of its terminals; the machine's own is not among them.
+const DEFAULTS: [(Nodes, Option<u32>, Option<u32>, u32); 10] = [
+    (Nodes::Char, None, None, MAKE),
+    (Nodes::Block, None, None, MAKE),
+    (Nodes::Char, Some(1), Some(3), ALL),
+    (Nodes::Char, Some(1), Some(5), ALL),
+    (Nodes::Char, Some(1), Some(7), ALL),
+    (Nodes::Char, Some(1), Some(8), ALL),
+    (Nodes::Char, Some(1), Some(9), ALL),
+    (Nodes::Char, Some(5), Some(0), ALL),
+    (Nodes::Char, Some(5), Some(2), ALL),
+    (Nodes::Char, Some(136), None, ALL),
+];
+
+/// The rules with the defaults, as far as they have not been said after the last denial.
+fn with_defaults(mut rules: Vec<Rule>) -> Vec<Rule> {
+    let Some(denied) = rules.iter().rposition(|rule| !rule.allow) else { return rules };
+    for (nodes, major, minor, access) in DEFAULTS {
+        let rule = Rule { allow: true, nodes: Some(nodes), major, minor, access };
+        if !rules[denied..].contains(&rule) {
+            rules.push(rule);
+        }
+    }
+    rules
 }
 
 /// The rules as plain numbers.
@@ -99,12 +113,6 @@ fn converted(rules: &[LinuxDeviceCgroup]) -> Result<Vec<Rule>> {
             access,
         });
     }
-    let allows_all = |rule: &Rule| rule.allow && rule.nodes.is_none() && rule.major.is_none() && rule.access == ALL;
-    if !converted.last().is_some_and(allows_all) {
-        let always = ALWAYS.map(|(nodes, major, minor, access)| Rule { allow: true, nodes, major, minor, access });
-        let missing: Vec<Rule> = always.into_iter().filter(|rule| !converted.contains(rule)).collect();
-        converted.extend(missing);
-    }
     Ok(converted)
 }
 
@@ -117,15 +125,14 @@ mod tests {
     }
 
     #[test]
-    fn what_every_container_has_may_be_used_whatever_the_rules_say() {
-        use serde_json::json;
-        let denied = rule(json!({"allow": false, "access": "rwm"})).unwrap();
+    fn a_plain_denial_leaves_the_devices_of_every_container() {
+        let deny = Rule { allow: false, nodes: None, major: None, minor: None, access: ALL };
         let null = Rule { allow: true, nodes: Some(Nodes::Char), major: Some(1), minor: Some(3), access: ALL };
-        assert_eq!((denied[0].allow, denied.len()), (false, 1 + ALWAYS.len()));
-        assert_eq!(denied.iter().position(|one| *one == null), Some(3));
-        let given = rule(json!({"allow": true, "type": "c", "major": 1, "minor": 3, "access": "rwm"})).unwrap();
-        assert_eq!(given.len(), ALWAYS.len(), "nothing is said twice");
-        assert_eq!(rule(json!({"allow": true, "access": "rwm"})).unwrap().len(), 1);
+        let rules = with_defaults(vec![deny]);
+        assert_eq!(rules.len(), 1 + DEFAULTS.len());
+        assert_eq!(with_defaults(vec![deny, null]).len(), rules.len(), "said already");
+        assert_eq!(with_defaults(vec![null, deny]).len(), rules.len() + 1, "denied again");
+        assert_eq!(with_defaults(vec![null]), [null]);
     }
 
     #[test]
