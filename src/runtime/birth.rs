@@ -17,7 +17,7 @@ use crate::runtime::cgroup::{self, Cgroup};
 use crate::runtime::handover::{FromStage, ToStage};
 use crate::runtime::hooks::{self, Moment};
 use crate::runtime::init::{self, Birth};
-use crate::runtime::launch::Who;
+use crate::runtime::launch::{Launch, Who};
 use crate::runtime::namespaces::{self, Forked, Layout};
 use crate::runtime::plan::Rootfs;
 use crate::runtime::rootfs::Users;
@@ -47,8 +47,6 @@ pub(crate) struct Order<'a> {
     pub(crate) die_with_parent: bool,
     /// How many descriptors from 3 on the command inherits.
     pub(crate) preserve_fds: u32,
-    /// No container without its program.
-    pub(crate) look_for_program: bool,
     /// Where the init waits for its start when it is told `Recorded`.
     pub(crate) listener: Option<OwnedFd>,
 }
@@ -94,11 +92,13 @@ pub(crate) struct Streams {
 pub(crate) fn make(order: Order<'_>, cgroup: &Cgroup) -> Result<Newborn> {
     refuse_unsupported(order.spec)?;
     let layout = namespaces::plan(order.spec)?;
+    let launch =
+        order.spec.process().as_ref().map(|process| Launch::of(order.spec, process, &order.who)).transpose()?;
     failpoint::hit("monitor.create.cgroup")?;
     let linux = order.spec.linux().as_ref();
     // It undoes itself: a cgroup that somebody else is in must not be removed.
     cgroup.create(linux.and_then(|linux| linux.resources().as_ref()))?;
-    make_in(order, &layout, cgroup).map_err(|error| match cgroup.remove() {
+    make_in(order, &layout, launch, cgroup).map_err(|error| match cgroup.remove() {
         Ok(()) => error,
         Err(failure) => {
             let message = error.message().to_owned();
@@ -107,7 +107,7 @@ pub(crate) fn make(order: Order<'_>, cgroup: &Cgroup) -> Result<Newborn> {
     })
 }
 
-fn make_in(mut order: Order<'_>, layout: &Layout, cgroup: &Cgroup) -> Result<Newborn> {
+fn make_in(mut order: Order<'_>, layout: &Layout, launch: Option<Launch>, cgroup: &Cgroup) -> Result<Newborn> {
     let spec = order.spec;
     let joins = layout.open()?;
     let own = layout.own() & !joins.shared;
@@ -149,6 +149,7 @@ fn make_in(mut order: Order<'_>, layout: &Layout, cgroup: &Cgroup) -> Result<New
                 joins,
                 streams: theirs,
                 listener,
+                launch,
                 sysctls,
                 ids,
                 standing,

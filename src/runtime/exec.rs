@@ -13,13 +13,16 @@ use oci_spec::runtime::Spec;
 use crate::base::{Context as _, Error, Result};
 use crate::model::exec::ExecOptions;
 use crate::runtime::handover::Stage;
+use crate::runtime::label::Label;
 use crate::runtime::launch::{self, Launch, Who};
+use crate::runtime::maps::Standing;
 use crate::runtime::plan::Plan;
 use crate::runtime::wire::{Channel, MAX_FRAME};
 use crate::runtime::{cgroup, init, namespaces};
 use crate::sys::capability::{self, Capabilities};
-use crate::sys::namespace;
-use crate::sys::process::{self, Child, Fork, Groups};
+use crate::sys::namespace::{self, Namespaces};
+use crate::sys::process::{self, Child, Fork};
+use crate::sys::scheduling;
 use crate::sys::tty::{self, Size};
 use crate::sys::{mount, socket};
 
@@ -51,7 +54,8 @@ pub(crate) fn start(entry: Entry<'_>) -> Result<(Child, Channel)> {
     let doing = || "starting a process in the container";
     let (ours, theirs) = socket::pair().context(doing)?;
     let fork = || process::fork(0, entry.unified.as_ref().map(|fd| fd.as_fd()));
-    let own_pids = namespaces::plan(entry.spec)?.own() & namespace::PID != 0;
+    let inside = look(entry.spec, entry.init.as_fd())?;
+    let own_pids = inside.own & namespace::PID != 0;
     let around = [(entry.init.as_fd(), namespace::PID)];
     let forked = if own_pids { namespaces::fork_around(&around, fork) } else { fork() };
     let forked = forked.map_err(|error| {
@@ -61,19 +65,65 @@ pub(crate) fn start(entry: Entry<'_>) -> Result<(Child, Channel)> {
     });
     match forked.context(doing)? {
         Fork::Child => {
-            entry.close_others(&theirs);
-            run(entry, Stage::new(theirs))
+            entry.close_others(&theirs, inside.root.as_ref());
+            run(entry, inside, Stage::new(theirs))
         }
         Fork::Parent(child) => Ok((child, Channel::new(ours, MAX_FRAME))),
     }
 }
 
+/// Where the container's first process is.
+struct Inside {
+    /// The namespaces that it does not share with us.
+    own: Namespaces,
+    /// Its root, when it is not that of a mount namespace of its own.
+    root: Option<OwnedFd>,
+    /// How root stands in its user namespace, when that is its own.
+    standing: Option<Standing>,
+}
+
+/// Looks where the first process is, from the outside: what is inside could lie.
+fn look(spec: &Spec, init: BorrowedFd<'_>) -> Result<Inside> {
+    let layout = namespaces::plan(spec)?;
+    let mut inside = Inside { own: layout.own(), root: None, standing: None };
+    let (users, shared_mounts) = (layout.has(namespace::USER), !layout.is_new(namespace::MOUNT));
+    if !users && !shared_mounts {
+        return Ok(inside);
+    }
+    let ended = || Error::conflict("the container has ended");
+    let doing = || "looking at the container's first process";
+    let pid = process::number(init).context(doing)?.ok_or_else(ended)?;
+    let mut looks = || -> Result<()> {
+        if users {
+            let theirs = namespace::open(Path::new(&format!("/proc/{pid}/ns/user"))).context(doing)?;
+            let ours = namespace::open(Path::new("/proc/self/ns/user")).context(doing)?;
+            if namespace::same(theirs.as_fd(), ours.as_fd()).context(doing)? {
+                inside.own &= !namespace::USER; // the kernel lets nobody join the one it is in
+            } else {
+                let proc = File::open(format!("/proc/{pid}")).context(doing)?;
+                inside.standing = Some(Standing::read(proc.as_fd())?);
+            }
+        }
+        if shared_mounts {
+            inside.root = Some(mount::open_folder(Path::new(&format!("/proc/{pid}/root"))).context(doing)?);
+        }
+        Ok(())
+    };
+    let looked = looks();
+    // It has its number still, so it had it all the while.
+    if process::number(init).context(doing)? != Some(pid) {
+        return Err(ended());
+    }
+    looked.map(|()| inside)
+}
+
 impl Entry<'_> {
     /// Closes in the child what the parent had beside this.
-    fn close_others(&self, socket: &OwnedFd) {
+    fn close_others(&self, socket: &OwnedFd, root: Option<&OwnedFd>) {
         let keep: Vec<BorrowedFd<'_>> = [socket, &self.init]
             .into_iter()
             .chain(self.streams.iter().flatten())
+            .chain(root)
             .map(|fd| fd.as_fd())
             .chain(self.entrances.iter().map(|file| file.as_fd()))
             .collect();
@@ -84,8 +134,8 @@ impl Entry<'_> {
 }
 
 /// Runs in the child.
-fn run(entry: Entry<'_>, mut stage: Stage) -> ! {
-    let error = match set_up(entry, &mut stage) {
+fn run(entry: Entry<'_>, inside: Inside, mut stage: Stage) -> ! {
+    let error = match set_up(entry, inside, &mut stage) {
         Ok(mut launch) => launch::execute(&mut launch),
         Err(error) => error,
     };
@@ -104,20 +154,32 @@ fn entering(error: std::io::Error) -> Error {
 /// ESRCH of errno(3).
 const NO_SUCH_PROCESS: i32 = 3;
 
-fn set_up(entry: Entry<'_>, stage: &mut Stage) -> Result<Launch> {
-    let Entry { spec, init, entrances, streams, tty, size, mut launch, unified } = entry;
+fn set_up(entry: Entry<'_>, inside: Inside, stage: &mut Stage) -> Result<Launch> {
+    let Entry { init, entrances, streams, tty, size, mut launch, unified, .. } = entry;
     // Closed with everything else of the parent's.
     std::mem::forget(unified);
     process::set_undumpable().context(|| "closing the process to tracing")?;
     // Only listings show it.
     let _ = process::set_name(c"rhumb:exec");
+    if let Some(cpus) = &launch.affinity.initial {
+        scheduling::set_affinity(cpus).context(|| "setting the initial CPUs")?;
+    }
+    // While no mount of the container is in sight.
+    let label = launch.label.as_ref().map(Label::open).transpose()?;
     cgroup::enter(entrances)?;
+    if let Some(cpus) = &launch.affinity.last {
+        // After the cgroup, which may have other CPUs.
+        scheduling::set_affinity(cpus).context(|| "setting the CPUs")?;
+    }
     // The pid namespace was joined by the fork.
-    let own = namespaces::plan(spec)?.own() & !namespace::PID;
-    namespace::join(init.as_fd(), own).map_err(entering)?;
+    namespace::join(init.as_fd(), inside.own & !namespace::PID).map_err(entering)?;
     drop(init);
-    if own & namespace::USER != 0 {
-        process::become_user(0, 0, Groups::Set(&[]), true).context(|| "becoming root of the user namespace")?;
+    if let Some(root) = inside.root {
+        namespace::become_root(root.as_fd()).context(|| "entering the container's root")?;
+    }
+    if let Some(standing) = inside.standing {
+        standing.enter((launch.numbers.uid(), launch.numbers.gid()))?;
+        launch.groups_fixed = standing.groups_fixed;
     }
     process::new_session().context(|| "starting a session")?;
     if tty {
@@ -129,13 +191,13 @@ fn set_up(entry: Entry<'_>, stage: &mut Stage) -> Result<Launch> {
             tty::set_size(&master, size).context(doing)?;
         }
         tty::take_control(terminal.as_fd()).context(|| "taking the terminal")?;
-        let user = launch::prepare(&mut launch, [terminal.as_fd(); 3])?;
+        let user = launch::prepare(&mut launch, [terminal.as_fd(); 3], label)?;
         launch::confine_with_agent(&mut launch, stage)?;
         stage.ready(user.uid, Some(master.as_fd()))?;
     } else {
         let [stdin, stdout, stderr] = streams;
         let (stdin, stdout, stderr) = (init::or_empty(stdin)?, init::or_empty(stdout)?, init::or_empty(stderr)?);
-        launch::prepare(&mut launch, [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()])?;
+        launch::prepare(&mut launch, [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()], label)?;
         launch::confine_with_agent(&mut launch, stage)?;
     }
     Ok(launch)
@@ -144,7 +206,7 @@ fn set_up(entry: Entry<'_>, stage: &mut Stage) -> Result<Launch> {
 /// The container's first process, changed as the options say.
 pub(crate) fn describe(plan: &Plan, options: &ExecOptions) -> Result<Launch> {
     let process = plan.spec.process().as_ref().ok_or_else(|| Error::invalid("the specification has no process"))?;
-    let mut launch = Launch { die_with_parent: true, ..Launch::first(process, &plan.who()) };
+    let mut launch = Launch { die_with_parent: true, ..Launch::of(&plan.spec, process, &plan.who())? };
     launch.args.clone_from(&options.args);
     for (name, value) in &options.env {
         let prefix = format!("{name}=");

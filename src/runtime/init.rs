@@ -12,7 +12,8 @@ use crate::base::{Context as _, Error, Result};
 use crate::runtime::birth::Order;
 use crate::runtime::handover::{Stage, ToStage};
 use crate::runtime::hooks::{self, Moment};
-use crate::runtime::launch::{self, Launch};
+use crate::runtime::label::Label;
+use crate::runtime::launch::{self, Launch, Who};
 use crate::runtime::maps::Standing;
 use crate::runtime::mounts::Step;
 use crate::runtime::namespaces::{self, Layout};
@@ -45,6 +46,8 @@ pub(crate) struct Birth {
     pub(crate) listener: Option<OwnedFd>,
     /// The system calls that the command may make.
     pub(crate) filter: Option<Filter>,
+    /// What is executed.
+    pub(crate) launch: Option<Launch>,
     /// Kernel parameters to set.
     pub(crate) sysctls: Vec<Setting>,
     /// The specification's user and group.
@@ -112,11 +115,13 @@ fn wait_for_start(
 }
 
 fn set_up(order: &Order<'_>, layout: &Layout, stage: &mut Stage, birth: Birth) -> Result<Option<Launch>> {
-    let Birth { root, steps, taken, entrances, joins, streams, sysctls, ids, standing, filter, .. } = birth;
+    let Birth { root, steps, taken, entrances, joins, streams, sysctls, ids, standing, filter, launch, .. } = birth;
     let spec = order.spec;
     process::set_undumpable().context(|| "closing the process to tracing")?;
     // Only listings show it.
     let _ = process::set_name(c"rhumb:init");
+    // While no mount of the container is in sight.
+    let label = launch.as_ref().and_then(|launch| launch.label.as_ref()).map(Label::open).transpose()?;
     if let (Some(offsets), None) = (&layout.new_time, &standing) {
         // First, while the own files in `/proc` can be written: as whoever made us.
         namespace::enter_new_time(offsets).context(|| "making a time namespace")?;
@@ -152,7 +157,7 @@ fn set_up(order: &Order<'_>, layout: &Layout, stage: &mut Stage, birth: Birth) -
     let built = rootfs::build(root, &steps, taken)?;
     run_birth_hooks(order, stage)?;
     let terminal = built.enter()?;
-    let Some(process) = spec.process() else {
+    let (Some(process), Some(launch)) = (spec.process(), launch) else {
         stage.ready(0, None)?;
         return Ok(None);
     };
@@ -161,7 +166,7 @@ fn set_up(order: &Order<'_>, layout: &Layout, stage: &mut Stage, birth: Birth) -
         die_with_parent: order.die_with_parent,
         preserve_fds: order.preserve_fds,
         groups_fixed: standing.is_some_and(|standing| standing.groups_fixed),
-        ..Launch::first(process, &order.who)
+        ..launch
     };
     let user = match &terminal {
         Some((master, terminal)) => {
@@ -171,20 +176,19 @@ fn set_up(order: &Order<'_>, layout: &Layout, stage: &mut Stage, birth: Birth) -
                 tty::set_size(master, size).context(|| "setting the terminal's size")?;
             }
             tty::take_control(terminal.as_fd()).context(|| "taking the terminal")?;
-            if !launch.env.iter().any(|entry| entry.starts_with("TERM=")) {
+            // As Docker; a specification says all of its environment.
+            let docker = matches!(launch.who, Who::Named { .. });
+            if docker && !launch.env.iter().any(|entry| entry.starts_with("TERM=")) {
                 launch.env.push("TERM=xterm".to_owned());
             }
-            launch::prepare(&mut launch, [terminal.as_fd(); 3])?
+            launch::prepare(&mut launch, [terminal.as_fd(); 3], label)?
         }
         None => {
             let [stdin, stdout, stderr] = streams;
             let (stdin, stdout, stderr) = (or_empty(stdin)?, or_empty(stdout)?, or_empty(stderr)?);
-            launch::prepare(&mut launch, [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()])?
+            launch::prepare(&mut launch, [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()], label)?
         }
     };
-    if order.look_for_program {
-        launch::look_for(&launch)?;
-    }
     launch::confine_with_agent(&mut launch, stage)?;
     stage.ready(user.uid, terminal.as_ref().map(|(master, _)| master.as_fd()))?;
     Ok(Some(launch))

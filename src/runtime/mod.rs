@@ -25,6 +25,7 @@ mod execs;
 mod handover;
 mod hooks;
 mod init;
+mod label;
 mod launch;
 pub mod log;
 mod maps;

@@ -157,6 +157,17 @@ pub fn copy_fd_of(pidfd: BorrowedFd<'_>, fd: i32) -> io::Result<OwnedFd> {
     Ok(rustix::process::pidfd_getfd(pidfd, fd, rustix::process::PidfdGetfdFlags::empty())?)
 }
 
+/// The number, in this pid namespace, of the process that a descriptor names; nothing when it has ended and was taken in.
+///
+/// # Errors
+/// What reading `/proc` gives; `InvalidData` when it does not tell.
+pub fn number(pidfd: BorrowedFd<'_>) -> io::Result<Option<i32>> {
+    let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd()))?;
+    let number = text.lines().find_map(|line| line.strip_prefix("Pid:")).and_then(|text| text.trim().parse().ok());
+    let number: i32 = number.ok_or(io::ErrorKind::InvalidData)?;
+    Ok((number > 0).then_some(number))
+}
+
 /// Sends a signal through a process descriptor.
 ///
 /// # Errors
@@ -246,6 +257,9 @@ pub fn close_all_but(preserve: u32, keep: &[BorrowedFd<'_>]) -> io::Result<()> {
 /// # Errors
 /// What dup3(2) gives.
 pub fn set_stdio(fds: [BorrowedFd<'_>; 3]) -> io::Result<()> {
+    if fds.iter().zip(0..).all(|(fd, own)| fd.as_raw_fd() == own) {
+        return Ok(()); // they are
+    }
     // First out of the way of 0 to 2, so that none is overwritten before it was copied.
     let mut moved = Vec::with_capacity(3);
     for fd in fds {
@@ -261,6 +275,22 @@ pub fn set_stdio(fds: [BorrowedFd<'_>; 3]) -> io::Result<()> {
 pub fn exit_now(code: i32) -> ! {
     // SAFETY: _exit(2) is always safe to call.
     unsafe { libc::_exit(code) }
+}
+
+/// Whether this process, with its present rights, may execute the file `path`.
+///
+/// # Errors
+/// What faccessat2(2) and stat(2) give; `IsADirectory`.
+pub fn may_execute(path: &str) -> io::Result<()> {
+    let name = CString::new(path)?;
+    // SAFETY: the path lives through the call. (Wrappers leave the effective ids and rights to the C library.)
+    let result =
+        unsafe { libc::syscall(libc::SYS_faccessat2, libc::AT_FDCWD, name.as_ptr(), libc::X_OK, libc::AT_EACCESS) };
+    if result != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // Who may execute a folder may only look into it.
+    if std::fs::metadata(path)?.is_dir() { Err(io::ErrorKind::IsADirectory.into()) } else { Ok(()) }
 }
 
 /// Replaces this process by a program. Returns only when that failed.
@@ -287,15 +317,6 @@ pub fn exec_again(path: &Path) -> io::Error {
         (Ok(path), Ok(args), Ok(env)) => exec(&path, &args, &env),
         (Err(error), _, _) | (_, Err(error), _) | (_, _, Err(error)) => error,
     }
-}
-
-/// Whether this process, as the user that it is now, may execute a file.
-///
-/// # Errors
-/// What faccessat2(2) gives.
-pub fn may_execute(path: &Path) -> io::Result<()> {
-    let flags = rustix::fs::AtFlags::EACCESS;
-    Ok(rustix::fs::accessat(rustix::fs::CWD, path, rustix::fs::Access::EXEC_OK, flags)?)
 }
 
 /// Starts a new session without a terminal.

@@ -11,6 +11,7 @@ mod inside;
 mod life;
 mod mounts;
 mod namespaces;
+mod process;
 #[allow(dead_code, reason = "each test crate uses another part of it")]
 #[path = "../support/rootfs.rs"]
 mod rootfs;
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
             .iter()
             .chain(inside::TESTS)
             .chain(namespaces::TESTS)
+            .chain(process::TESTS)
             .chain(mounts::TESTS)
             .chain(devices::TESTS)
             .chain(filter::TESTS)

@@ -160,7 +160,6 @@ impl Monitor {
             small_init: plan.init,
             die_with_parent: true,
             preserve_fds: 0,
-            look_for_program: false,
             listener: None,
         };
         let newborn = birth::make(order, &cgroup).inspect_err(|_| {

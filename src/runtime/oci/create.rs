@@ -150,7 +150,6 @@ fn make<T>(
             small_init: false,
             die_with_parent: false,
             preserve_fds: options.preserve_fds,
-            look_for_program: true,
             listener: waits.then(|| folder.listen()).transpose()?,
         };
         let newborn = birth::make(order, &cgroup)?;

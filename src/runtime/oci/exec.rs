@@ -6,7 +6,7 @@
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use oci_spec::runtime::{Capability, Process, Spec};
+use oci_spec::runtime::{Capability, LinuxCapabilities, Process, Spec};
 
 use crate::base::failpoint;
 use crate::base::{Context as _, Error, Result};
@@ -118,7 +118,7 @@ pub fn exec(root: &Root, id: &str, options: &ExecOptions, warnings: &mut Vec<Str
             preserve_fds: options.preserve_fds,
             make_cwd: false,
             filter: seccomp::of(&spec)?,
-            ..Launch::first(&process, &Who::Numbers)
+            ..Launch::of(&spec, &process, &Who::Numbers)?
         },
     })?;
     let mut begin = || -> Result<Option<OwnedFd>> {
@@ -201,7 +201,12 @@ fn changed(own: &Process, changes: &Changes) -> Result<Process> {
         process.user_mut().set_additional_gids(Some(gids));
     }
     if !changes.capabilities.is_empty() {
-        let mut sets = process.capabilities().clone().unwrap_or_default();
+        // The default of the type has inheritable and ambient ones.
+        let mut sets = process.capabilities().clone().unwrap_or_else(|| {
+            let mut none = LinuxCapabilities::default();
+            none.set_bounding(None).set_effective(None).set_permitted(None).set_inheritable(None).set_ambient(None);
+            none
+        });
         for name in &changes.capabilities {
             let capability = Capability::try_from(name.as_str())
                 .map_err(|_| Error::invalid(format!("unknown capability {name:?}")))?;
