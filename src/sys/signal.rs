@@ -4,7 +4,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction, sigprocmask};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 /// SIGHUP.
@@ -92,15 +92,23 @@ impl AsFd for Signals {
     }
 }
 
-/// Default dispositions and nothing blocked: what a program in a container starts with.
+/// Default dispositions and nothing blocked: what a program in a container starts with. This holds for all 64 signals:
+/// what whoever started us ignores, real-time signals included, would be ignored inside.
 ///
 /// # Errors
-/// What sigprocmask(2) gives.
+/// What sigprocmask(2) and rt_sigaction(2) give.
 pub fn reset() -> io::Result<()> {
-    let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
-    for signal in Signal::iterator().filter(|signal| !matches!(signal, Signal::SIGKILL | Signal::SIGSTOP)) {
-        // SAFETY: the default disposition runs no code of ours.
-        unsafe { sigaction(signal, &default) }?;
+    // All zeros is the default disposition, without flags or mask, in every architecture's layout of the kernel's structure.
+    let default = [0u64; 4];
+    for signal in (1..=64).filter(|signal| ![libc::SIGKILL, libc::SIGSTOP].contains(signal)) {
+        let nothing = std::ptr::null::<u64>();
+        // SAFETY: the kernel reads at most 32 bytes, which live through the call, and writes nothing; the default
+        // disposition runs no code of ours. (The C library's own call refuses the two signals that it keeps for itself.)
+        let result =
+            unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), nothing, size_of::<u64>()) };
+        if result != 0 {
+            return Err(io::Error::last_os_error());
+        }
     }
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?;
     Ok(())

@@ -11,3 +11,4 @@ mod handles;
 mod mounts;
 mod stage;
 mod syscalls;
+mod users;
