@@ -70,11 +70,19 @@ fn parse_as<T: DeserializeOwned>(text: &[u8], name: &str, process: &str, warning
     }
 }
 
-/// The library spells one flag of the scheduler otherwise than the specification.
+/// The library spells two flags of the scheduler otherwise than the specification.
 fn spell_scheduler_flags(process: &mut Value) -> bool {
+    let names =
+        [("SCHED_FLAG_RESET_ON_FORK", "SCHED_RESET_ON_FORK"), ("SCHED_FLAG_DL_OVERRUN", "SCHED_FLAG_D_L_OVERRUN")];
     let flags = process.pointer_mut("/scheduler/flags").and_then(Value::as_array_mut);
-    let misspelt = flags.into_iter().flatten().filter(|flag| *flag == "SCHED_FLAG_RESET_ON_FORK");
-    misspelt.map(|flag| *flag = "SCHED_RESET_ON_FORK".into()).count() > 0
+    let mut changed = false;
+    for flag in flags.into_iter().flatten() {
+        if let Some((_, spelt)) = names.iter().find(|(name, _)| *flag == *name) {
+            *flag = (*spelt).into();
+            changed = true;
+        }
+    }
+    changed
 }
 
 fn drop_unknown_capabilities(process: &mut Value, warnings: &mut Vec<String>) -> bool {
@@ -113,6 +121,10 @@ pub(crate) fn check(spec: &Spec) -> Result<()> {
     }
     if spec.annotations().iter().flatten().any(|(key, _)| key.is_empty()) {
         return Err(invalid("annotations", "a key must not be empty"));
+    }
+    let label = spec.linux().as_ref().and_then(|linux| linux.mount_label().as_deref()).unwrap_or_default();
+    if !label.is_empty() {
+        return Err(Error::unsupported("config.json: linux.mountLabel is set, and labels of mounts are not supported"));
     }
     for moment in Moment::ALL {
         for (index, hook) in moment.hooks(spec).iter().enumerate() {
