@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! options  global options and flags of each verb     exec, update   those two verbs' own flags
-//! list     list and ps
+//! list     list and ps                                stats          events, as runc prints them
 //! spec     a config.json to begin with
 //! log      where errors go, in runc's two formats
 //! ```
@@ -15,6 +15,7 @@ mod list;
 mod log;
 mod options;
 mod spec;
+mod stats;
 mod update;
 
 use std::ffi::{OsStr, OsString};
@@ -105,6 +106,7 @@ fn run(global: &Global, verb: Verb, warnings: &mut Vec<String>) -> Result<u8> {
         Verb::Pause(args) => oci::pause(&root, &args.id)?,
         Verb::Resume(args) => oci::resume(&root, &args.id)?,
         Verb::Update(args) => oci::update(&root, &args.id, &args.resources()?)?,
+        Verb::Events(args) => stats::events(&root, &args)?,
         Verb::Spec(args) => spec::write(&args)?,
         Verb::Features => print_json(&oci::features())?,
     }

@@ -89,6 +89,8 @@ pub(crate) enum Verb {
     Resume(IdArgs),
     /// Change the limits of a container
     Update(UpdateArgs),
+    /// Print what happens to a container, or its statistics
+    Events(EventsArgs),
     /// Write a config.json to begin with
     Spec(SpecArgs),
     /// Print what this runtime supports
@@ -235,6 +237,20 @@ pub(crate) struct PsArgs {
     /// Options of ps(1) [default: -ef]
     #[arg(value_name = "OPTION", trailing_var_arg = true, allow_hyphen_values = true)]
     pub(crate) ps_options: Vec<String>,
+}
+
+// `events`.
+#[derive(Debug, Args)]
+pub(crate) struct EventsArgs {
+    /// Print statistics again after this time
+    #[arg(long, value_name = "TIME", default_value = "5s")]
+    pub(crate) interval: String,
+    /// Print statistics once
+    #[arg(long)]
+    pub(crate) stats: bool,
+    /// The container's id
+    #[arg(value_name = "CONTAINER")]
+    pub(crate) id: String,
 }
 
 // `spec`.

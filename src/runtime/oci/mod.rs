@@ -32,7 +32,7 @@ pub use end::{delete, kill};
 pub use exec::{Changes, ExecOptions, exec};
 pub use features::features;
 pub use folder::{Container, container, list};
-pub use live::{pause, processes, resume, update, wait};
+pub use live::{Event, Watch, pause, processes, resume, stats, update};
 
 /// Where the containers of the root user are.
 pub const DEFAULT_ROOT: &str = "/run/rhumb/oci";
