@@ -49,10 +49,16 @@ impl Place {
     }
 
     /// What `linux.cgroupsPath` of a specification means: an absolute path is relative to each hierarchy's root, a
-    /// relative one to Rhumb's own parent, none is the container's id there. `..` never leads out of either.
+    /// relative one to Rhumb's own parent; none is a name made of the container's id. `..` never leads out of either.
     pub(crate) fn asked(path: Option<&Path>, id: &str) -> Result<Place> {
         let Some(path) = path.filter(|path| !path.as_os_str().is_empty()) else {
-            return Ok(Place { name: Path::new(DEFAULT_PARENT).join(clean(Path::new(id))), parents: Parents::All });
+            // Without a parent: making and removing one in each hierarchy is a third of all that cgroups cost a start.
+            let plain = Path::new(id).components().eq([Component::Normal(id.as_ref())]);
+            return if plain {
+                Ok(Place { name: format!("{DEFAULT_PARENT}-{id}").into(), parents: Parents::All })
+            } else {
+                Err(Error::invalid(format!("{id:?} is no name for a cgroup")))
+            };
         };
         let text = path.to_string_lossy();
         if !path.is_absolute() && text.split(':').count() == 3 {
@@ -136,8 +142,9 @@ mod tests {
         assert_eq!(name("/../../a/./b//"), "a/b");
         assert_eq!(name("a/b"), "rhumb-oci/a/b");
         assert_eq!(name("../../../a"), "rhumb-oci/a");
-        assert_eq!(Place::asked(None, "id").unwrap().name, Path::new("rhumb-oci/id"));
-        assert_eq!(Place::asked(Some(Path::new("")), "id").unwrap().name, Path::new("rhumb-oci/id"));
+        assert_eq!(Place::asked(None, "id").unwrap().name, Path::new("rhumb-oci-id"));
+        assert_eq!(Place::asked(Some(Path::new("")), "id").unwrap().name, Path::new("rhumb-oci-id"));
+        assert!(["", "..", "a/b", "/"].iter().all(|id| Place::asked(None, id).is_err()));
         for path in ["/", "/..", "..", "/a/..", "user.slice:rhumb:x", "/a\nb"] {
             assert!(Place::asked(Some(Path::new(path)), "id").is_err(), "{path:?}");
         }
