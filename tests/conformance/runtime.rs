@@ -17,7 +17,7 @@ pub(crate) enum Runtime {
 }
 
 /// All of them.
-pub(crate) const ALL: [Runtime; 2] = [Runtime::Runc, Runtime::Crun];
+pub(crate) const ALL: [Runtime; 3] = [Runtime::Rhumb, Runtime::Runc, Runtime::Crun];
 
 /// crun takes a unified hierarchy beside those of version 1 for a mistake, so it is run where there is none.
 const CRUN: &str = r#"umount /sys/fs/cgroup/unified 2>/dev/null; exec crun "$@""#;
