@@ -6,8 +6,13 @@ mod support;
 #[allow(dead_code, reason = "tests/store uses the rest of it")]
 mod raw;
 
+#[path = "../support/archives.rs"]
+mod archives;
+
 mod adversary;
+mod engine;
 mod handles;
+mod images;
 mod mounts;
 mod stage;
 mod syscalls;
