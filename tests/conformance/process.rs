@@ -270,6 +270,17 @@ pub(crate) const CASES: &[Case] = &[
         let bounding = b.exec(&["/bin/grep", "CapBnd", "/proc/self/status"]).ok();
         assert_eq!(bounding, "CapBnd:\t00000000080000e3");
     }),
+    acts("exec_takes_a_process_of_its_own", "runc exec", "a process from a pipe, without a user, and one more right", |b| {
+        b.script("sleep 1000").up();
+        let file = r#"{"args": ["/bin/sh", "-c", "id -u; pwd"], "cwd": "/var", "env": ["PATH=/bin"]}"#;
+        let mut command = b.command(&["exec", "--process", "/dev/stdin", &b.id]);
+        let mut pipe = Command::new("echo").arg(file).stdout(std::process::Stdio::piped()).spawn().unwrap();
+        let output = command.stdin(pipe.stdout.take().unwrap()).output().unwrap();
+        pipe.wait().unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "0\n/var\n", "{output:?}");
+        let bounding = b.call(&["exec", "--cap", "CAP_NET_RAW", &b.id, "/bin/grep", "CapBnd", "/proc/self/status"]).ok();
+        assert_eq!(bounding, "CapBnd:\t00000000080020e3");
+    }).but(&[(Crun, "gives that right alone")]),
     acts("exec_in_what_does_not_run_is_an_error", "runc exec", "only what runs takes further processes", |b| {
         assert!(!b.exec(&["/bin/true"]).success());
         b.script("true").up().until("stopped");

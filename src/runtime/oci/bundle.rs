@@ -59,13 +59,22 @@ pub(crate) fn load(dir: &Path, no_pivot: bool, warnings: &mut Vec<String>) -> Re
 /// Reads a configuration file.
 ///
 /// # Errors
-/// `not_found`; `invalid_argument` when it is too large.
+/// `not_found`; `invalid_argument` when it is too large or something else than a file, which might keep us waiting.
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
-    let doing = || format!("reading {path:?}");
-    let file = File::open(path).context(doing)?;
-    if !file.metadata().context(doing)?.is_file() {
+    let metadata = std::fs::metadata(path).context(|| format!("reading {path:?}"))?;
+    if !metadata.is_file() {
         return Err(Error::invalid(format!("{path:?} is not a regular file")));
     }
+    read_any(path)
+}
+
+/// As [`read`], but it may be a pipe: the caller's own, as a shell's `<(…)`.
+///
+/// # Errors
+/// `not_found`; `invalid_argument` when it is too large.
+pub(crate) fn read_any(path: &Path) -> Result<Vec<u8>> {
+    let doing = || format!("reading {path:?}");
+    let file = File::open(path).context(doing)?;
     let mut text = Vec::new();
     file.take(MAX_CONFIG + 1).read_to_end(&mut text).context(doing)?;
     if text.len() as u64 > MAX_CONFIG {

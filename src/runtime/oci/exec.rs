@@ -175,7 +175,7 @@ fn describe(spec: &Spec, options: &ExecOptions, warnings: &mut Vec<String>) -> R
 }
 
 fn read(path: &Path, warnings: &mut Vec<String>) -> Result<Process> {
-    let text = bundle::read(path)?;
+    let text = bundle::read_any(path)?;
     validate::parse_process(&text, warnings).context(|| format!("reading {path:?}"))
 }
 
@@ -208,7 +208,7 @@ fn changed(own: &Process, changes: &Changes) -> Result<Process> {
             none
         });
         for name in &changes.capabilities {
-            let capability = Capability::try_from(name.as_str())
+            let capability = serde_json::from_value::<Capability>(name.as_str().into())
                 .map_err(|_| Error::invalid(format!("unknown capability {name:?}")))?;
             // Not the inheritable ones: no program may hand rights on that its file does not give.
             let add = |set: &Option<std::collections::HashSet<Capability>>| {

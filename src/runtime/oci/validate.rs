@@ -62,12 +62,22 @@ fn parse_as<T: DeserializeOwned>(text: &[u8], name: &str, process: &str, warning
             let mut value: Value = serde_json::from_slice(text).map_err(refuse)?;
             let Some(process) = value.pointer_mut(process) else { return Err(refuse(first)) };
             let dropped = drop_unknown_capabilities(process, warnings);
-            match spell_scheduler_flags(process) || dropped {
+            let completed = add_user(process);
+            match spell_scheduler_flags(process) || dropped || completed {
                 true => serde_json::from_value(value).map_err(refuse),
                 false => Err(refuse(first)),
             }
         }
     }
+}
+
+/// Callers leave the user out for root, which runc takes.
+fn add_user(process: &mut Value) -> bool {
+    let missing = process.is_object() && process["user"].is_null();
+    if missing {
+        process["user"] = serde_json::json!({"uid": 0, "gid": 0});
+    }
+    missing
 }
 
 /// The library spells two flags of the scheduler otherwise than the specification.
