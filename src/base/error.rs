@@ -171,9 +171,16 @@ constructors! {
 }
 
 impl Error {
-    /// An error of this kind.
+    /// An error of this kind. Its message is one line: what it quotes may be somebody hostile's. Only what programs say, of
+    /// the kinds `failed` and `command_failed`, keeps its lines.
     pub fn new(kind: Kind, message: impl Into<Cow<'static, str>>) -> Error {
-        Error(Box::new(Inner { kind, message: message.into(), hint: None, source: None, failure: None }))
+        let message = message.into();
+        let message = match kind {
+            Kind::Failed | Kind::CommandFailed => message,
+            _ if !message.chars().any(is_order) => message,
+            _ => Cow::Owned(one_line(&message, usize::MAX)),
+        };
+        Error(Box::new(Inner { kind, message, hint: None, source: None, failure: None }))
     }
 
     /// A `command_failed` error that carries what the command wrote.
@@ -288,6 +295,34 @@ pub fn kind_of_io(error: &std::io::Error) -> Kind {
     }
 }
 
+/// What a reader of somebody else's document says of it, in one line and not too long: such words quote the document, and a
+/// hostile one could write lines of its own, or orders to a terminal, into a message of ours.
+pub fn quoted(words: &impl fmt::Display) -> String {
+    const MOST_CHARACTERS: usize = 400;
+    one_line(&words.to_string(), MOST_CHARACTERS)
+}
+
+fn one_line(text: &str, most_characters: usize) -> String {
+    let mut line = String::with_capacity(text.len().min(most_characters));
+    for (count, character) in text.chars().enumerate() {
+        if count == most_characters {
+            line.push('\u{2026}');
+            break;
+        }
+        match is_order(character) {
+            true => line.extend(character.escape_default()),
+            false => line.push(character),
+        }
+    }
+    line
+}
+
+/// Characters that a terminal acts upon: control characters, and those that turn the direction of what follows.
+fn is_order(character: char) -> bool {
+    character.is_control()
+        || matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 /// Keeps the system's own words; the kind follows the error number.
 impl From<std::io::Error> for Error {
     fn from(error: std::io::Error) -> Error {
@@ -313,6 +348,14 @@ impl<T, E: Into<Error>> Context<T> for std::result::Result<T, E> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn words_of_others_stay_on_one_line() {
+        assert_eq!(quoted(&"a\nb\u{1b}[2J\u{202e}c \u{e9}"), "a\\nb\\u{1b}[2J\\u{202e}c \u{e9}");
+        assert!(quoted(&"x".repeat(100_000)).len() < 1000);
+        assert_eq!(Error::invalid("no\nline").message(), "no\\nline");
+        assert_eq!(Error::failed("what a\nprogram says").message(), "what a\nprogram says");
+    }
 
     #[test]
     fn a_full_disk_always_has_a_hint() {

@@ -10,6 +10,7 @@ mod raw;
 mod archives;
 
 mod adversary;
+mod config;
 mod engine;
 mod handles;
 mod images;

@@ -90,7 +90,7 @@ impl UpdateArgs {
             Some(path) => return parse(&read(path)?),
             None => self.flags()?,
         };
-        serde_json::from_value(value).map_err(|error| Error::invalid(error.to_string()))
+        serde_json::from_value(value).map_err(|error| Error::invalid(crate::base::error::quoted(&error)))
     }
 
     fn flags(&self) -> Result<Value> {
@@ -172,5 +172,7 @@ fn read(path: &PathBuf) -> Result<Vec<u8>> {
 }
 
 fn parse(text: &[u8]) -> Result<LinuxResources> {
-    serde_json::from_slice(text).map_err(|error| Error::invalid(format!("the resources cannot be read: {error}")))
+    serde_json::from_slice(text).map_err(|error| {
+        Error::invalid(format!("the resources cannot be read: {}", crate::base::error::quoted(&error)))
+    })
 }

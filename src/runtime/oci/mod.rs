@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! bundle    config.json and the root folder              validate   what a config.json may say, a pure function
+//! plan      all that is decided of a config.json          duplicates a check for what is said twice
 //! create    create, start, run                           folder     the state folder of a container, its record and lock
 //! end       kill, delete                                 console    a container's terminal, given away or shown here
 //! exec      a further process                            live       pause, resume, update, events, ps
@@ -15,11 +16,13 @@
 mod bundle;
 mod console;
 mod create;
+mod duplicates;
 mod end;
 mod exec;
 mod features;
 mod folder;
 mod live;
+mod plan;
 mod validate;
 
 use std::path::PathBuf;
@@ -33,6 +36,7 @@ pub use exec::{Changes, ExecOptions, exec};
 pub use features::features;
 pub use folder::{Container, container, list};
 pub use live::{Event, Watch, pause, processes, resume, stats, update};
+pub use plan::{Planned, plan};
 
 /// Where the containers of the root user are.
 pub const DEFAULT_ROOT: &str = "/run/rhumb/oci";

@@ -10,9 +10,11 @@ use oci_spec::runtime::{Hook, LinuxDeviceCgroup, LinuxDeviceType, Process, Spec}
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::base::error::quoted;
 use crate::base::{Error, Result};
 use crate::runtime::hooks::Moment;
 use crate::runtime::oci::bundle::CONFIG;
+use crate::runtime::oci::duplicates::Unambiguous;
 use crate::sys::capability;
 
 /// The major version of the specification that is understood.
@@ -54,11 +56,12 @@ pub(crate) fn parse_process(text: &[u8], warnings: &mut Vec<String>) -> Result<P
 }
 
 fn parse_as<T: DeserializeOwned>(text: &[u8], name: &str, process: &str, warnings: &mut Vec<String>) -> Result<T> {
-    let refuse = |error: serde_json::Error| Error::invalid(format!("{name}: {error}"));
+    let refuse = |error: serde_json::Error| Error::invalid(format!("{name}: {}", quoted(&error)));
     match serde_json::from_slice(text) {
         Ok(parsed) => Ok(parsed),
         Err(first) => {
-            // Rarely needed, so paid for only then.
+            // Rarely needed, so paid for only then. A value takes the last of two, which the types refuse.
+            serde_json::from_slice::<Unambiguous>(text).map_err(refuse)?;
             let mut value: Value = serde_json::from_slice(text).map_err(refuse)?;
             let Some(process) = value.pointer_mut(process) else { return Err(refuse(first)) };
             let dropped = drop_unknown_capabilities(process, warnings);
@@ -111,7 +114,7 @@ fn drop_unknown_capabilities(process: &mut Value, warnings: &mut Vec<String>) ->
     dropped.sort();
     dropped.dedup();
     if !dropped.is_empty() {
-        warnings.push(format!("ignoring unknown or unavailable capabilities: [{}]", dropped.join(" ")));
+        warnings.push(format!("ignoring unknown or unavailable capabilities: [{}]", quoted(&dropped.join(" "))));
     }
     !dropped.is_empty()
 }

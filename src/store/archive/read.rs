@@ -17,6 +17,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::members::Members;
+use crate::base::error::quoted;
 use crate::base::{Context as _, Digest, Error, Reference, Result};
 use crate::store::image::config::{self, MAX_JSON_BYTES, MAX_LAYERS, Parsed};
 
@@ -391,7 +392,7 @@ fn disagreement(name: impl std::fmt::Display) -> Error {
 }
 
 fn decode<'a, T: Deserialize<'a>>(name: &str, bytes: &'a [u8]) -> Result<T> {
-    serde_json::from_slice(bytes).map_err(|error| Error::corrupt(format!("{name:?} is malformed")).with_source(error))
+    serde_json::from_slice(bytes).map_err(|error| Error::corrupt(format!("{name:?} is malformed: {}", quoted(&error))))
 }
 
 fn reference(text: &str) -> Result<Reference> {

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value, json};
 
+use crate::base::error::quoted;
 use crate::base::{Digest, Error, Result, Timestamp};
 use crate::model::image::{History, ImageConfig};
 
@@ -47,7 +48,7 @@ pub fn parse(bytes: &[u8]) -> Result<Parsed> {
         return Err(Error::corrupt(format!("the image config has more than {MAX_JSON_BYTES} bytes")));
     }
     let wire: Wire = serde_json::from_slice(bytes)
-        .map_err(|error| Error::corrupt("the image config cannot be read").with_source(error))?;
+        .map_err(|error| Error::corrupt(format!("the image config cannot be read: {}", quoted(&error))))?;
     let rootfs = wire.rootfs.ok_or_else(|| Error::corrupt("the image config has no \"rootfs\""))?;
     if rootfs.kind.as_deref().is_some_and(|kind| kind != "layers") {
         return Err(Error::unsupported("the image config's rootfs is not made of layers"));

@@ -9,6 +9,7 @@ use oci_spec::runtime::{
 };
 use serde::Deserialize;
 
+use crate::base::error::quoted;
 use crate::base::{Error, Result};
 use crate::engine::container::seccomp::{Circumstances, Version};
 
@@ -68,7 +69,7 @@ pub(in crate::engine) fn parse_profile(json: &str, capabilities: &[String]) -> R
 }
 
 fn parse(json: &str, here: &Circumstances<'_>) -> Result<LinuxSeccomp> {
-    let profile: Profile = serde_json::from_str(json).map_err(|error| Error::invalid(error.to_string()))?;
+    let profile: Profile = serde_json::from_str(json).map_err(|error| Error::invalid(quoted(&error)))?;
     let architectures = match (profile.architectures.unwrap_or_default(), profile.arch_map.unwrap_or_default()) {
         (architectures, map) if map.is_empty() => architectures,
         (architectures, map) if architectures.is_empty() => of_machine(map, here),
