@@ -48,7 +48,7 @@ use crate::sys::signal;
 
 pub(crate) use delegation::owner;
 use hierarchies::{Layout, MOUNT, UNIFIED, make, remove_tree};
-pub(crate) use oom::{OomNews, OomWatch};
+pub(crate) use oom::OomWatch;
 pub(crate) use place::Place;
 pub(crate) use processes::enter;
 

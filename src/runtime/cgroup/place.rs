@@ -162,7 +162,7 @@ mod tests {
         assert_eq!(place.removable(&[folder]), expected);
         let own = Place::own("rhumb-x/id").unwrap();
         assert_eq!(own.removable(&[PathBuf::from("/h/rhumb-x/id")]), [PathBuf::from("/h/rhumb-x")]);
-        assert_eq!(Place::own("users/id").unwrap().removable(&[PathBuf::from("/h/users/id")]), [PathBuf::new(); 0]);
+        assert_eq!(Place::own("users/id").unwrap().removable(&[PathBuf::from("/h/users/id")]), Vec::<PathBuf>::new());
         let text = serde_json::to_string(&place).unwrap();
         assert_eq!(serde_json::from_str::<Place>(&text).unwrap(), place);
     }

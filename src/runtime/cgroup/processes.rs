@@ -158,8 +158,8 @@ impl Cgroup {
             match control::write(&unified, "cgroup.kill", "1") {
                 Ok(()) => {
                     // Where somebody used version 1's freezer beside it, a process dies only when thawed.
-                    let others = self.freezers().into_iter().filter(|dir| *dir != unified);
-                    return others.map(|dir| change(&dir, false)).collect::<Result<()>>().context(|| doing);
+                    let mut others = self.freezers().into_iter().filter(|dir| *dir != unified);
+                    return others.try_for_each(|dir| change(&dir, false)).context(|| doing);
                 }
                 Err(error) if error.kind() == ErrorKind::NotFound => {} // gone, or before Linux 5.14
                 Err(error) => return Err(Error::from(error).context(doing)),
