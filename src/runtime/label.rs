@@ -30,7 +30,9 @@ pub(crate) struct Label {
 /// `unsupported` when the module is not active; `invalid_argument` for both at once.
 pub(crate) fn of(process: &Process) -> Result<Option<Label>> {
     let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
-    match (given(process.apparmor_profile()), given(process.selinux_label())) {
+    // What confines nobody needs no module.
+    let profile = given(process.apparmor_profile()).filter(|profile| profile != "unconfined" || has_apparmor());
+    match (profile, given(process.selinux_label())) {
         (None, None) => Ok(None),
         (Some(_), Some(_)) => Err(Error::invalid("both an AppArmor profile and an SELinux label are set")),
         (Some(_), None) if !has_apparmor() => {
@@ -102,5 +104,7 @@ mod tests {
         }
         let none = serde_json::from_value(serde_json::json!({"user": {}, "cwd": "/", "selinuxLabel": ""})).unwrap();
         assert_eq!(of(&none).unwrap(), None);
+        let unconfined = serde_json::json!({"user": {}, "cwd": "/", "apparmorProfile": "unconfined"});
+        assert_eq!(of(&serde_json::from_value(unconfined).unwrap()).unwrap().is_some(), has_apparmor());
     }
 }

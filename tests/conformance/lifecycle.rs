@@ -7,6 +7,7 @@ use serde_json::json;
 use crate::bundle::{Bundle, eventually};
 use crate::case::{Case, acts, refuses};
 use crate::runtime::Runtime::{Crun, Runc};
+use crate::support::process;
 
 const STATE: &str = "runtime.md#state";
 const LIFECYCLE: &str = "runtime.md#lifecycle";
@@ -23,6 +24,24 @@ fn fails(bundle: &Bundle, args: &[&str]) {
     let outcome = bundle.call(args);
     assert!(!outcome.success(), "it should have failed:\n{outcome}");
     assert!(!outcome.stderr.trim().is_empty(), "no message:\n{outcome}");
+}
+
+/// A container in the caller's pid namespace whose process has ended, and a process of it that lives on.
+fn survivor(b: &mut Bundle) -> u32 {
+    let kinds = ["mount", "network", "ipc", "uts", "cgroup"];
+    let namespaces: Vec<_> = kinds.iter().map(|kind| json!({"type": kind})).collect();
+    b.with(json!({"linux": {"namespaces": namespaces}}));
+    b.script("sleep 1000 </dev/null >/dev/null 2>&1 & echo $! >/outlived").up();
+    let pid = b.until_written("outlived").trim().parse().unwrap();
+    b.until("stopped");
+    assert!(alive(pid));
+    pid
+}
+
+/// The process is there and has not ended.
+fn alive(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
 }
 
 pub(crate) const CASES: &[Case] = &[
@@ -185,6 +204,25 @@ pub(crate) const CASES: &[Case] = &[
         assert_eq!(b.status(), "running");
     })
     .but(&[(Crun, "takes an unknown signal for none")]),
+    acts(
+        "kill_reaches_what_outlived_the_process",
+        KILL,
+        "without an own pid namespace the others are killed too",
+        |b| {
+            let outlived = survivor(b);
+            fails(b, &["kill", &b.id, "TERM"]);
+            assert!(alive(outlived), "a signal to what is stopped has an effect");
+            b.kill("KILL");
+            eventually("the end", || !alive(outlived));
+            fails(b, &["kill", &b.id, "KILL"]);
+        },
+    )
+    .but(&[(Runc, "new in 1.2"), (Crun, "takes what is stopped for gone")]),
+    acts("delete_ends_what_outlived_the_process", DELETE, "what is left in the cgroup is ended first", |b| {
+        let outlived = survivor(b);
+        b.delete().assert_no_cgroup();
+        assert!(!alive(outlived));
+    }),
     acts("delete_destroys_the_container", DELETE, "delete removes what create made", |b| {
         b.script("true").up().until("stopped");
         b.delete().assert_no_cgroup();
@@ -234,6 +272,19 @@ pub(crate) const CASES: &[Case] = &[
         b.script("sleep 1000 & echo $! >/child; sleep 0.1").up().until("stopped");
         b.delete().assert_no_cgroup();
     }),
+    acts(
+        "a_list_of_nothing_is_null",
+        "runc list",
+        "without containers the list is empty, or null as runc has it",
+        |b| {
+            let mut command = b.runtime.command(&b.folder("empty"));
+            let listed = process::run(command.args(["list", "--format", "json"]), None, process::PATIENCE).ok();
+            assert_eq!(listed, "null");
+            let mut command = b.runtime.command(&b.folder("empty"));
+            assert_eq!(process::run(command.args(["list", "--quiet"]), None, process::PATIENCE).ok(), "");
+        },
+    )
+    .but(&[(Crun, "prints an empty array")]),
     acts("run_gives_the_status_of_the_process", "runc run", "run ends with the status of the process", |b| {
         b.script("exit 42").run().fails(42);
         b.script("kill -TERM $$; sleep 5").patch(r#"{"hostname": null, "linux": {"namespaces": [{"type": "mount"}]}}"#);

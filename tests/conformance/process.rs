@@ -53,7 +53,11 @@ fn on_terminal(bundle: &mut Bundle, script: &str) -> String {
 /// The same command with something in the runtime's own process.
 fn inheriting(bundle: &Bundle, change: &str) -> process::Outcome {
     bundle.write();
-    let inner = bundle.command(&["run", "--bundle", &bundle.path("").display().to_string(), &bundle.id]);
+    changed(&bundle.command(&["run", "--bundle", &bundle.path("").display().to_string(), &bundle.id]), change)
+}
+
+/// A command after something was changed in the process that becomes it.
+fn changed(inner: &Command, change: &str) -> process::Outcome {
     let mut command = Command::new("sh");
     command.args(["-c", &format!("{change}; exec \"$@\""), "sh"]).arg(inner.get_program()).args(inner.get_args());
     command.arg0("sh");
@@ -238,6 +242,31 @@ pub(crate) const CASES: &[Case] = &[
         // The shell has the folder open that it lists.
         assert!(fds == ["0", "1", "2"] || fds == ["0", "1", "2", "3"], "{fds:?}");
     }),
+    acts("descriptors_are_passed_when_they_are_asked_for", FDS, "further descriptors are the caller's choice", |b| {
+        b.with(json!({"process": {"args": ["/bin/sh", "-c", "cat <&3; for fd in 4 5; do [ -e /proc/self/fd/$fd ] && echo $fd; done"]}}));
+        b.write();
+        let folder = b.path("").display().to_string();
+        let run = |count: &str, redirect: &str| {
+            let inner = b.command(&["run", "--preserve-fds", count, "--bundle", &folder, &b.id]);
+            changed(&inner, &format!("echo passed >{folder}/passed; exec 3<{folder}/passed {redirect}"))
+        };
+        assert_eq!(run("2", "4</etc/passwd 5</etc/passwd").stdout, "passed\n4\n");
+        // What is not there must not become something of the runtime's own.
+        assert!(!run("2", "4<&-").success());
+    }),
+    acts("sockets_of_a_service_manager_are_passed", "sd_listen_fds(3)", "descriptors and their number are passed", |b| {
+        b.script("cat <&3; echo ${LISTEN_FDS-none} ${LISTEN_PID-none}; cat <&4").write();
+        let folder = b.path("").display().to_string();
+        let run = |pid: &str| {
+            let inner = b.command(&["run", "--preserve-fds", "1", "--bundle", &folder, &b.id]);
+            let change = "echo one >@/one; echo two >@/two; exec 3<@/one 4<@/two; export LISTEN_FDS=1 LISTEN_PID=";
+            changed(&inner, &format!("{}{pid}", change.replace('@', &folder)))
+        };
+        assert_eq!(run("$$").ok(), "one\n1 1\ntwo");
+        // Those of somebody else are not ours: the one that is passed on is the first.
+        let outcome = run("1");
+        assert!(outcome.stdout.starts_with("one\nnone none\n"), "{outcome}");
+    }).but(&[(Crun, "does not ask whose they are")]),
     acts("the_standard_streams_are_the_runtimes", FDS, "input, output and errors go through", |b| {
         b.script("cat; echo problem >&2").write();
         let mut command = b.command(&["run", "--bundle", &b.path("").display().to_string(), &b.id]);
@@ -281,6 +310,34 @@ pub(crate) const CASES: &[Case] = &[
         let bounding = b.call(&["exec", "--cap", "CAP_NET_RAW", &b.id, "/bin/grep", "CapBnd", "/proc/self/status"]).ok();
         assert_eq!(bounding, "CapBnd:\t00000000080020e3");
     }).but(&[(Crun, "gives that right alone")]),
+    acts("exec_takes_a_cgroup_below_the_containers", "runc exec", "a further process runs in a cgroup below", |b| {
+        b.script("sleep 1000").up();
+        let below = format!("/sys/fs/cgroup/pids{}/below", b.cgroup());
+        fs::create_dir(&below).unwrap();
+        let exec = |cgroup: &str| b.call(&["exec", "--cgroup", cgroup, &b.id, "/bin/grep", ":pids:", "/proc/self/cgroup"]);
+        assert!(exec("pids:below").ok().ends_with(":pids:/below"));
+        assert!(exec("pids:/").ok().ends_with(":pids:/"));
+        let unknown = exec("nothing:below");
+        assert!(!unknown.success() && unknown.stderr.contains("unknown controller nothing"), "{unknown}");
+        for wrong in ["pids:missing", "pids:../..", "cpu,nothing:/"] {
+            assert!(!exec(wrong).success(), "{wrong}");
+        }
+        b.kill("KILL").until("stopped");
+    }).but(&[(Crun, "takes a path for all controllers alone")]),
+    acts("capabilities_that_nobody_can_give_are_named", LINUX, "what cannot be granted is ignored with a warning", |b| {
+        let held = fs::read_to_string("/proc/self/status").unwrap();
+        let held = held.lines().find_map(|line| line.strip_prefix("CapEff:")).unwrap().trim();
+        let names = [(0, "CAP_CHOWN"), (24, "CAP_SYS_RESOURCE"), (31, "CAP_SETFCAP")];
+        let missing = names.iter().find(|(bit, _)| u64::from_str_radix(held, 16).unwrap() & 1 << bit == 0);
+        let all: Vec<&str> = names.iter().map(|(_, name)| *name).collect();
+        b.with(json!({"process": {"capabilities": {"bounding": all, "permitted": all, "effective": all}}}));
+        let outcome = b.script("true").run();
+        assert!(outcome.success(), "{outcome}");
+        match missing {
+            Some((_, name)) => assert!(outcome.stderr.contains(name), "{outcome}"),
+            None => assert_eq!(outcome.stderr, ""),
+        }
+    }).but(&[(Runc, "fails without that right"), (Crun, "says nothing")]),
     acts("exec_in_what_does_not_run_is_an_error", "runc exec", "only what runs takes further processes", |b| {
         assert!(!b.exec(&["/bin/true"]).success());
         b.script("true").up().until("stopped");

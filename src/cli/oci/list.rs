@@ -17,6 +17,8 @@ pub(crate) fn list(root: &Root, args: &ListArgs) -> Result<()> {
         return print(&containers.iter().map(|container| format!("{}\n", container.id)).collect::<String>());
     }
     if args.format == Format::Json {
+        // None at all is `null`, as runc has it.
+        let containers = Some(containers).filter(|all| !all.is_empty());
         let text = serde_json::to_string(&containers).expect("plain data with string keys is always JSON");
         return print(&format!("{text}\n"));
     }

@@ -138,11 +138,19 @@ impl CreateArgs {
             bundle: self.bundle.clone(),
             pid_file: self.pid_file.clone(),
             console_socket: self.console_socket.clone(),
+            listen_fds: listen_fds(),
             preserve_fds: self.preserve_fds,
             no_pivot: self.no_pivot,
             no_new_keyring: self.no_new_keyring,
         }
     }
+}
+
+/// How many sockets a service manager hands over from descriptor 3 on, when it means this process (sd_listen_fds(3)).
+fn listen_fds() -> u32 {
+    let variable = |name: &str| std::env::var(name).ok()?.parse::<u32>().ok();
+    let mine = variable("LISTEN_PID") == Some(std::process::id());
+    variable("LISTEN_FDS").filter(|_| mine).unwrap_or(0)
 }
 
 // `run`.

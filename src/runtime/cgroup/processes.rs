@@ -77,7 +77,7 @@ impl Cgroup {
     /// As [`Cgroup::entrances`], in the cgroups below that `below` names: `[CONTROLLER[,CONTROLLER…]:]PATH`.
     ///
     /// # Errors
-    /// As [`Cgroup::unified_folder_below`].
+    /// As [`Cgroup::unified_folder_below`]; `invalid_argument` for a controller that the container is not in.
     pub(crate) fn entrances_below(&self, below: &[String]) -> Result<Vec<File>> {
         let mut files = Vec::new();
         if self.is_v2() {
@@ -85,6 +85,14 @@ impl Cgroup {
                 return Err(Error::invalid(format!("{one:?} names controllers: cgroup v2 has one hierarchy")));
             }
             return Ok(files);
+        }
+        // One that the container is not in would be passed over.
+        let known = self.views();
+        for (one, controllers) in below.iter().filter_map(|one| Some((one, one.split_once(':')?.0))) {
+            let mut named = controllers.split(',');
+            if let Some(unknown) = named.find(|name| known.iter().all(|(known, _)| known != name)) {
+                return Err(Error::invalid(format!("unknown controller {unknown} in the sub cgroup path {one:?}")));
+            }
         }
         for name in self.layout.names().into_iter().filter(|name| *name != UNIFIED) {
             let mut dir = self.folder(name);

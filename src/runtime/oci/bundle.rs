@@ -45,6 +45,9 @@ pub(crate) fn load(dir: &Path, no_pivot: bool, warnings: &mut Vec<String>) -> Re
     let text = read(&dir.join(CONFIG))?;
     let spec = validate::parse(&text, warnings)?;
     validate::check(&spec)?;
+    if let Some(process) = spec.process() {
+        validate::warn_of_missing_rights(&spec, process, warnings)?;
+    }
     let spec = validate::with_default_devices(spec);
     let root = spec.root().as_ref().map(|root| root.path().clone()).unwrap_or_default();
     let path = dir.join(root);

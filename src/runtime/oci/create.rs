@@ -13,6 +13,8 @@ use std::io::Write as _;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use oci_spec::runtime::Spec;
+
 use crate::base::failpoint;
 use crate::base::{Context as _, Error, Result};
 use crate::runtime::birth::{self, Newborn, Order, Wiring};
@@ -39,7 +41,9 @@ pub struct CreateOptions {
     pub pid_file: Option<PathBuf>,
     /// The socket that gets the master of the container's terminal.
     pub console_socket: Option<PathBuf>,
-    /// How many descriptors from 3 on the command inherits.
+    /// How many descriptors from 3 on are sockets of a service manager's: the command inherits them and is told so.
+    pub listen_fds: u32,
+    /// How many descriptors after those the command inherits.
     pub preserve_fds: u32,
     /// Move the root over the old one instead of changing places with it.
     pub no_pivot: bool,
@@ -104,10 +108,13 @@ fn make<T>(
     root: &Root,
     id: &str,
     options: &CreateOptions,
-    bundle: Bundle,
+    mut bundle: Bundle,
     (waits, warnings): (bool, &mut Vec<String>),
     finish: impl FnOnce(&mut Made) -> Result<T>,
 ) -> Result<T> {
+    let preserve_fds = options.listen_fds.saturating_add(options.preserve_fds);
+    expect_open(preserve_fds)?;
+    announce(&mut bundle.spec, options.listen_fds);
     process::set_undumpable().context(|| "closing the process to tracing")?;
     // What reading the command line and the bundle took is half of the memory of a start, and not needed any more.
     memory::release_program_pages();
@@ -151,7 +158,7 @@ fn make<T>(
             wiring: Wiring::Given(own_streams()?),
             small_init: false,
             die_with_parent: false,
-            preserve_fds: options.preserve_fds,
+            preserve_fds,
             listener: waits.then(|| folder.listen()).transpose()?,
         };
         let newborn = birth::make(order, &cgroup)?;
@@ -170,6 +177,24 @@ fn make<T>(
             error.context(format!("{message} (and undoing it failed: {failure})"))
         }
     })
+}
+
+/// Tells the command of the sockets that it inherits (sd_listen_fds(3)). It is taken for process 1, as with runc.
+fn announce(spec: &mut Spec, listen_fds: u32) {
+    if let Some(process) = spec.process_mut().as_mut().filter(|_| listen_fds > 0) {
+        let mut env = process.env().clone().unwrap_or_default();
+        env.extend([format!("LISTEN_FDS={listen_fds}"), "LISTEN_PID=1".to_owned()]);
+        process.set_env(Some(env));
+    }
+}
+
+/// The descriptors from 3 on that a command inherits must be there: what is opened later would take their numbers.
+pub(crate) fn expect_open(preserve_fds: u32) -> Result<()> {
+    for number in (3..).take(preserve_fds as usize) {
+        let doing = || format!("unable to stat preserved-fd {number} (of {preserve_fds})");
+        std::fs::symlink_metadata(format!("/proc/self/fd/{number}")).context(doing)?;
+    }
+    Ok(())
 }
 
 pub(crate) fn own_streams() -> Result<[OwnedFd; 3]> {
@@ -232,7 +257,7 @@ fn hear(stage: &mut Channel) -> Result<()> {
     }
 }
 
-fn poststart(folder: &Folder, record: &Record, spec: &oci_spec::runtime::Spec) -> Result<()> {
+fn poststart(folder: &Folder, record: &Record, spec: &Spec) -> Result<()> {
     let pid = record.state.pid.unwrap_or(0);
     hooks::run(spec, Moment::Poststart, || {
         hooks::state(spec, &folder.id, Path::new(&record.state.bundle), Status::Running.as_str(), pid)

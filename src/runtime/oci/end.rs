@@ -16,8 +16,9 @@ use crate::sys::{process, signal};
 /// How long a killed container may take to end.
 const DYING: Duration = Duration::from_secs(10);
 
-/// Sends a signal to the first process of a container, or with `all` to all of its processes. Waits for no other verb, so
-/// that a container whose hooks hang can be killed.
+/// Sends a signal to the first process of a container, or with `all` to all of its processes. A kill reaches all as well
+/// where they are in somebody else's pid namespace, also when the first one is gone. Waits for no other verb, so that a
+/// container whose hooks hang can be killed.
 ///
 /// # Errors
 /// `not_found`; `conflict` when it is not running, which with `all` is none.
@@ -28,12 +29,15 @@ pub fn kill(root: &Root, id: &str, signal: i32, all: bool) -> Result<()> {
     if all {
         return record.cgroup()?.kill_all(signal);
     }
-    let Some(first) = first else { return Err(Error::conflict("container not running")) };
-    // Without a pid namespace of its own the kernel would let the others live.
+    // Without a pid namespace of its own the kernel would let the others live; they may also have outlived the first one.
     let shares = || folder.spec().is_ok_and(|spec| !has_own_pids(&spec));
-    if signal == signal::KILL && shares() {
-        return record.cgroup()?.kill_all(signal);
+    if signal == signal::KILL && shares() && record.is_of_this_boot()? {
+        let cgroup = record.cgroup()?;
+        if first.is_some() || !cgroup.processes()?.is_empty() {
+            return cgroup.kill_all(signal);
+        }
     }
+    let Some(first) = first else { return Err(Error::conflict("container not running")) };
     process::signal(first.as_fd(), signal).map_err(|error| match error.raw_os_error() {
         Some(3) => Error::conflict("container not running"), // ESRCH
         _ => Error::from(error).context("sending a signal"),

@@ -14,7 +14,7 @@ use crate::runtime::exec::{self, Entry};
 use crate::runtime::handover::FromStage;
 use crate::runtime::launch::{Launch, Who};
 use crate::runtime::oci::console;
-use crate::runtime::oci::create::{own_streams, write_pid_file};
+use crate::runtime::oci::create::{expect_open, own_streams, write_pid_file};
 use crate::runtime::oci::folder::{Folder, Status};
 use crate::runtime::oci::{Root, bundle, validate};
 use crate::runtime::seccomp::{self, Listener};
@@ -75,6 +75,7 @@ pub struct Changes {
 /// # Errors
 /// `not_found`; `conflict` when the container is stopped or paused; what executing the command gave.
 pub fn exec(root: &Root, id: &str, options: &ExecOptions, warnings: &mut Vec<String>) -> Result<i32> {
+    expect_open(options.preserve_fds)?;
     process::set_undumpable().context(|| "closing the process to tracing")?;
     process::leave_keyring().context(|| "leaving the session keyring")?;
     let folder = Folder::of(root, id)?;
@@ -171,6 +172,7 @@ fn describe(spec: &Spec, options: &ExecOptions, warnings: &mut Vec<String>) -> R
         process.set_terminal(Some(options.tty));
     }
     validate::check_process(&process)?;
+    validate::warn_of_missing_rights(spec, &process, warnings)?;
     Ok(process)
 }
 

@@ -1,6 +1,7 @@
 //! What this runtime supports, as the specification's features document has it (features.md, features-linux.md).
 //!
-//! It speaks of the runtime and not of this machine, but for the flags of filters that are supported: a caller learns from it what a config.json may say.
+//! It speaks of the runtime and not of this machine, but for the flags of filters that are supported: a caller learns from
+//! it what a config.json may say.
 
 use serde_json::{Value, json};
 
@@ -56,7 +57,8 @@ pub fn features() -> Value {
                 "knownFlags": flags,
                 "supportedFlags": seccomp::supported_flags(),
             },
-            "apparmor": {"enabled": false},
+            // Of what this runtime does, whatever this kernel has; of SELinux that is the label of the process alone.
+            "apparmor": {"enabled": true},
             "selinux": {"enabled": false},
             "intelRdt": {"enabled": false},
             "mountExtensions": {"idmap": {"enabled": true}},

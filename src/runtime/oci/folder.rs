@@ -316,10 +316,15 @@ impl Record {
         Cgroup::at(self.cgroup.clone())
     }
 
+    /// It was made since the machine started: only then can anything of it be alive.
+    pub(crate) fn is_of_this_boot(&self) -> Result<bool> {
+        Ok(self.boot_id == boot_id()?)
+    }
+
     /// Its first process, if that is alive: a descriptor that is of it and of no later process with its number.
     pub(crate) fn process(&self) -> Result<Option<OwnedFd>> {
         let Some(pid) = self.state.pid.filter(|pid| *pid > 0) else { return Ok(None) };
-        if self.boot_id != boot_id()? {
+        if !self.is_of_this_boot()? {
             return Ok(None);
         }
         let Ok(pidfd) = process::pidfd(pid) else { return Ok(None) };

@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use oci_spec::runtime::{Hook, LinuxDeviceCgroup, LinuxDeviceType, Process, Spec};
+use oci_spec::runtime::{Hook, LinuxDeviceCgroup, LinuxDeviceType, LinuxNamespaceType, Process, Spec};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -15,7 +15,7 @@ use crate::base::{Error, Result};
 use crate::runtime::hooks::Moment;
 use crate::runtime::oci::bundle::CONFIG;
 use crate::runtime::oci::duplicates::Unambiguous;
-use crate::sys::capability;
+use crate::sys::capability::{self, Set};
 
 /// The major version of the specification that is understood.
 const MAJOR: &str = "1";
@@ -164,15 +164,27 @@ pub(crate) fn check_process(process: &Process) -> Result<()> {
             return Err(invalid("process.rlimits", format!("{} is there twice", limit.typ())));
         }
     }
-    if process.selinux_label().as_ref().is_some_and(|label| !label.is_empty()) {
-        return Err(Error::unsupported("config.json: process.selinuxLabel is set, and SELinux is not supported"));
+    Ok(())
+}
+
+/// Names the capabilities that a process is to have and that it cannot get, since this program does not have them itself.
+/// In a user namespace of its own a container has all.
+///
+/// # Errors
+/// `failed` when the kernel does not tell.
+pub(crate) fn warn_of_missing_rights(spec: &Spec, process: &Process, warnings: &mut Vec<String>) -> Result<()> {
+    let namespaces = spec.linux().as_ref().and_then(|linux| linux.namespaces().as_ref());
+    if namespaces.into_iter().flatten().any(|namespace| namespace.typ() == LinuxNamespaceType::User) {
+        return Ok(());
     }
-    match process.apparmor_profile().as_deref() {
-        None | Some("" | "unconfined") => Ok(()),
-        Some(_) => {
-            Err(Error::unsupported("config.json: process.apparmorProfile is set, and AppArmor is not supported"))
-        }
+    let Some(sets) = process.capabilities() else { return Ok(()) };
+    let all = [sets.bounding(), sets.effective(), sets.permitted(), sets.inheritable(), sets.ambient()];
+    let names = all.into_iter().flatten().flatten().map(|capability| format!("CAP_{capability}"));
+    let missing = Set::parse(names).0.without(capability::held_set()?).names();
+    if !missing.is_empty() {
+        warnings.push(format!("ignoring capabilities that the runtime does not have: [{}]", missing.join(" ")));
     }
+    Ok(())
 }
 
 fn check_hook(hook: &Hook) -> std::result::Result<(), String> {
