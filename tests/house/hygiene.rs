@@ -169,7 +169,8 @@ fn every_failpoint_has_one_place() {
 
 #[test]
 fn the_top_holds_what_the_readme_says() {
-    let allowed = ["Cargo.toml", "Cargo.lock", "src", "scripts", "stdlib", "tests", "README.md", "LICENSE", "target"];
+    let allowed =
+        ["Cargo.toml", "Cargo.lock", "fuzz", "src", "scripts", "stdlib", "tests", "README.md", "LICENSE", "target"];
     let entries = std::fs::read_dir(crate::source::top()).expect("reading the top folder");
     let names = entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned());
     let extra =

@@ -11,6 +11,7 @@
 
 pub(in crate::store) mod decompress;
 mod import;
+pub mod look;
 pub(in crate::store) mod unpack;
 pub(in crate::store) mod whiteout;
 

@@ -335,7 +335,7 @@ fn attribute_rule(name: &[u8], purpose: Purpose) -> Rule {
 }
 
 /// Plain components joined by `/`; empty for the root.
-fn clean(path: &[u8]) -> Result<Vec<u8>> {
+pub(super) fn clean(path: &[u8]) -> Result<Vec<u8>> {
     if path.contains(&0) {
         return Err(Error::invalid(format!("the name {} has a NUL byte in it", shown(path))));
     }

@@ -1,0 +1,44 @@
+//! What holds for any bytes whatever: the functions that the fuzz targets call, and tests/security/corpus.rs with the corpus.
+
+use rhumb::runtime::oci;
+use rhumb::store::layer::look;
+
+/// The most bytes that an archive may unpack to here.
+const MOST_BYTES: u64 = 64 << 20;
+
+/// A config.json is planned or refused with one line, and none that says something twice about its namespaces is taken.
+pub fn config(bytes: &[u8]) {
+    match oci::plan(bytes) {
+        Ok(planned) => {
+            // Planning has no memory: the same text gives the same plan.
+            assert_eq!(oci::plan(bytes).ok().as_ref(), Some(&planned));
+        }
+        Err(error) => assert!(!error.to_string().is_empty() && !error.to_string().contains('\n'), "{error}"),
+    }
+}
+
+/// A layer is read to its end or refused with one line; no name of it has a part that walks, and no whiteout hides more than
+/// one name.
+pub fn layer(bytes: &[u8]) {
+    match look::look(bytes, MOST_BYTES) {
+        Ok(seen) => seen.iter().for_each(|entry| plain(&entry.path)),
+        Err(error) => assert!(!error.to_string().is_empty() && !error.to_string().contains('\n'), "{error}"),
+    }
+}
+
+/// A name that hides another hides one plain one, in the same folder.
+pub fn whiteout(bytes: &[u8]) {
+    let Ok(Some(hidden)) = look::hidden_by(bytes) else { return };
+    plain(&hidden);
+    let depth = |path: &[u8]| path.iter().filter(|byte| **byte == b'/').count();
+    assert!(depth(&hidden) <= depth(bytes));
+}
+
+/// Relative, and every part a name.
+fn plain(path: &[u8]) {
+    assert!(!path.starts_with(b"/") && !path.contains(&0), "{path:?}");
+    if !path.is_empty() {
+        let walks = path.split(|byte| *byte == b'/').any(|part| matches!(part, b"" | b"." | b".."));
+        assert!(!walks, "{path:?}");
+    }
+}
