@@ -116,7 +116,7 @@ fn make<T>(
     expect_open(preserve_fds)?;
     announce(&mut bundle.spec, options.listen_fds);
     process::set_undumpable().context(|| "closing the process to tracing")?;
-    // What reading the command line and the bundle took is half of the memory of a start, and not needed any more.
+    // What reading the bundle took is another third, see `harden`.
     memory::release_program_pages();
     if !options.no_new_keyring {
         process::leave_keyring().context(|| "leaving the session keyring")?;
@@ -302,6 +302,8 @@ pub fn run(root: &Root, id: &str, options: &RunOptions, warnings: &mut Vec<Strin
     })?;
     let Some(signals) = signals else { return Ok(0) };
     let (folder, record, init) = made;
+    // While the command runs there is time, and for a long one it is the memory that it costs.
+    memory::release_program_pages();
     let code = console::follow(&init, terminal, &signals)?;
     if !options.keep {
         let _lock = folder.lock()?;
