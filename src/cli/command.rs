@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 
-use crate::base::Result;
+use crate::base::{Error, Result};
 use crate::cli::Session;
 use crate::cli::container::{ContainerCommand, ContainerVerb, PsArgs};
 use crate::cli::image::{ImageCommand, ImageVerb, ImagesArgs, RmiArgs};
@@ -69,6 +69,9 @@ pub(crate) enum Command {
     Doc(DocArgs),
     /// Explore at a prompt
     Repl(ReplArgs),
+    /// Run containers from OCI bundles, as runc does
+    #[command(disable_help_flag = true)]
+    Oci(OciArgs),
 }
 
 // `rhumb doc`.
@@ -81,6 +84,13 @@ pub(crate) struct DocArgs {
 // `rhumb repl`.
 #[derive(Debug, Args)]
 pub(crate) struct ReplArgs {}
+
+// `rhumb oci`, whose words are those of [`crate::cli::oci`].
+#[derive(Debug, Args)]
+pub(crate) struct OciArgs {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+    args: Vec<std::ffi::OsString>,
+}
 
 impl Command {
     /// The exit code of the engine's own failures, where the command's codes are the container's.
@@ -110,6 +120,8 @@ impl Command {
             Command::Doc(args) => program::doc(args.topic.as_deref(), session),
             // Taken care of before a session is made.
             Command::Repl(ReplArgs {}) => Ok(0),
+            // Reached only behind --root, which there is a flag of its own.
+            Command::Oci(_) => Err(Error::invalid("--root stands behind `oci`: rhumb oci --root DIR COMMAND")),
         }
     }
 }

@@ -21,6 +21,7 @@ const GROUPS: &[(&str, &[&str])] = &[
     ("Everything", &["inspect", "info", "version"]),
     ("Groups", &["container", "image", "volume", "system"]),
     ("Scripts", &["repl", "doc"]),
+    ("Other engines", &["oci"]),
 ];
 
 /// Whether the whole command line's help is asked for.

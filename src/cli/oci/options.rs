@@ -56,9 +56,9 @@ pub(crate) struct Global {
 /// How errors are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LogFormat {
-    /// `time="…" level=error msg="…"`.
+    // `time="…" level=error msg="…"`.
     Text,
-    /// One object per line.
+    // One object per line.
     Json,
 }
 
@@ -227,9 +227,9 @@ pub(crate) struct ListArgs {
 /// How a listing is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
-    /// For people.
+    // For people.
     Table,
-    /// For programs.
+    // For programs.
     Json,
 }
 
