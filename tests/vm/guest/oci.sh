@@ -239,18 +239,29 @@ oci_replaces_device_rules() {
 }
 check oci_replaces_device_rules
 
-oci_pauses() {
-    made pauses 'while :; do echo x; sleep 0.01; done >/dev/null'
-    rhumb oci pause pauses
+oci_counts_freezes_and_hears_of_oom() {
+    made count 'while :; do echo x; sleep 0.01; done >/dev/null' '"memory": {"limit": 33554432}, "pids": {"limit": 20}, "cpu": {"quota": 50000}'
+    rhumb oci events --stats count >/tmp/stats
+    for word in '"type": *"stats"' '"limit": *33554432' '"limit": *20' '"throttling"' '"anon"'; do
+        grep -q "$word" /tmp/stats || fail "no $word: $(cat /tmp/stats)"
+    done
+    rhumb oci pause count
     grep -qx 'frozen 1' "$dir/cgroup.events"
-    rhumb oci state pauses | grep -q '"status": "paused"'
-    rhumb oci resume pauses
+    rhumb oci state count | grep -q '"status": "paused"'
+    rhumb oci resume count
     grep -qx 'frozen 0' "$dir/cgroup.events"
+    rhumb oci events count >/tmp/events &
+    sleep 1
+    code_of rhumb oci exec count sh -c 'tail /dev/zero'
+    same 'exit code' $code 137
+    eventually grep -q '"type": *"oom"' /tmp/events
     # A paused container can be deleted.
-    rhumb oci pause pauses
-    gone pauses
+    rhumb oci pause count
+    gone count
+    wait
 }
-check oci_pauses
+check oci_counts_freezes_and_hears_of_oom
+
 
 oci_execs_in_cgroups_below() {
     made below 'sleep 1000'
