@@ -1,10 +1,12 @@
 //! A further process in a running container: its fork, and the exec stage until the execution of its command.
 //!
-//! The parent, a monitor or `rhumb oci`, forks it into the container's pid namespace; here it joins the cgroup and the
-//! other namespaces, all through one descriptor of the init, and takes the container's rights. Its streams are what the
+//! The parent, a monitor or `rhumb oci`, has it forked into the container's pid namespace once nothing of the host can be
+//! reached through it; here it joins the cgroup and what is left of the namespaces, all through one descriptor of the
+//! init, and takes the container's rights. Its streams are what the
 //! parent gives, or a terminal that is made inside the container and whose master goes to the parent.
 
 use std::fs::File;
+use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -53,19 +55,10 @@ pub(crate) struct Entry<'a> {
 pub(crate) fn start(entry: Entry<'_>) -> Result<(Child, Channel)> {
     let doing = || "starting a process in the container";
     let (ours, theirs) = socket::pair().context(doing)?;
-    let fork = || process::fork(0, entry.unified.as_ref().map(|fd| fd.as_fd()));
-    let inside = look(entry.spec, entry.init.as_fd())?;
-    let own_pids = inside.own & namespace::PID != 0;
-    let around = [(entry.init.as_fd(), namespace::PID)];
-    let forked = if own_pids { namespaces::fork_around(&around, fork) } else { fork() };
-    let forked = forked.map_err(|error| {
-        // A pid namespace whose first process is gone takes no more (ENOMEM, pid_namespaces(7)).
-        let dying = matches!(error.raw_os_error(), Some(3 | 12 | 22));
-        if dying { Error::conflict("the container is ending").with_source(error) } else { error.into() }
-    });
-    match forked.context(doing)? {
+    let mut inside = look(entry.spec, entry.init.as_fd())?;
+    match entry.fork(&mut inside, &theirs).context(doing)? {
         Fork::Child => {
-            entry.close_others(&theirs, inside.root.as_ref());
+            entry.close_others(&[&theirs], inside.root.as_ref());
             run(entry, inside, Stage::new(theirs))
         }
         Fork::Parent(child) => Ok((child, Channel::new(ours, MAX_FRAME))),
@@ -118,12 +111,49 @@ fn look(spec: &Spec, init: BorrowedFd<'_>) -> Result<Inside> {
 }
 
 impl Entry<'_> {
+    /// Forks the process into the container's pid namespace, where it is seen. A process of the container that may trace
+    /// could then go through its root and its descriptors into the host, but for one in a user namespace of its own, which
+    /// has no right over our memory. So a go-between, which is not seen, enters the container before it is forked.
+    fn fork(&self, inside: &mut Inside, socket: &OwnedFd) -> Result<Fork> {
+        let cgroup = self.unified.as_ref().map(|fd| fd.as_fd());
+        let refused = |error: io::Error| {
+            // A pid namespace whose first process is gone takes no more (ENOMEM, pid_namespaces(7)).
+            let dying = matches!(error.raw_os_error(), Some(3 | 12 | 22));
+            if dying { Error::conflict("the container is ending").with_source(error) } else { error.into() }
+        };
+        if inside.own & namespace::PID == 0 {
+            return process::fork(0, cgroup).map_err(refused);
+        }
+        if inside.standing.is_some() {
+            let around = [(self.init.as_fd(), namespace::PID)];
+            return namespaces::fork_around(&around, || process::fork(0, cgroup)).map_err(refused);
+        }
+        let early = inside.own & EARLY;
+        let root = inside.root.take();
+        let enter = |talk: &OwnedFd| -> Result<Option<OwnedFd>> {
+            // The process has it for a moment. No way leads up from where a mount is attached nowhere.
+            let cgroup = cgroup.map(|cgroup| mount::clone_tree(cgroup, false)).transpose()?;
+            self.close_others(&[socket, talk], root.as_ref().into_iter().chain(&cgroup));
+            namespace::join(self.init.as_fd(), early).map_err(entering)?;
+            root.as_ref().map_or(Ok(()), enter_root)?;
+            Ok(cgroup)
+        };
+        // Not the go-between but the process is born in the cgroup: that may be frozen, and we wait for the go-between.
+        let fork =
+            |cgroup: &Option<OwnedFd>| process::fork_sibling(0, cgroup.as_ref().map(|fd| fd.as_fd())).map_err(refused);
+        let (forked, _) = namespaces::fork_between(None, enter, fork)?;
+        inside.own &= !early;
+        Ok(forked)
+    }
+
     /// Closes in the child what the parent had beside this.
-    fn close_others(&self, socket: &OwnedFd, root: Option<&OwnedFd>) {
-        let keep: Vec<BorrowedFd<'_>> = [socket, &self.init]
-            .into_iter()
+    fn close_others<'a>(&'a self, sockets: &[&'a OwnedFd], further: impl IntoIterator<Item = &'a OwnedFd>) {
+        let keep: Vec<BorrowedFd<'_>> = sockets
+            .iter()
+            .copied()
+            .chain([&self.init])
             .chain(self.streams.iter().flatten())
-            .chain(root)
+            .chain(further)
             .map(|fd| fd.as_fd())
             .chain(self.entrances.iter().map(|file| file.as_fd()))
             .collect();
@@ -151,6 +181,14 @@ fn entering(error: std::io::Error) -> Error {
     }
 }
 
+fn enter_root(root: &OwnedFd) -> Result<()> {
+    namespace::become_root(root.as_fd()).context(|| "entering the container's root")
+}
+
+/// What a process must have joined before anybody in the container sees it. Of the others, the cgroup namespace forbids to
+/// be born in a cgroup outside of it, and the time namespace keeps nothing.
+const EARLY: Namespaces = namespace::MOUNT | namespace::PID | namespace::NETWORK | namespace::IPC | namespace::UTS;
+
 /// ESRCH of errno(3).
 const NO_SUCH_PROCESS: i32 = 3;
 
@@ -171,11 +209,14 @@ fn set_up(entry: Entry<'_>, inside: Inside, stage: &mut Stage) -> Result<Launch>
         // After the cgroup, which may have other CPUs.
         scheduling::set_affinity(cpus).context(|| "setting the CPUs")?;
     }
-    // The pid namespace was joined by the fork.
-    namespace::join(init.as_fd(), inside.own & !namespace::PID).map_err(entering)?;
+    // The pid namespace was joined by the fork, and perhaps more.
+    let left = inside.own & !namespace::PID;
+    if left != 0 {
+        namespace::join(init.as_fd(), left).map_err(entering)?;
+    }
     drop(init);
-    if let Some(root) = inside.root {
-        namespace::become_root(root.as_fd()).context(|| "entering the container's root")?;
+    if let Some(root) = &inside.root {
+        enter_root(root)?;
     }
     if let Some(standing) = inside.standing {
         standing.enter((launch.numbers.uid(), launch.numbers.gid()))?;

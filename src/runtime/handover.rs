@@ -19,10 +19,10 @@
 //!    ◀────────────────────────── end of the socket ──────  execve: the socket closes by itself
 //!    ◀───────────────────────── Failed(error), then end ─  at any time
 //!
-//! parent                                              go-between (only with a user namespace by path)
-//!    ── clone3 ─────────────────────────────────────────▶  joins it and others
-//!    ◀──────────── Forked (with a descriptor of the init)  forks the init as its sibling
-//!    ◀────────────────────────── end of the socket ──────  ends; the init goes on as above
+//! parent                                              go-between (with a user namespace by path, and for an exec
+//!    ── clone3 ─────────────────────────────────────────▶  that the container sees); joins namespaces
+//!    ◀──────────── Forked (with a descriptor of the stage)  forks the stage as its sibling
+//!    ◀────────────────────────── end of the socket ──────  ends; the stage goes on as drawn here
 //!
 //! `rhumb oci create`                                  init
 //!    ── Recorded (instead of Start) ────────────────────▶  waits at a socket in the container's state folder

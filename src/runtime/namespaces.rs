@@ -295,15 +295,31 @@ fn fork_through(
     ids: (u32, u32),
     cgroup: Option<BorrowedFd<'_>>,
 ) -> Result<Forked> {
+    let fork = |_: &Standing| Ok(process::fork_sibling(layout.born, None)?);
+    match fork_between(cgroup, |_| enter(layout, through, ids), fork)? {
+        (Fork::Child, standing) => Ok(Forked::Child(standing)),
+        (Fork::Parent(child), _) => Ok(Forked::Parent(child)),
+    }
+}
+
+/// Forks by a go-between, a child of ours that no container sees: it does `enter`, which gets its end of the talk with us,
+/// makes its sibling with `fork`, hands that over and ends. The new process has what `enter` gave.
+///
+/// # Errors
+/// What clone3(2), `enter` and `fork` give.
+pub(crate) fn fork_between<T>(
+    cgroup: Option<BorrowedFd<'_>>,
+    enter: impl FnOnce(&OwnedFd) -> Result<T>,
+    fork: impl FnOnce(&T) -> Result<Fork>,
+) -> Result<(Fork, Option<T>)> {
     let (ours, theirs) = socket::pair().context(|| "making a socket")?;
     match process::fork(0, cgroup)? {
         Fork::Child => {
             drop(ours);
+            let entered = process::set_undumpable().map_err(Error::from).and_then(|()| enter(&theirs));
             let stage = Stage::new(theirs);
-            let standing = process::set_undumpable().map_err(Error::from).and_then(|()| enter(layout, through, ids));
-            let forked = standing.and_then(|standing| Ok((process::fork_sibling(layout.born)?, standing)));
-            match forked {
-                Ok((Fork::Child, standing)) => return Ok(Forked::Child(Some(standing))),
+            match entered.and_then(|entered| Ok((fork(&entered)?, entered))) {
+                Ok((Fork::Child, entered)) => return Ok((Fork::Child, Some(entered))),
                 Ok((Fork::Parent(child), _)) => {
                     if stage.forked(child.pid, child.pidfd.as_fd()).is_err() {
                         // Nobody would ever know of it.
@@ -323,7 +339,7 @@ fn fork_through(
                 Some(FromStage::Forked { pid }) => {
                     let pidfd = channel.decoder.fds.pop_front();
                     let pidfd = pidfd.ok_or_else(|| Error::failed("the first process came without a descriptor"))?;
-                    Ok(Forked::Parent(Child { pid, pidfd }))
+                    Ok((Fork::Parent(Child { pid, pidfd }), None))
                 }
                 Some(FromStage::Failed(error)) => Err(error.into()),
                 _ => Err(Error::failed("the go-between died")),

@@ -7,7 +7,6 @@
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
-use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use rustix::process::{DumpableBehavior, PidfdFlags};
@@ -55,14 +54,16 @@ pub fn fork(namespaces: u64, cgroup: Option<BorrowedFd<'_>>) -> io::Result<Fork>
 ///
 /// # Errors
 /// As [`fork`].
-pub fn fork_sibling(namespaces: u64) -> io::Result<Fork> {
+pub fn fork_sibling(namespaces: u64, cgroup: Option<BorrowedFd<'_>>) -> io::Result<Fork> {
     // The kernel takes the signal at its end from this process, and wants to hear of none.
-    clone(namespaces | libc::CLONE_PARENT as u64, None, 0)
+    clone(namespaces | libc::CLONE_PARENT as u64, cgroup, 0)
 }
 
 fn clone(flags: u64, cgroup: Option<BorrowedFd<'_>>, exit_signal: u64) -> io::Result<Fork> {
-    // A folder in proc has two links and one for each of its folders.
-    if std::fs::metadata("/proc/self/task")?.nlink() > 3 {
+    // To leave a group of one thread does nothing, and one of more is refused. Asked without `/proc`, which may be a
+    // container's here.
+    // SAFETY: a plain system call that changes nothing in a process with one thread.
+    if unsafe { libc::unshare(libc::CLONE_THREAD) } != 0 {
         return Err(io::Error::other("fork in a process with threads"));
     }
     let mut pidfd: libc::c_int = -1;

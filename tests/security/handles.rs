@@ -194,6 +194,37 @@ fn cve_2016_9962() {
     }
 }
 
+/// Row 3 with the right to trace, against which it is no help to be undumpable: what is seen inside has no way outside.
+#[test]
+fn who_may_trace_finds_no_way_out_through_who_enters() {
+    let stage = Stage::new();
+    let watch = r#"
+        my $file = $ARGV[0]; my $up = "/.." x 20; my ($last, $seen, %out) = (2, 0);
+        $| = 1; print "ready\n";
+        until (-e "/tmp/stop") {
+            for my $pid ($last + 1 .. $last + 4) {
+                for my $way ("root", "cwd", map { "fd/$_" } 3 .. 15) {
+                    $out{$way} = 1 if -e "/proc/$pid/$way$up$file";
+                }
+                if (-d "/proc/$pid") { $seen++; $last = $pid - 1; }
+            }
+        }
+        print "seen ", $seen > 0, " out: ", join(" ", sort keys %out), "\n";"#;
+    let canary = stage.outside("canary");
+    let run = ["run", "-d", "--name", "box", "--cap-add", "SYS_PTRACE", "base:1", "perl", "-e", watch, &canary];
+    stage.rhumb.run(run).ok();
+    eventually("it watches", PATIENCE, || stage.rhumb.run(["logs", "box"]).ok().contains("ready").then_some(()));
+    for _ in 0..25 {
+        stage.rhumb.run(["exec", "box", "true"]).ok();
+    }
+    stage.rhumb.run(["exec", "box", "touch", "/tmp/stop"]).ok();
+    let said = eventually("it has watched", PATIENCE, || {
+        let said = stage.rhumb.run(["logs", "box"]).ok();
+        said.contains("seen").then_some(said)
+    });
+    assert!(said.trim_end().ends_with("seen 1 out:"), "{said}");
+}
+
 /// Row 19: an abstract socket could be reached by everybody who shares the network.
 #[test]
 fn cve_2020_15257() {
