@@ -119,15 +119,18 @@ pub fn connect_now(dir: BorrowedFd<'_>, name: &str) -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
-/// Connects to the socket at `path`, which may be longer than the kernel's 108 bytes.
+/// Connects to the socket at `path`, which may be longer than the kernel's 108 bytes, as soon as its owner has room for one
+/// more, until `deadline`.
 ///
 /// # Errors
-/// `InvalidInput` when it names no file; what open(2) and connect(2) give.
-pub fn connect_path(path: &std::path::Path) -> io::Result<OwnedFd> {
+/// `InvalidInput` when it names no file; `TimedOut`; what open(2) and connect(2) give.
+pub fn connect_path(path: &std::path::Path, deadline: Instant) -> io::Result<OwnedFd> {
     let name = path.file_name().and_then(|name| name.to_str()).ok_or(io::ErrorKind::InvalidInput)?;
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(std::path::Path::new("."));
     let dir = std::fs::File::open(parent)?;
-    connect(dir.as_fd(), name)
+    let socket = connect_until(dir.as_fd(), name, deadline)?;
+    set_nonblocking(&socket, false)?;
+    Ok(socket)
 }
 
 /// Sends some of `bytes`, with `fds` on board of the first; returns how many bytes went.

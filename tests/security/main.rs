@@ -43,6 +43,7 @@ mod faults;
 mod handles;
 mod images;
 mod mounts;
+mod neighbours;
 mod oci;
 mod stage;
 mod syscalls;

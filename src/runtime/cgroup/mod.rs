@@ -55,6 +55,9 @@ pub(crate) use processes::enter;
 /// How long processes may take to go, to freeze or to thaw.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long a cgroup may be busy with processes that have ended.
+const AFTERGLOW: Duration = Duration::from_secs(1);
+
 /// The cgroup of one container, which may not exist yet.
 #[derive(Debug, Clone)]
 pub(crate) struct Cgroup {
@@ -169,6 +172,29 @@ impl Cgroup {
         // Also where our own was never made, or was taken away by someone who was killed then.
         self.remove_parents(&everywhere);
         Ok(())
+    }
+
+    /// As [`Cgroup::remove`] for a container that can have no process any more: whoever is in it is another's and is left
+    /// alone. False then.
+    pub(crate) fn remove_unused(&self) -> Result<bool> {
+        let everywhere: Vec<PathBuf> = self.layout.names().into_iter().map(|name| self.folder(name)).collect();
+        let start = Instant::now();
+        let mut pause = Duration::from_micros(200);
+        for dir in &everywhere {
+            while let Err(error) = remove_tree(dir) {
+                match error.raw_os_error() {
+                    // EBUSY: for a moment also with processes that have ended.
+                    Some(16) if start.elapsed() < AFTERGLOW => {
+                        std::thread::sleep(pause);
+                        pause = (pause * 2).min(Duration::from_millis(20));
+                    }
+                    Some(16) => return Ok(false),
+                    _ => return Err(Error::from(error).context(format!("removing the cgroup {dir:?}"))),
+                }
+            }
+        }
+        self.remove_parents(&everywhere);
+        Ok(true)
     }
 
     fn remove_parents(&self, folders: &[PathBuf]) {

@@ -4,6 +4,7 @@
 use std::io::ErrorKind;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use crate::base::{Context as _, Error, Result};
 use crate::sys::process::{self, Child};
@@ -12,11 +13,14 @@ use crate::sys::socket::{self, Interest};
 use crate::sys::terminal::RawMode;
 use crate::sys::tty;
 
+/// How long a console socket may be busy.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// Sends the master of a terminal to the socket at `path`, as runc does: one message with its name and the descriptor.
 pub(crate) fn give_away(master: Option<OwnedFd>, path: Option<&Path>) -> Result<()> {
     let (Some(master), Some(path)) = (master, path) else { return Ok(()) };
     let doing = || format!("sending the terminal to the console socket {path:?}");
-    let connection = socket::connect_path(path).context(doing)?;
+    let connection = socket::connect_path(path, Instant::now() + PATIENCE).context(doing)?;
     socket::send(&connection, b"/dev/ptmx", &[master.as_fd()]).context(doing)?;
     Ok(())
 }

@@ -28,7 +28,7 @@ use crate::runtime::oci::console;
 use crate::runtime::oci::end;
 use crate::runtime::oci::folder::{Folder, Record, Status};
 use crate::runtime::plan::Rootfs;
-use crate::runtime::state::start_time;
+use crate::runtime::state::{remove_file, start_time};
 use crate::runtime::wire::{Channel, MAX_FRAME};
 use crate::sys::{memory, process};
 
@@ -211,7 +211,9 @@ pub(crate) fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
     let doing = || format!("writing the pid file {path:?}");
     let name = path.file_name().ok_or_else(|| Error::invalid(format!("{path:?} names no file")))?;
     let temporary = path.with_file_name(format!(".{}", name.to_string_lossy()));
-    let mut file = std::fs::File::create(&temporary).context(doing)?;
+    // A new file: in a folder that others write to, one of that name could be their link.
+    remove_file(&temporary)?;
+    let mut file = std::fs::File::create_new(&temporary).context(doing)?;
     write!(file, "{pid}").context(doing)?;
     std::fs::rename(&temporary, path).context(doing)
 }
@@ -306,8 +308,7 @@ pub fn run(root: &Root, id: &str, options: &RunOptions, warnings: &mut Vec<Strin
     memory::release_program_pages();
     let code = console::follow(&init, terminal, &signals)?;
     if !options.keep {
-        let _lock = folder.lock()?;
-        end::destroy(&folder, &record, Some(&spec), warnings)?;
+        end::destroy_own(&folder, &record, &spec, warnings)?;
     }
     Ok(code)
 }

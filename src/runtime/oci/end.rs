@@ -63,30 +63,42 @@ pub fn delete(root: &Root, id: &str, force: bool, warnings: &mut Vec<String>) ->
 fn try_delete(folder: &Folder, force: bool, warnings: &mut Vec<String>) -> Result<()> {
     if force && let Ok(record) = folder.read() {
         // Before the lock: a verb that waits for a process of the container would hold it for ever.
-        end(&record)?;
+        end(&record, folder.spec().ok().as_ref())?;
     }
     let _lock = folder.lock()?;
     let record = match folder.read() {
         Ok(record) => record,
         // Nothing but the folder was made, or nothing can be known.
-        Err(_) if force => return folder.remove(),
+        Err(_) if force => {
+            folder.expect_own()?;
+            return folder.remove();
+        }
         Err(error) if error.kind() == Kind::NotFound => return Err(missing(&folder.id)),
         Err(error) => return Err(error),
     };
+    let spec = folder.spec().ok();
     match folder.status(&record)? {
         Status::Stopped => {}
-        _ if force => end(&record)?,
+        _ if force => end(&record, spec.as_ref())?,
         status => {
             let (id, status) = (&folder.id, status.as_str());
             return Err(Error::conflict(format!("cannot delete container {id} that is not stopped: {status}")));
         }
     }
-    let spec = folder.spec().ok();
     destroy(folder, &record, spec.as_ref(), warnings)
 }
 
+/// No process of a container can be left: its pid namespace ended with its first one. Whoever is in its cgroup is of
+/// another container then, which was given the same one.
+fn is_over(record: &Record, spec: Option<&Spec>) -> Result<bool> {
+    Ok(record.state.pid.is_some() && spec.is_some_and(has_own_pids) && record.process()?.is_none())
+}
+
 /// Ends all processes of a container.
-fn end(record: &Record) -> Result<()> {
+fn end(record: &Record, spec: Option<&Spec>) -> Result<()> {
+    if is_over(record, spec)? {
+        return Ok(());
+    }
     if let Some(first) = record.process()? {
         // It may have ended just now, which is as good.
         let _ = process::signal(first.as_fd(), signal::KILL);
@@ -101,11 +113,34 @@ fn end(record: &Record) -> Result<()> {
 /// # Errors
 /// `timeout` when processes do not die.
 pub(crate) fn destroy(folder: &Folder, record: &Record, spec: Option<&Spec>, warnings: &mut Vec<String>) -> Result<()> {
-    end(record)?;
+    let over = is_over(record, spec)?;
+    end(record, spec)?;
     failpoint::hit("oci.delete.ended")?;
-    record.cgroup()?.remove().context(|| "removing the container's cgroup")?;
+    let cgroup = record.cgroup()?;
+    let doing = || "removing the container's cgroup";
+    if !over {
+        cgroup.remove().context(doing)?;
+    } else if !cgroup.remove_unused().context(doing)? {
+        warnings.push("the container's cgroup is left: somebody else is in it".to_owned());
+    }
     failpoint::hit("oci.delete.cgroup")?;
     forget(folder, record, spec, warnings)
+}
+
+/// As [`destroy`] for a container of `record` that has ended, unless somebody else has deleted it meanwhile, and perhaps
+/// made another with its id.
+///
+/// # Errors
+/// As [`destroy`].
+pub(crate) fn destroy_own(folder: &Folder, record: &Record, spec: &Spec, warnings: &mut Vec<String>) -> Result<()> {
+    let _lock = match folder.lock() {
+        Err(error) if error.kind() == Kind::NotFound => return Ok(()),
+        lock => lock?,
+    };
+    match folder.read() {
+        Ok(now) if now.is_of(record) => destroy(folder, record, Some(spec), warnings),
+        _ => Ok(()),
+    }
 }
 
 /// The last of [`destroy`], for a container of which nothing else is left.

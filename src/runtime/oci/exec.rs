@@ -189,6 +189,9 @@ fn changed(own: &Process, changes: &Changes) -> Result<Process> {
     }
     if !changes.env.is_empty() {
         let mut env = process.env().clone().unwrap_or_default();
+        // Programs take the first of a name.
+        let name = |entry: &str| entry.split('=').next().unwrap_or_default().to_owned();
+        env.retain(|old| changes.env.iter().all(|new| name(new) != name(old)));
         env.extend(changes.env.iter().cloned());
         process.set_env(Some(env));
     }

@@ -286,6 +286,22 @@ impl Folder {
         }
     }
 
+    /// Whether nothing is in the folder but what is written here: a wrong root can lead to any folder.
+    ///
+    /// # Errors
+    /// `conflict` when there is something else.
+    pub(crate) fn expect_own(&self) -> Result<()> {
+        let doing = || format!("reading {:?}", self.path);
+        for entry in std::fs::read_dir(&self.path).context(doing)? {
+            let name = entry.context(doing)?.file_name();
+            if ![RECORD, "state.tmp", CONFIG, SOCKET].iter().any(|own| name == *own) {
+                let what = self.path.join(name);
+                return Err(Error::conflict(format!("{:?} is not of a container: there is {what:?}", self.path)));
+            }
+        }
+        Ok(())
+    }
+
     /// Takes the folder away.
     pub(crate) fn remove(&self) -> Result<()> {
         match std::fs::remove_dir_all(&self.path) {
@@ -309,6 +325,12 @@ impl Record {
             rootfs: rootfs.to_owned(),
             cgroup,
         })
+    }
+
+    /// Both are of the same container, and not of a later one with its id.
+    pub(crate) fn is_of(&self, other: &Record) -> bool {
+        let key = |record: &Record| (record.boot_id.clone(), record.state.pid, record.start_time, record.created);
+        key(self) == key(other)
     }
 
     /// Its cgroup.
