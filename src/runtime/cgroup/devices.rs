@@ -14,40 +14,95 @@ impl Cgroup {
         if rules.is_empty() {
             return Ok(());
         }
-        let rules = with_defaults(converted(rules)?);
+        let rules = complete(converted(rules)?);
         if self.is_v2() {
             let dir = self.folder("");
             return device_filter::replace(device_filter::program(&rules).as_deref(), &dir)
                 .map_err(|error| Error::from(error).with_hint("the kernel needs CONFIG_CGROUP_BPF"))
                 .context(|| format!("attaching device rules to {dir:?}"));
         }
+        let List { allow, exceptions } = List::of(&rules)?;
         let dir = self.controller("devices")?;
         let controller = DevicesController::new(dir.clone(), MOUNT.into());
-        for rule in &rules {
+        let set = |allow: bool, kind, major: i64, minor: i64, access: u32| {
             let access: Vec<DevicePermissions> =
                 [(READ, DevicePermissions::Read), (WRITE, DevicePermissions::Write), (MAKE, DevicePermissions::MkNod)]
                     .into_iter()
-                    .filter_map(|(bit, permission)| (rule.access & bit != 0).then_some(permission))
+                    .filter_map(|(bit, permission)| (access & bit != 0).then_some(permission))
                     .collect();
-            let everything = rule.access == ALL && rule.major.is_none() && rule.minor.is_none();
-            let kinds: &[DeviceType] = match rule.nodes {
-                // The kernel's word for all kinds looks at neither number nor access: only for a rule about everything.
-                None if everything => &[DeviceType::All],
-                None => &[DeviceType::Block, DeviceType::Char],
-                Some(Nodes::Block) => &[DeviceType::Block],
-                Some(Nodes::Char) => &[DeviceType::Char],
-            };
+            let apply = if allow { DevicesController::allow_device } else { DevicesController::deny_device };
+            let file = if allow { "devices.allow" } else { "devices.deny" };
+            let what = format!("{major}:{minor}");
+            apply(&controller, kind, major, minor, &access).told(&dir, file, "device rule", what)
+        };
+        set(allow, DeviceType::All, -1, -1, ALL)?;
+        for one in exceptions {
+            let kind = if one.nodes == Some(Nodes::Block) { DeviceType::Block } else { DeviceType::Char };
             let number = |number: Option<u32>| number.map_or(-1, i64::from);
-            let (major, minor) = (number(rule.major), number(rule.minor));
-            let apply = if rule.allow { DevicesController::allow_device } else { DevicesController::deny_device };
-            let file = if rule.allow { "devices.allow" } else { "devices.deny" };
-            for kind in kinds {
-                let what = format!("{major}:{minor}");
-                apply(&controller, *kind, major, minor, &access).told(&dir, file, "device rule", what)?;
-            }
+            set(!allow, kind, number(one.major), number(one.minor), one.access)?;
         }
         Ok(())
     }
+}
+
+/// What version 1 keeps: an answer for all devices, and exceptions of one kind each. A use that is allowed as an exception
+/// needs one that gives all of it; one exception that denies a part denies it.
+#[derive(Debug, PartialEq)]
+struct List {
+    allow: bool,
+    exceptions: Vec<Rule>,
+}
+
+impl List {
+    /// What the rules come to, one after the other. The kernel would not do it: it takes an exception away only for
+    /// exactly the same numbers, and passes over any other rule in silence, so that what is denied would stay allowed.
+    ///
+    /// # Errors
+    /// `unsupported` for a rule about a part of an exception.
+    fn of(rules: &[Rule]) -> Result<List> {
+        let mut list = List { allow: false, exceptions: Vec::new() };
+        for rule in rules {
+            if covers_all(rule) {
+                list = List { allow: rule.allow, exceptions: Vec::new() };
+                continue;
+            }
+            let kinds = rule.nodes.map_or(vec![Nodes::Block, Nodes::Char], |nodes| vec![nodes]);
+            for one in kinds.into_iter().map(|nodes| Rule { nodes: Some(nodes), ..*rule }) {
+                list.apply(one)?;
+            }
+        }
+        Ok(list)
+    }
+
+    fn apply(&mut self, rule: Rule) -> Result<()> {
+        if rule.allow != self.allow {
+            if !self.exceptions.contains(&rule) {
+                self.exceptions.push(rule);
+            }
+            return Ok(());
+        }
+        for one in self.exceptions.iter_mut().filter(|one| one.nodes == rule.nodes && one.access & rule.access != 0) {
+            let covers = |rule: Option<u32>, one: Option<u32>| rule.is_none() || rule == one;
+            if covers(rule.major, one.major) && covers(rule.minor, one.minor) {
+                one.access &= !rule.access;
+            } else if covers(one.major, rule.major) && covers(one.minor, rule.minor)
+                || covers(rule.major, one.major) && covers(one.minor, rule.minor)
+                || covers(one.major, rule.major) && covers(rule.minor, one.minor)
+            {
+                return Err(Error::unsupported(
+                    "a device rule is about a part of what an earlier one is about, which cgroup v1 cannot express",
+                )
+                .with_hint("name the devices one by one in the rule that comes first"));
+            }
+        }
+        self.exceptions.retain(|one| one.access != 0);
+        Ok(())
+    }
+}
+
+/// The rule is about every device and every use.
+fn covers_all(rule: &Rule) -> bool {
+    rule.access == ALL && rule.nodes.is_none() && rule.major.is_none() && rule.minor.is_none()
 }
 
 /// What every container may do whatever its rules say: making nodes, which gives nobody access to them, and using the
@@ -67,8 +122,13 @@ const DEFAULTS: [(Nodes, Option<u32>, Option<u32>, u32); 10] = [
     (Nodes::Char, Some(136), None, ALL),
 ];
 
-/// The rules with the defaults, as far as they have not been said after the last denial.
-fn with_defaults(mut rules: Vec<Rule>) -> Vec<Rule> {
+/// The rules from the last one on that is about everything, which is a denial when there is none: the specification's list
+/// says what is allowed. And the defaults, as far as they have not been said after the last denial.
+fn complete(mut rules: Vec<Rule>) -> Vec<Rule> {
+    match rules.iter().rposition(covers_all) {
+        Some(last) => drop(rules.drain(..last)),
+        None => rules.insert(0, Rule { allow: false, nodes: None, major: None, minor: None, access: ALL }),
+    }
     let Some(denied) = rules.iter().rposition(|rule| !rule.allow) else { return rules };
     for (nodes, major, minor, access) in DEFAULTS {
         let rule = Rule { allow: true, nodes: Some(nodes), major, minor, access };
@@ -124,15 +184,54 @@ mod tests {
         converted(&[serde_json::from_value(text).unwrap()])
     }
 
+    const DENY_ALL: Rule = Rule { allow: false, nodes: None, major: None, minor: None, access: ALL };
+    const ALLOW_ALL: Rule = Rule { allow: true, ..DENY_ALL };
+
+    fn device(allow: bool, major: u32, minor: Option<u32>, access: u32) -> Rule {
+        Rule { allow, nodes: Some(Nodes::Char), major: Some(major), minor, access }
+    }
+
     #[test]
     fn a_plain_denial_leaves_the_devices_of_every_container() {
-        let deny = Rule { allow: false, nodes: None, major: None, minor: None, access: ALL };
-        let null = Rule { allow: true, nodes: Some(Nodes::Char), major: Some(1), minor: Some(3), access: ALL };
-        let rules = with_defaults(vec![deny]);
+        let null = device(true, 1, Some(3), ALL);
+        let rules = complete(vec![DENY_ALL]);
         assert_eq!(rules.len(), 1 + DEFAULTS.len());
-        assert_eq!(with_defaults(vec![deny, null]).len(), rules.len(), "said already");
-        assert_eq!(with_defaults(vec![null, deny]).len(), rules.len() + 1, "denied again");
-        assert_eq!(with_defaults(vec![null]), [null]);
+        assert_eq!(complete(vec![DENY_ALL, null]).len(), rules.len(), "said already");
+        assert_eq!(complete(vec![null, DENY_ALL]), rules, "denied again");
+        assert_eq!(complete(vec![DENY_ALL, null, ALLOW_ALL]), [ALLOW_ALL]);
+    }
+
+    #[test]
+    fn what_no_rule_allows_is_denied() {
+        let disk = device(true, 8, None, ALL);
+        for rules in [vec![disk], vec![Rule { allow: false, ..disk }], vec![Rule { nodes: None, ..ALLOW_ALL }; 0]] {
+            let list = List::of(&complete(rules.clone())).unwrap();
+            assert!(!list.allow, "{rules:?}");
+            assert_eq!(list.exceptions.iter().any(|one| one.major == Some(8)), rules == [disk]);
+        }
+        assert_eq!(List::of(&complete(vec![ALLOW_ALL])).unwrap(), List { allow: true, exceptions: Vec::new() });
+    }
+
+    #[test]
+    fn on_version_1_a_denial_is_never_passed_over() {
+        let list = |rules: &[Rule]| List::of(rules);
+        let exceptions = |rules: &[Rule]| list(rules).unwrap().exceptions;
+        let fuse = device(true, 10, Some(229), ALL);
+        let deny = |minor, access| device(false, 10, minor, access);
+        assert_eq!(exceptions(&[DENY_ALL, fuse, deny(None, ALL)]), []);
+        assert_eq!(exceptions(&[DENY_ALL, fuse, Rule { nodes: None, ..deny(None, ALL) }]), []);
+        assert_eq!(exceptions(&[DENY_ALL, fuse, deny(Some(229), WRITE)]), [Rule { access: READ | MAKE, ..fuse }]);
+        assert_eq!(exceptions(&[DENY_ALL, fuse, deny(Some(228), ALL)]), [fuse]);
+        assert_eq!(exceptions(&[ALLOW_ALL, deny(Some(229), ALL)]), [deny(Some(229), ALL)]);
+        let both = exceptions(&[DENY_ALL, Rule { nodes: None, ..fuse }]);
+        assert_eq!(both, [Rule { nodes: Some(Nodes::Block), ..fuse }, fuse]);
+        for (allowed, denied) in [
+            (Rule { major: None, minor: None, ..fuse }, deny(Some(229), ALL)),
+            (Rule { minor: None, ..fuse }, deny(Some(229), READ)),
+            (Rule { minor: None, ..fuse }, Rule { major: None, ..deny(Some(229), ALL) }),
+        ] {
+            assert_eq!(list(&[DENY_ALL, allowed, denied]).unwrap_err().kind(), crate::base::Kind::Unsupported);
+        }
     }
 
     #[test]

@@ -48,7 +48,7 @@ pub(crate) fn load(dir: &Path, no_pivot: bool, warnings: &mut Vec<String>) -> Re
     if let Some(process) = spec.process() {
         validate::warn_of_missing_rights(&spec, process, warnings)?;
     }
-    let spec = validate::with_default_devices(spec);
+    let spec = validate::with_device_rules(spec);
     let root = spec.root().as_ref().map(|root| root.path().clone()).unwrap_or_default();
     let path = dir.join(root);
     let path = std::fs::canonicalize(&path).context(|| format!("opening the root file system {path:?}"))?;

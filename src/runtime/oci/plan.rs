@@ -33,7 +33,7 @@ pub fn plan(text: &[u8]) -> Result<Planned> {
     let mut warnings = Vec::new();
     let spec = validate::parse(text, &mut warnings)?;
     validate::check(&spec)?;
-    let spec = validate::with_default_devices(spec);
+    let spec = validate::with_device_rules(spec);
     let layout = namespaces::plan(&spec)?;
     if let (Some(maps), Some(process)) = (&layout.maps, spec.process()) {
         maps.first((process.user().uid(), process.user().gid()))?;

@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use oci_spec::runtime::{Hook, LinuxDeviceCgroup, LinuxDeviceType, LinuxNamespaceType, Process, Spec};
+use oci_spec::runtime::{Hook, LinuxDeviceCgroup, LinuxNamespaceType, Process, Spec};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -21,22 +21,6 @@ use crate::sys::capability::{self, Set};
 const MAJOR: &str = "1";
 /// The largest value of a hook's time-out, in seconds: a year.
 const MAX_TIMEOUT_S: i64 = 366 * 24 * 60 * 60;
-/// Devices that every container may use whatever its own rules say (config-linux.md, "Default Devices"): the kind, its
-/// numbers and what may be done.
-const DEVICES: [(char, Option<i64>, Option<i64>, &str); 11] = [
-    // Making a node gives nobody the right to open it.
-    ('c', None, None, "m"),
-    ('b', None, None, "m"),
-    ('c', Some(1), Some(3), "rwm"), // null
-    ('c', Some(1), Some(5), "rwm"), // zero
-    ('c', Some(1), Some(7), "rwm"), // full
-    ('c', Some(1), Some(8), "rwm"), // random
-    ('c', Some(1), Some(9), "rwm"), // urandom
-    ('c', Some(5), Some(0), "rwm"), // tty
-    ('c', Some(5), Some(1), "rwm"), // console
-    ('c', Some(5), Some(2), "rwm"), // ptmx
-    ('c', Some(136), None, "rwm"),  // terminals
-];
 
 /// Reads a configuration. Names of capabilities that nobody knows are left out, as the specification says, and named in
 /// `warnings`.
@@ -226,28 +210,16 @@ fn invalid(field: &str, why: impl std::fmt::Display) -> Error {
     Error::invalid(format!("config.json: {field}: {why}"))
 }
 
-/// Adds the rules for the devices that every container has, and denies all others when there are no rules at all.
-pub(crate) fn with_default_devices(mut spec: Spec) -> Spec {
+/// Denies all devices but those of every container where the configuration has no rules at all: the runtime takes an empty
+/// list for "leave the rules alone".
+pub(crate) fn with_device_rules(mut spec: Spec) -> Spec {
     let mut linux = spec.linux().clone().unwrap_or_default();
     let mut resources = linux.resources().clone().unwrap_or_default();
-    let mut rules = resources.devices().clone().unwrap_or_default();
-    let rule = |allow: bool, kind: Option<LinuxDeviceType>, major, minor, access: &str| {
-        let mut rule = LinuxDeviceCgroup::default();
-        rule.set_allow(allow);
-        rule.set_typ(kind);
-        rule.set_major(major);
-        rule.set_minor(minor);
-        rule.set_access(Some(access.to_owned()));
-        rule
-    };
-    if rules.is_empty() {
-        rules.push(rule(false, None, None, None, "rwm"));
+    if resources.devices().as_ref().is_none_or(Vec::is_empty) {
+        let mut deny = LinuxDeviceCgroup::default();
+        deny.set_allow(false);
+        resources.set_devices(Some(vec![deny]));
     }
-    rules.extend(DEVICES.map(|(kind, major, minor, access)| {
-        let kind = if kind == 'b' { LinuxDeviceType::B } else { LinuxDeviceType::C };
-        rule(true, Some(kind), major, minor, access)
-    }));
-    resources.set_devices(Some(rules));
     linux.set_resources(Some(resources));
     spec.set_linux(Some(linux));
     spec
@@ -255,6 +227,8 @@ pub(crate) fn with_default_devices(mut spec: Spec) -> Spec {
 
 #[cfg(test)]
 mod tests {
+    use oci_spec::runtime::LinuxDeviceType;
+
     use super::*;
     use serde_json::json;
 
@@ -329,17 +303,21 @@ mod tests {
     }
 
     #[test]
-    fn devices_are_denied_unless_they_are_everybodys_or_listed() {
+    fn without_rules_devices_are_denied() {
         let devices = |text: Value| {
             let spec = parse(text.to_string().as_bytes(), &mut Vec::new()).unwrap();
-            let spec = with_default_devices(spec);
+            let spec = with_device_rules(spec);
             spec.linux().as_ref().unwrap().resources().as_ref().unwrap().devices().clone().unwrap()
         };
-        let rules = devices(smallest());
-        assert_eq!((rules.len(), rules[0].allow()), (DEVICES.len() + 1, false));
         let mut spec = smallest();
+        for none in [json!({}), json!({"resources": {}}), json!({"resources": {"devices": []}})] {
+            spec["linux"] = none;
+            let rules = devices(spec.clone());
+            assert_eq!((rules.len(), rules[0].allow()), (1, false));
+            assert!(rules[0].typ().is_none_or(|kind| kind == LinuxDeviceType::A));
+        }
         spec["linux"] = json!({"resources": {"devices": [{"allow": true, "access": "rwm"}]}});
         let rules = devices(spec);
-        assert_eq!((rules.len(), rules[0].allow()), (DEVICES.len() + 1, true));
+        assert_eq!((rules.len(), rules[0].allow()), (1, true));
     }
 }

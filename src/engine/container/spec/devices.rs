@@ -60,7 +60,6 @@ pub(super) fn rules(options: &ContainerOptions, host: &HostFacts) -> Vec<Value> 
         char_device(1, Some(8)),
         char_device(1, Some(9)),
         char_device(5, Some(0)),
-        char_device(5, Some(1)),
         char_device(5, Some(2)),
         char_device(136, None),
     ];
