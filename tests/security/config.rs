@@ -311,7 +311,7 @@ impl Bundle<'_> {
         let outcome = process::run(&mut command, None, PATIENCE);
         assert!(outcome.elapsed < PATIENCE_FOR_ONE * 2, "{what}: {:?}", outcome.elapsed);
         if !outcome.success() {
-            let short = &outcome.stderr[..outcome.stderr.floor_char_boundary(2000)];
+            let short: String = outcome.stderr.chars().take(2000).collect();
             assert_eq!(outcome.code, 1, "{what}: {short}");
             assert!(!outcome.stderr.contains("panicked"), "{what}: {short}");
             assert!((1..=3).contains(&outcome.stderr.lines().count()), "{what}: {short}");
