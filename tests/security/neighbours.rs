@@ -95,6 +95,8 @@ fn deleting_a_container_spares_another_one_in_its_cgroup() {
     ground.until_stopped("one");
     ground.up("two", &["sleep", "1000"]);
     let before = ground.state("two");
+    ground.call("kill", &["--all", "one", "KILL"]).ok();
+    assert_eq!(ground.state("two"), before);
     ground.call("delete", &["one"]).ok();
     assert_eq!(ground.state("two"), before);
     // The same with force, and for one that was killed.

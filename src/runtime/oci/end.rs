@@ -27,7 +27,8 @@ pub fn kill(root: &Root, id: &str, signal: i32, all: bool) -> Result<()> {
     let record = folder.read()?;
     let first = record.process()?;
     if all {
-        return record.cgroup()?.kill_all(signal);
+        let over = is_over(&record, folder.spec().ok().as_ref())?;
+        return if over { Ok(()) } else { record.cgroup()?.kill_all(signal) };
     }
     // Without a pid namespace of its own the kernel would let the others live; they may also have outlived the first one.
     let shares = || folder.spec().is_ok_and(|spec| !has_own_pids(&spec));
@@ -88,10 +89,11 @@ fn try_delete(folder: &Folder, force: bool, warnings: &mut Vec<String>) -> Resul
     destroy(folder, &record, spec.as_ref(), warnings)
 }
 
-/// No process of a container can be left: its pid namespace ended with its first one. Whoever is in its cgroup is of
-/// another container then, which was given the same one.
+/// No process of a container can be left: its pid namespace ended with its first one, or all of them with the machine's
+/// boot. Whoever is in its cgroup is of another container then, which was given the same one.
 fn is_over(record: &Record, spec: Option<&Spec>) -> Result<bool> {
-    Ok(record.state.pid.is_some() && spec.is_some_and(has_own_pids) && record.process()?.is_none())
+    let own_pids = record.state.pid.is_some() && spec.is_some_and(has_own_pids);
+    Ok(!record.is_of_this_boot()? || own_pids && record.process()?.is_none())
 }
 
 /// Ends all processes of a container.
