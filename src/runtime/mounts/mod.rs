@@ -246,6 +246,10 @@ pub(crate) fn plan(spec: &Spec, rootfs: &Rootfs) -> Result<Vec<Step>> {
         _ if own_mounts => Step::Attach("/".into()),
         _ => return Err(Error::unsupported("a container without a mount namespace of its own")),
     });
+    if own_mounts && spread == Propagation::Private && matches!(rootfs, Rootfs::Bundle { .. }) {
+        // It was copied on the host, and would go on hearing of what is mounted in it there.
+        steps.push(Step::SpreadRoot(Propagation::Private, true));
+    }
     let mut hosts_dev = false;
     for mount in spec.mounts().as_deref().unwrap_or_default() {
         let step = whole.plan_mount(mount)?;

@@ -103,7 +103,9 @@ fn the_root_of_a_bundle_is_attached_where_it_is_and_spreads_as_asked() {
     assert_eq!(with("", false, true), expected);
     assert_eq!(with("slave", true, true), expected.replace("Pivot", "Move"));
     assert!(with("rshared", false, true).ends_with("enter Pivot\nspread root rShared\n"));
-    assert!(with("unbindable", false, true).starts_with("spread Private\n"));
+    assert!(
+        with("unbindable", false, true).starts_with("spread Private\nattach root at /b/rootfs\nspread root rPrivate\n")
+    );
     assert_eq!(with("", true, false), "copy root from /b/rootfs\nrbind /dev on /dev rSlave\nenter Chroot\n");
     let shared =
         spec(json!({"ociVersion": "1.2.0", "linux": {"namespaces": [{"type": "mount"}], "rootfsPropagation": "x"}}));

@@ -306,7 +306,7 @@ impl Builder {
     }
 
     fn remount(&mut self, remount: &Remount) -> Result<()> {
-        let Some(at) = self.existing(&remount.target)? else {
+        let Some(at) = place::mounted(self.root.as_fd(), &remount.target)? else {
             return Err(Error::not_found(format!("nothing is at {:?}", remount.target)));
         };
         if let Some(new) = &remount.file_system {

@@ -96,6 +96,23 @@ pub(super) fn existing(root: BorrowedFd<'_>, path: &Path) -> Result<Option<Owned
     }
 }
 
+/// Pins what is mounted at a path already, for it to be changed. The rules of [`target`] hold for where links lead: one to
+/// `/` would change the root's file system, which may be the host's.
+pub(super) fn mounted(root: BorrowedFd<'_>, path: &Path) -> Result<Option<OwnedFd>> {
+    if let Ok(fd) = mount::pin_strictly(root, path) {
+        return Ok(Some(fd));
+    }
+    match walk_to(root, path, Leaf::There) {
+        Ok(walked) => match mounts::refusal_behind_links(&walked.real) {
+            Some(error) if !is_system(path) => Err(error),
+            _ => Ok(Some(walked.fd)),
+        },
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
+        Err(error) if is_system(path) && is_link_error(&error) => Err(behind_link(path)),
+        Err(error) => Err(Error::from(error).context(format!("opening {path:?} in the container"))),
+    }
+}
+
 /// Makes the folder `path` in the root that we are in, with its parents: a working folder that is missing.
 pub(crate) fn make_folder(path: &Path) -> Result<()> {
     let doing = || format!("making {path:?} in the container");
@@ -142,6 +159,8 @@ fn is_link_error(error: &io::Error) -> bool {
 enum Leaf {
     Folder,
     File,
+    /// Nothing is made.
+    There,
 }
 
 struct Walked {
@@ -186,7 +205,7 @@ fn walk_to(root: BorrowedFd<'_>, path: &Path, leaf: Leaf) -> io::Result<Walked> 
                 behind.push(found);
                 real.push(&name);
             }
-            Err(error) if error.kind() == ErrorKind::NotFound => {
+            Err(error) if error.kind() == ErrorKind::NotFound && !matches!(leaf, Leaf::There) => {
                 let made = match (ahead.is_empty(), leaf) {
                     (true, Leaf::File) => mount::make_file(here, Path::new(&name))?,
                     _ => mount::make_dir(here, Path::new(&name), 0o755)?,
@@ -262,6 +281,13 @@ mod tests {
         assert!(parent(fd, Path::new("/dev")).is_err() && parent(fd, Path::new("/p")).is_err());
         assert!(parent(fd, Path::new("/opt/devices")).is_ok());
         assert!(existing(fd, Path::new("/dev/null")).is_err());
+        symlink("/", root.join("all")).unwrap();
+        symlink("etc", root.join("settings")).unwrap();
+        for path in ["/all", "/p", "/p/self", "/dev", "/dev/x"] {
+            assert!(mounted(fd, Path::new(path)).is_err(), "{path}");
+        }
+        assert!(mounted(fd, Path::new("/settings")).unwrap().is_some());
+        assert!(mounted(fd, Path::new("/settings/none")).unwrap().is_none() && !root.join("etc/none").exists());
         assert!(existing(fd, Path::new("/etc/none")).unwrap().is_none());
         // A link of the kernel in its own file system.
         assert!(existing(fd, Path::new("/proc/mounts")).unwrap().is_some());
