@@ -7,7 +7,7 @@ use rhumb::store::layer::look;
 const MOST_BYTES: u64 = 64 << 20;
 
 /// A config.json is planned or refused with one line, and none that says something twice about its namespaces is taken.
-pub fn config(bytes: &[u8]) {
+pub(crate) fn config(bytes: &[u8]) {
     match oci::plan(bytes) {
         Ok(planned) => {
             // Planning has no memory: the same text gives the same plan.
@@ -19,7 +19,7 @@ pub fn config(bytes: &[u8]) {
 
 /// A layer is read to its end or refused with one line; no name of it has a part that walks, and no whiteout hides more than
 /// one name.
-pub fn layer(bytes: &[u8]) {
+pub(crate) fn layer(bytes: &[u8]) {
     match look::look(bytes, MOST_BYTES) {
         Ok(seen) => seen.iter().for_each(|entry| plain(&entry.path)),
         Err(error) => assert!(!error.to_string().is_empty() && !error.to_string().contains('\n'), "{error}"),
@@ -27,7 +27,7 @@ pub fn layer(bytes: &[u8]) {
 }
 
 /// A name that hides another hides one plain one, in the same folder.
-pub fn whiteout(bytes: &[u8]) {
+pub(crate) fn whiteout(bytes: &[u8]) {
     let Ok(Some(hidden)) = look::hidden_by(bytes) else { return };
     plain(&hidden);
     let depth = |path: &[u8]| path.iter().filter(|byte| **byte == b'/').count();

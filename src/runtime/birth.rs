@@ -121,7 +121,8 @@ fn make_in(mut order: Order<'_>, layout: &Layout, launch: Option<Launch>, cgroup
         cgroup.delegate(uid)?;
     }
     let steps = mounts::plan(spec, order.rootfs)?;
-    let taken = rootfs::prepare(&steps, cgroup)?;
+    let blind = is_born_blind(&order, layout, &joins, &steps);
+    let taken = rootfs::prepare(&steps, cgroup, blind)?;
     let later = layout.is_new(namespace::USER) && order.rootfs.is_mapped();
     let root = if later { None } else { Some(rootfs::mount_root(order.rootfs, None)?) };
     let entrances = cgroup.entrances()?;
@@ -137,7 +138,19 @@ fn make_in(mut order: Order<'_>, layout: &Layout, launch: Option<Launch>, cgroup
     let listener = order.listener.take();
     let filter = seccomp::of(spec)?;
     failpoint::hit("monitor.create.fork")?;
-    match namespaces::fork(layout, &joins, ids, unified.as_ref().map(|fd| fd.as_fd()))? {
+    let blind = blind.then(|| namespaces::Kept {
+        preserve_fds: order.preserve_fds,
+        fds: std::iter::once(&their_socket)
+            .chain(&root)
+            .chain(taken.iter().flatten().map(|(_, fd)| fd))
+            .chain(joins.inside.iter().map(|(fd, _)| fd))
+            .chain(theirs.iter().flatten())
+            .chain(&listener)
+            .map(|fd| fd.as_fd())
+            .chain(entrances.iter().map(|file| file.as_fd()))
+            .collect(),
+    });
+    match namespaces::fork(layout, &joins, ids, unified.as_ref().map(|fd| fd.as_fd()), blind)? {
         Forked::Child(standing) => {
             let joins = joins.inside;
             let birth = Birth {
@@ -171,6 +184,15 @@ fn make_in(mut order: Order<'_>, layout: &Layout, launch: Option<Launch>, cgroup
             }
         }
     }
+}
+
+/// Whether the container's root can be, and is to be, built with nothing of the host in sight: in a pid namespace of
+/// others they could look through the eyes of the process that builds it. The hooks of a bundle may look for the host's
+/// files there, and so may a user namespace that is not allowed to mount what it needs anew.
+fn is_born_blind(order: &Order<'_>, layout: &Layout, joins: &namespaces::Joins, steps: &[mounts::Step]) -> bool {
+    let hooked = hooks::any(order.spec, &[Moment::Prestart, Moment::CreateRuntime, Moment::CreateContainer]);
+    let borrows = steps.iter().any(|step| matches!(step, mounts::Step::New(new) if new.instead.is_some()));
+    joins.joins_pids() && layout.is_new(namespace::MOUNT) && !hooked && !borrows
 }
 
 /// Brings the init to `Ready`.

@@ -19,8 +19,8 @@
 //!    ◀────────────────────────── end of the socket ──────  execve: the socket closes by itself
 //!    ◀───────────────────────── Failed(error), then end ─  at any time
 //!
-//! parent                                              go-between (with a user namespace by path, and for an exec
-//!    ── clone3 ─────────────────────────────────────────▶  that the container sees); joins namespaces
+//! parent                                              go-between (with a user namespace by path, and for a stage
+//!    ── clone3 ─────────────────────────────────────────▶  that a container sees); leaves the host, joins namespaces
 //!    ◀──────────── Forked (with a descriptor of the stage)  forks the stage as its sibling
 //!    ◀────────────────────────── end of the socket ──────  ends; the stage goes on as drawn here
 //!

@@ -5,7 +5,9 @@
 //!   cgroup                 by the init once it is in its cgroup, which becomes the namespace's root
 //!   time                   by the init, since the clocks must be set before anyone is in it
 //! by path                  by the init
-//!   pid                    by the parent around the fork: whoever joins one only sends children there
+//!   pid                    by a go-between, which leaves the host's files behind first: the processes in there see the
+//!                          init at once, and might look through its eyes; where the host's files are needed, by the
+//!                          parent around the fork, since whoever joins one only sends children there
 //!   all, user new          by the parent around the fork: the init has no rights over others' namespaces then
 //!   all, user by path      by a go-between, the user namespace last, since it takes the rights over all others away. What
 //!                          is new must belong to that user namespace, and the parent could not come back from there; so
@@ -29,7 +31,7 @@ use crate::runtime::maps::{Maps, Standing};
 use crate::runtime::wire::{Channel, MAX_FRAME};
 use crate::sys::namespace::{self, Namespaces, Place};
 use crate::sys::process::{self, Child, Fork};
-use crate::sys::{signal, socket};
+use crate::sys::{mount, signal, socket};
 
 /// The largest offset of a clock in seconds; the kernel's own limit depends on the time by then.
 const MAX_OFFSET_S: u64 = i64::MAX as u64 / 1_000_000_000 / 2;
@@ -68,6 +70,13 @@ pub(crate) enum Forked {
     Child(Option<Standing>),
     /// The old one, with the new one.
     Parent(Child),
+}
+
+impl Joins {
+    /// The container's first process is forked into the pid namespace of others.
+    pub(crate) fn joins_pids(&self) -> bool {
+        self.around.iter().any(|(_, kind)| *kind == namespace::PID)
+    }
 }
 
 /// The namespaces that a specification asks for.
@@ -237,12 +246,21 @@ fn open_checked(kind: Namespaces, path: &Path) -> Result<OwnedFd> {
 }
 
 /// Forks the init into the namespaces of `layout` and those of `joins` that it cannot join by itself; `ids` is who its
-/// command runs as.
+/// command runs as. With `blind`, what it keeps open, it is born where nothing of the host is in sight.
 ///
 /// # Errors
 /// What clone3(2) and setns(2) give; as [`Standing::enter`].
-pub(crate) fn fork(layout: &Layout, joins: &Joins, ids: (u32, u32), cgroup: Option<BorrowedFd<'_>>) -> Result<Forked> {
+pub(crate) fn fork(
+    layout: &Layout,
+    joins: &Joins,
+    ids: (u32, u32),
+    cgroup: Option<BorrowedFd<'_>>,
+    blind: Option<Kept<'_>>,
+) -> Result<Forked> {
     let doing = || "making the container's first process";
+    if let Some(kept) = blind {
+        return fork_blind(layout, joins, cgroup, kept).map_err(|error| error.context(doing()));
+    }
     if !joins.through.is_empty() {
         return fork_through(layout, &joins.through, ids, cgroup).map_err(|error| error.context(doing()));
     }
@@ -285,6 +303,35 @@ pub(crate) fn fork_around(
             Err(error)
         }
         (Err(error), _) => Err(error),
+    }
+}
+
+/// What a stage keeps open of its parent's descriptors.
+#[derive(Debug)]
+pub(crate) struct Kept<'a> {
+    /// How many from 3 on the command inherits.
+    pub(crate) preserve_fds: u32,
+    /// The others.
+    pub(crate) fds: Vec<BorrowedFd<'a>>,
+}
+
+/// Forks into others' namespaces, whose processes see the new one at once. One that may trace could go through its root,
+/// or a descriptor, into the host for as long as it is about to build a root of its own (as in CVE-2016-9962). So a
+/// go-between, which they do not see, leaves the host's files and the parent's descriptors behind before it forks.
+fn fork_blind(layout: &Layout, joins: &Joins, cgroup: Option<BorrowedFd<'_>>, kept: Kept<'_>) -> Result<Forked> {
+    let enter = |talk: &OwnedFd| -> Result<()> {
+        let around = joins.around.iter().map(|(fd, _)| fd.as_fd());
+        let keep: Vec<BorrowedFd<'_>> = kept.fds.iter().copied().chain(around).chain([talk.as_fd()]).collect();
+        process::close_all_but(kept.preserve_fds, &keep).context(|| "closing descriptors")?;
+        namespace::new_mount_namespace()
+            .and_then(|()| mount::enter_nothing())
+            .context(|| "leaving the host's files")?;
+        join(&joins.around)
+    };
+    let fork = |(): &()| Ok(process::fork_sibling(layout.born, None)?);
+    match fork_between(cgroup, enter, fork)? {
+        (Fork::Child, _) => Ok(Forked::Child(None)),
+        (Fork::Parent(child), _) => Ok(Forked::Parent(child)),
     }
 }
 

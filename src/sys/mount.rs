@@ -23,7 +23,7 @@ pub use place::{
     make_device, make_dir, make_file, make_link, mode, open_device, open_folder, open_folder_in, open_in_proc,
     open_regular, pin, pin_strictly, read_link, replace_by_link,
 };
-pub use root::{change_root, enter_root, let_go, move_root};
+pub use root::{change_root, enter_nothing, enter_root, let_go, move_root};
 pub use shared::clone_tmpfs_of;
 
 /// `MOUNT_ATTR_RDONLY`.

@@ -135,6 +135,15 @@ pub fn join(fd: BorrowedFd<'_>, namespaces: Namespaces) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Moves into a new mount namespace, a copy of the one we are in.
+///
+/// # Errors
+/// What unshare(2) gives.
+pub fn new_mount_namespace() -> io::Result<()> {
+    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS)?;
+    Ok(())
+}
+
 /// Moves into a new cgroup namespace, whose root is where we are now.
 ///
 /// # Errors

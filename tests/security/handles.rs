@@ -225,6 +225,37 @@ fn who_may_trace_finds_no_way_out_through_who_enters() {
     assert!(said.trim_end().ends_with("seen 1 out:"), "{said}");
 }
 
+/// Row 3: with the right to trace, which a container may be given, it reached the host's files through the root of a
+/// process that entered it, or that was made in its pid namespace, while that was still on its way in.
+#[test]
+fn cve_2016_9962_tracing_reaches_no_host() {
+    let stage = Stage::new();
+    let watch = format!(
+        r#"$| = 1; print "ready\n";
+        while (1) {{
+            opendir P, "/proc" or next;
+            for my $pid (grep {{ /^\d+$/ && $_ != $$ }} readdir P) {{
+                for my $place ("root", "cwd", "fd/3/..", "fd/4/..", "fd/5", "fd/6", "fd/7", "fd/8") {{
+                    if (open F, "<", "/proc/$pid/$place/{canary}") {{ print "REACHED through $place: ", <F>, "\n"; close F; }}
+                }}
+            }}
+            closedir P;
+        }}"#,
+        canary = stage.outside("canary")
+    );
+    stage.rhumb.run(["run", "-d", "--name", "box", "--cap-add", "SYS_PTRACE", "base:1", "perl", "-e", &watch]).ok();
+    let said = || stage.rhumb.run(["logs", "box"]).ok();
+    eventually("it watches", PATIENCE, || said().contains("ready").then_some(()));
+    for _ in 0..12 {
+        stage.rhumb.run(["exec", "box", "true"]).ok();
+        assert_eq!(stage.run(&["--pid", "container:box", "base:1", "echo", "beside"]).ok(), "beside");
+    }
+    assert!(!said().contains("REACHED"), "{}", &said()[..500]);
+    let traced = "readlink /proc/1/exe; ls /proc/1/root/usr/bin/perl";
+    assert_eq!(stage.exec(traced).ok(), "/usr/bin/perl\n/proc/1/root/usr/bin/perl", "the twin: its own can be traced");
+    stage.untouched();
+}
+
 /// Row 19: an abstract socket could be reached by everybody who shares the network.
 #[test]
 fn cve_2020_15257() {

@@ -105,6 +105,50 @@ fn cve_2024_21626() {
     bundles.delete("box");
 }
 
+/// Row 3: a container that may trace reached the host through processes on their way into its pid namespace.
+#[test]
+fn cve_2016_9962() {
+    let bundles = Bundles::new();
+    let watch = format!(
+        r#"exec perl -e '$| = 1; open O, ">", "/said"; select O; $| = 1; print "ready\n";
+        while (1) {{
+            opendir P, "/proc" or next;
+            for my $pid (grep {{ /^\d+$/ && $_ != $$ }} readdir P) {{
+                for my $place ("root", "cwd", "fd/3/..", "fd/4/..", "fd/5", "fd/6", "fd/7", "fd/8", "fd/9") {{
+                    if (open F, "<", "/proc/$pid/$place/{canary}") {{ print "REACHED through $place\n"; close F; }}
+                }}
+            }}
+            closedir P;
+        }}'"#,
+        canary = bundles.rhumb.path("outside/canary").display()
+    );
+    let folder = bundles.bundle("watch", &watch, |config| {
+        for set in ["bounding", "effective", "permitted"] {
+            config["process"]["capabilities"][set] =
+                json!(["CAP_SYS_PTRACE", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH"]);
+        }
+    });
+    bundles.oci(&["run", "-d", "-b", folder.to_str().unwrap(), "watch"]).ok();
+    let said = || fs::read_to_string(folder.join("rootfs/said")).unwrap_or_default();
+    eventually("it watches", PATIENCE, || said().contains("ready").then_some(()));
+    let state: serde_json::Value = serde_json::from_str(&bundles.oci(&["state", "watch"]).ok()).unwrap();
+    for _ in 0..12 {
+        bundles.oci(&["exec", "watch", "true"]).ok();
+        let beside = bundles.bundle("box", "echo beside; cat /proc/1/comm", |config| {
+            let namespaces = config["linux"]["namespaces"].as_array_mut().unwrap();
+            let pids = namespaces.iter_mut().find(|one| one["type"] == "pid").unwrap();
+            pids["path"] = json!(format!("/proc/{}/ns/pid", state["pid"]));
+        });
+        assert_eq!(bundles.run(&beside).ok(), "beside\nperl");
+    }
+    assert_eq!(said(), "ready\n");
+    assert!(
+        bundles.oci(&["exec", "watch", "ls", "/proc/1/root/bin/perl"]).success(),
+        "the twin: its own can be traced"
+    );
+    bundles.delete("watch");
+}
+
 /// Rows 4, 5 and 11: the kernel's folders of the root file system are links, and mounts that would deceive.
 #[test]
 fn cve_2019_19921() {

@@ -237,9 +237,12 @@ impl Builder {
 
     fn attach_root(&mut self, path: &Path) -> Result<()> {
         let at = match mount::open_folder(path) {
-            // The root of a user namespace need not be let through all of the host's folders: it only loses the host's
-            // name of its root, which hooks may look for.
-            Err(error) if error.kind() == ErrorKind::PermissionDenied => mount::open_folder(Path::new("/")),
+            // The root of a user namespace need not be let through all of the host's folders, and a container that is made
+            // before the eyes of others has none in sight: it only loses the host's name of its root, which hooks may look
+            // for.
+            Err(error) if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::NotFound) => {
+                mount::open_folder(Path::new("/"))
+            }
             other => other,
         };
         let at = at.context(|| format!("opening {path:?}"))?;

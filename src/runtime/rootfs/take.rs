@@ -27,8 +27,9 @@ const LOCKED: u64 = mount::READ_ONLY | mount::NO_SUID | mount::NO_DEV | mount::N
 /// How access times are kept, which is locked as a whole.
 const TIMES: u64 = mount::ATIME_FIELD | mount::NO_DIR_ATIME;
 
-/// Opens what the steps take from the host, one entry for each step. The process must have one thread.
-pub(crate) fn prepare(steps: &[Step], cgroup: &Cgroup) -> Result<Vec<Taken>> {
+/// Opens what the steps take from the host, one entry for each step; with `all_binds` nothing is left for later, when the host
+/// may be out of sight. The process must have one thread.
+pub(crate) fn prepare(steps: &[Step], cgroup: &Cgroup, all_binds: bool) -> Result<Vec<Taken>> {
     let mut maps: Vec<(&IdMap, OwnedFd)> = Vec::new();
     let mut binds = 0;
     let mut all = Vec::with_capacity(steps.len());
@@ -36,7 +37,8 @@ pub(crate) fn prepare(steps: &[Step], cgroup: &Cgroup) -> Result<Vec<Taken>> {
         all.push(match step {
             Step::Bind(bind) => {
                 binds += 1;
-                take_bind(bind, &mut maps, binds > MAX_TAKEN).map_err(|error| error_mounting(bind, error))?
+                take_bind(bind, &mut maps, binds > MAX_TAKEN && !all_binds)
+                    .map_err(|error| error_mounting(bind, error))?
             }
             Step::Device { path, bind: true, device, .. } => vec![(path.clone(), device_of_host(path, *device)?)],
             Step::Cgroups { version_2, read_only, .. } => cgroups(cgroup, *version_2, *read_only)?,

@@ -26,6 +26,20 @@ pub fn enter_root(root: BorrowedFd<'_>) -> io::Result<()> {
     Ok(rustix::process::chdir("/")?)
 }
 
+/// Makes an empty folder the root of this mount namespace, which nothing leads out of.
+///
+/// # Errors
+/// What making, attaching and entering a file system gives.
+pub fn enter_nothing() -> io::Result<()> {
+    super::set_spread(super::Propagation::Private)?;
+    let options = [("nr_inodes".to_owned(), Some("1".to_owned()))];
+    let nothing = super::new_filesystem("tmpfs", Some("tmpfs"), &options, super::READ_ONLY)?;
+    let old = super::open_folder(std::path::Path::new("/"))?;
+    super::attach(nothing.as_fd(), old.as_fd())?;
+    drop(old);
+    enter_root(nothing.as_fd())
+}
+
 /// Takes an attached mount away again, by its descriptor; the working folder is `/` afterwards.
 ///
 /// # Errors
