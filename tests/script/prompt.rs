@@ -99,13 +99,13 @@ impl Terminal {
 fn lines_keep_their_state_and_errors_do_not_end_it() {
     let rhumb = Rhumb::new();
     let mut terminal = Terminal::start(&rhumb);
-    terminal.line("let x = 40;", "let x = 40;");
+    terminal.line("let x = 40;", "let x = 40;\nrhumb>");
     terminal.line("x + 2", "\n42");
     terminal.line("it * 1000", "\n42000");
     terminal.line("x.foo()", "no function foo(int)");
     terminal.line("#{ name: \"web\", ports: [80, 443] }", "ports: [80, 443]");
     terminal.line("fn twice(n) {", "twice(n) {");
-    terminal.line("n * 2 }", "n * 2 }");
+    terminal.line("n * 2 }", "n * 2 }\nrhumb>");
     terminal.line("twice(x) + 3", "\n83");
     terminal.line(":vars", "it = 83");
     assert_eq!(terminal.quits(), 0);

@@ -73,7 +73,8 @@ impl Parts {
             command.args(["-L".into(), root.join("usr/share/seabios")]);
         }
         // Software emulation is the same everywhere; what a nested KVM can do is another matter on every machine.
-        let accel = std::env::var("RHUMB_VM_ACCEL").unwrap_or("tcg".to_owned());
+        // One thread for both processors: kernels patch their own code, which an emulator with several gets wrong at times.
+        let accel = std::env::var("RHUMB_VM_ACCEL").unwrap_or("tcg,thread=single".to_owned());
         command.args(["-accel", &accel]);
         command.args(["-cpu", "qemu64", "-smp", "2", "-m", "1024", "-nodefaults", "-no-user-config", "-no-reboot"]);
         command.args(["-display", "none", "-nic", "none"]);
