@@ -1,0 +1,121 @@
+//! Verbs that start nothing anew but end, freeze, name or await what there is.
+
+use std::time::Duration;
+
+use clap::Args;
+
+use crate::base::{Error, Result};
+use crate::cli::Session;
+use crate::cli::container::Names;
+use crate::model::container::ContainerRemove;
+
+/// How long `stop -t -1` waits: for ever, as far as anybody can tell.
+const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
+// `rhumb kill`.
+#[derive(Debug, Args)]
+pub(crate) struct KillArgs {
+    /// Send this signal
+    #[arg(short, long, value_name = "SIGNAL", default_value = "KILL")]
+    signal: String,
+    #[command(flatten)]
+    names: Names,
+}
+
+// `rhumb rename`.
+#[derive(Debug, Args)]
+pub(crate) struct RenameArgs {
+    /// Name or id
+    container: String,
+    /// The new name
+    name: String,
+}
+
+// `rhumb stop` and `rhumb restart`.
+#[derive(Debug, Args)]
+pub(crate) struct StopArgs {
+    /// Stop with this signal
+    #[arg(short, long, value_name = "SIGNAL")]
+    signal: Option<String>,
+    /// Kill after so many seconds; -1 to wait for ever
+    #[arg(short, long = "timeout", alias = "time", value_name = "SECONDS", allow_negative_numbers = true)]
+    timeout: Option<i64>,
+    #[command(flatten)]
+    names: Names,
+}
+
+// `rhumb rm`.
+#[derive(Debug, Args)]
+pub(crate) struct RmArgs {
+    /// Kill a running container first
+    #[arg(short, long)]
+    force: bool,
+    /// Remove its anonymous volumes too
+    #[arg(short, long)]
+    volumes: bool,
+    #[command(flatten)]
+    names: Names,
+}
+
+impl KillArgs {
+    pub(super) fn run(&self, session: &mut Session) -> Result<u8> {
+        self.names.each(session, |engine, name| engine.container_kill(name, Some(&self.signal)))
+    }
+}
+
+impl RenameArgs {
+    pub(super) fn run(&self, session: &mut Session) -> Result<u8> {
+        session.engine()?.container_rename(&self.container, &self.name)?;
+        Ok(0)
+    }
+}
+
+impl StopArgs {
+    pub(super) fn stop(&self, session: &mut Session) -> Result<u8> {
+        let grace = self.grace()?;
+        let signal = self.signal.as_deref();
+        self.names.each(session, |engine, name| engine.container_stop(name, signal, grace))
+    }
+
+    pub(super) fn restart(&self, session: &mut Session) -> Result<u8> {
+        if self.signal.is_some() {
+            return Err(Error::unsupported("option \"--signal\" of restart is not supported yet")
+                .with_hint("stop with --signal, then start"));
+        }
+        let grace = self.grace()?;
+        self.names.each(session, |engine, name| engine.container_restart(name, grace))
+    }
+
+    fn grace(&self) -> Result<Option<Duration>> {
+        match self.timeout {
+            None => Ok(None),
+            Some(-1) => Ok(Some(NEVER)),
+            Some(seconds) => u64::try_from(seconds)
+                .map(|seconds| Some(Duration::from_secs(seconds)))
+                .map_err(|_| Error::invalid(format!("option \"--timeout\" takes seconds or -1, not {seconds}"))),
+        }
+    }
+}
+
+impl RmArgs {
+    pub(super) fn run(&self, session: &mut Session) -> Result<u8> {
+        let how = ContainerRemove { force: self.force, volumes: self.volumes };
+        self.names.each(session, |engine, name| engine.container_remove(name, how))
+    }
+}
+
+pub(super) fn wait(names: &Names, session: &mut Session) -> Result<u8> {
+    let engine = session.engine()?;
+    Ok(session.each(&names.containers, |session, name| {
+        let state = engine.container_wait(name, None)?;
+        match state.exit_code {
+            Some(code) => session.out.line(code),
+            // A container that was never started has Docker's zero.
+            None if state.error.is_none() => session.out.line(0),
+            None => {
+                let why = state.error.unwrap_or_default();
+                Err(Error::failed(format!("the exit code of {name:?} is unknown: {why}")))
+            }
+        }
+    }))
+}

@@ -1,0 +1,143 @@
+//! The verbs of containers: which there are, flat and in the group. What each takes and does is in the files beside this.
+//!
+//! ```text
+//! life      kill pause rename restart rm stop unpause wait      listing   ls
+//! content   export                                              logs      logs
+//! ```
+
+mod content;
+mod life;
+mod listing;
+mod logs;
+
+use clap::{Args, Subcommand};
+
+use crate::base::Result;
+use crate::cli::Session;
+use crate::cli::exec::ExecArgs;
+use crate::cli::inspect::{self, InspectArgs};
+use crate::cli::run::{AttachArgs, CreateArgs, RunArgs, StartArgs};
+use crate::cli::system::PruneArgs;
+
+pub(super) use content::refuse_terminal;
+pub(super) use listing::PsArgs;
+
+/// The verbs that are both flat and in the group.
+#[derive(Debug, Subcommand)]
+#[command(defer = true)]
+pub(crate) enum ContainerVerb {
+    /// Attach to a running container
+    Attach(AttachArgs),
+    /// Make a container without starting it
+    #[command(disable_help_flag = true, override_usage = "rhumb create [OPTIONS] IMAGE [COMMAND] [ARG]...")]
+    Create(Box<CreateArgs>),
+    /// Run a command in a running container
+    #[command(override_usage = "rhumb exec [OPTIONS] CONTAINER COMMAND [ARG]...")]
+    Exec(ExecArgs),
+    /// Write a container's file system as a tar
+    Export(content::ExportArgs),
+    /// Send a signal to containers
+    Kill(life::KillArgs),
+    /// Show a container's output
+    Logs(logs::LogsArgs),
+    /// Freeze all processes of containers
+    Pause(Names),
+    /// Rename a container
+    Rename(life::RenameArgs),
+    /// Stop and start containers
+    Restart(life::StopArgs),
+    /// Remove containers
+    #[command(visible_alias = "remove")]
+    Rm(life::RmArgs),
+    /// Make a container from an image and run it
+    #[command(disable_help_flag = true, override_usage = "rhumb run [OPTIONS] IMAGE [COMMAND] [ARG]...")]
+    Run(Box<RunArgs>),
+    /// Start containers
+    Start(StartArgs),
+    /// Stop containers
+    Stop(life::StopArgs),
+    /// Thaw all processes of containers
+    Unpause(Names),
+    /// Wait until containers end and print their exit codes
+    Wait(Names),
+}
+
+/// `rhumb container`.
+#[derive(Debug, Subcommand)]
+#[command(defer = true)]
+pub(crate) enum ContainerCommand {
+    #[command(flatten)]
+    Verb(ContainerVerb),
+    /// Show all facts of containers as JSON
+    Inspect(InspectArgs),
+    /// List containers
+    #[command(visible_aliases = ["ps", "list"])]
+    Ls(PsArgs),
+    /// Remove all containers that do not run
+    Prune(PruneArgs),
+}
+
+// One or more containers.
+#[derive(Debug, Args)]
+pub(crate) struct Names {
+    /// Names or ids
+    #[arg(required = true, value_name = "CONTAINER")]
+    containers: Vec<String>,
+}
+
+impl ContainerVerb {
+    /// Whether a failure of the engine has an exit code of its own.
+    pub(crate) fn has_command(&self) -> bool {
+        matches!(self, ContainerVerb::Run(_) | ContainerVerb::Exec(_))
+    }
+
+    pub(crate) fn run(self, session: &mut Session) -> Result<u8> {
+        match self {
+            ContainerVerb::Attach(args) => args.run(session),
+            ContainerVerb::Create(args) => args.run(session),
+            ContainerVerb::Exec(args) => args.run(session),
+            ContainerVerb::Export(args) => args.run(session),
+            ContainerVerb::Kill(args) => args.run(session),
+            ContainerVerb::Logs(args) => args.run(session),
+            ContainerVerb::Pause(names) => names.each(session, |engine, name| engine.container_pause(name)),
+            ContainerVerb::Rename(args) => args.run(session),
+            ContainerVerb::Restart(args) => args.restart(session),
+            ContainerVerb::Rm(args) => args.run(session),
+            ContainerVerb::Run(args) => args.run(session),
+            ContainerVerb::Start(args) => args.run(session),
+            ContainerVerb::Stop(args) => args.stop(session),
+            ContainerVerb::Unpause(names) => names.each(session, |engine, name| engine.container_unpause(name)),
+            ContainerVerb::Wait(names) => life::wait(&names, session),
+        }
+    }
+}
+
+impl ContainerCommand {
+    pub(crate) fn has_command(&self) -> bool {
+        matches!(self, ContainerCommand::Verb(verb) if verb.has_command())
+    }
+
+    pub(crate) fn run(self, session: &mut Session) -> Result<u8> {
+        match self {
+            ContainerCommand::Verb(verb) => verb.run(session),
+            ContainerCommand::Inspect(args) => inspect::run(args, Some(inspect::Kind::Container), session),
+            ContainerCommand::Ls(args) => args.run(session),
+            ContainerCommand::Prune(args) => {
+                args.run(session, "This will remove all containers that do not run.", "Deleted Containers:", |engine| {
+                    engine.container_prune()
+                })
+            }
+        }
+    }
+}
+
+impl Names {
+    /// Does `act` for each container and prints its name as it was given.
+    fn each(&self, session: &mut Session, act: impl Fn(&crate::engine::Engine, &str) -> Result<()>) -> Result<u8> {
+        let engine = session.engine()?;
+        Ok(session.each(&self.containers, |session, name| {
+            act(&engine, name)?;
+            session.out.line(name)
+        }))
+    }
+}
