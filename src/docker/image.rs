@@ -229,6 +229,9 @@ fn config(config: &ImageConfig) -> Value {
     if !config.shell.is_empty() {
         value["Shell"] = json!(config.shell);
     }
+    if let Some(check) = &config.healthcheck {
+        value["Healthcheck"] = check.to_json();
+    }
     value
 }
 

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::base::{Digest, Timestamp};
+use crate::model::health::HealthCheck;
 
 /// An image in the store.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -87,6 +88,8 @@ pub struct ImageConfig {
     pub shell: Vec<String>,
     /// Instructions for builds on top of it.
     pub on_build: Vec<String>,
+    /// How its containers' health is checked.
+    pub healthcheck: Option<HealthCheck>,
 }
 
 /// A line of an image's history.

@@ -4,12 +4,14 @@
 //! itself is kept byte by byte. It never changes a config that it has read: that would change the image's identity.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value, json};
 
 use crate::base::error::quoted;
 use crate::base::{Digest, Error, Result, Timestamp};
+use crate::model::health::HealthCheck;
 use crate::model::image::{History, ImageConfig};
 
 /// The most bytes that a config or a manifest may have (as registries hold it).
@@ -77,6 +79,7 @@ pub fn parse(bytes: &[u8]) -> Result<Parsed> {
             stop_signal: run.stop_signal.filter(|signal| !signal.is_empty()),
             shell: run.shell,
             on_build: run.on_build,
+            healthcheck: run.healthcheck.map(HealthCheck::from),
         },
         diff_ids,
         history: wire.history.into_iter().map(History::from).collect(),
@@ -112,6 +115,7 @@ pub fn write(parsed: &Parsed) -> Vec<u8> {
     put(&mut run, "Labels", json!(config.labels));
     put(&mut run, "StopSignal", json!(config.stop_signal));
     put(&mut run, "Shell", json!(config.shell));
+    put(&mut run, "Healthcheck", config.healthcheck.as_ref().map_or(Value::Null, HealthCheck::to_json));
     put(&mut root, "created", json!(parsed.created));
     put(&mut root, "author", json!(parsed.author));
     put(&mut root, "architecture", json!(parsed.architecture));
@@ -220,6 +224,39 @@ struct WireRun {
     shell: Vec<String>,
     #[serde(deserialize_with = "nullable")]
     on_build: Vec<String>,
+    healthcheck: Option<WireHealthcheck>,
+}
+
+/// Times in nanoseconds; zero, and less than it, is not set.
+#[derive(Deserialize, Default)]
+#[serde(default, rename_all = "PascalCase")]
+struct WireHealthcheck {
+    #[serde(deserialize_with = "nullable")]
+    test: Vec<String>,
+    #[serde(deserialize_with = "nullable")]
+    interval: i64,
+    #[serde(deserialize_with = "nullable")]
+    timeout: i64,
+    #[serde(deserialize_with = "nullable")]
+    start_period: i64,
+    #[serde(deserialize_with = "nullable")]
+    start_interval: i64,
+    #[serde(deserialize_with = "nullable")]
+    retries: i64,
+}
+
+impl From<WireHealthcheck> for HealthCheck {
+    fn from(wire: WireHealthcheck) -> HealthCheck {
+        let time = |nanos: i64| u64::try_from(nanos).ok().filter(|nanos| *nanos > 0).map(Duration::from_nanos);
+        HealthCheck {
+            test: wire.test,
+            interval: time(wire.interval),
+            timeout: time(wire.timeout),
+            start_period: time(wire.start_period),
+            start_interval: time(wire.start_interval),
+            retries: u32::try_from(wire.retries).ok().filter(|retries| *retries > 0),
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -260,7 +297,25 @@ mod tests {
         assert_eq!(parsed.config.exposed_ports, ["80/tcp"]);
         assert_eq!(parsed.config.volumes, ["/data"]);
         assert_eq!(parsed.config.stop_signal, None);
+        assert_eq!(parsed.config.healthcheck, Some(HealthCheck::none()));
         assert!(parsed.diff_ids.is_empty());
+    }
+
+    #[test]
+    fn a_health_check_is_read_as_docker_reads_it() {
+        let read = |check: &str| {
+            let text = format!(r#"{{"config":{{"Healthcheck":{check}}},"rootfs":{{"diff_ids":[]}}}}"#);
+            parse(text.as_bytes()).map(|parsed| parsed.config.healthcheck)
+        };
+        let check = read(r#"{"Test":["CMD-SHELL","x"],"Interval":1500000000,"Timeout":-1,"Retries":0,"Later":1}"#);
+        let check = check.unwrap().unwrap();
+        assert_eq!((check.test.join(" "), check.interval), ("CMD-SHELL x".into(), Some(Duration::from_millis(1500))));
+        assert_eq!((check.timeout, check.retries), (None, None));
+        assert_eq!(read("null").unwrap(), None);
+        assert_eq!(read(r#"{"Test":null}"#).unwrap(), Some(HealthCheck::default()));
+        for bad in [r#"{"Test":"curl"}"#, r#"{"Interval":"5s"}"#, r#"{"Test":[1]}"#, r#"{"Retries":1e99}"#] {
+            assert_eq!(read(bad).unwrap_err().kind(), Kind::Corrupt, "{bad}");
+        }
     }
 
     #[test]
@@ -273,6 +328,12 @@ mod tests {
             exposed_ports: vec!["80/tcp".into()],
             on_build: vec!["RUN true".into()],
             stop_signal: Some("SIGINT".into()),
+            healthcheck: Some(HealthCheck {
+                test: vec!["CMD".into(), "true".into()],
+                interval: Some(Duration::from_millis(1500)),
+                retries: Some(2),
+                ..HealthCheck::default()
+            }),
             ..ImageConfig::default()
         };
         let parsed = Parsed {
