@@ -2,42 +2,21 @@
 
 use std::time::{Duration, Instant};
 
-use oci_spec::runtime::LinuxNamespaceType;
-
 use super::Monitor;
 use crate::base::failpoint;
-use crate::base::{Context as _, Error, Result, Timestamp};
+use crate::base::{Context as _, Error, Result};
 use crate::runtime::conn::Conn;
-use crate::runtime::mounts;
 use crate::runtime::state::{self, ExitRecord};
 use crate::runtime::wire::Reply;
-use crate::sys::socket::{self, Interest};
 use crate::sys::{process, self_exe, signal};
 
-/// How long the last words in a pipe are waited for when a process that outlives the container holds it.
-const DRAIN: Duration = Duration::from_secs(2);
 /// How long a client may take none of its last bytes before it loses them.
 const LINGER: Duration = Duration::from_secs(10);
 
 impl Monitor {
     /// After the end of the first process.
     pub(super) fn end(&mut self) -> Result<()> {
-        let exit_code = self.exit_code.unwrap_or_default();
-        self.hear_last_of_stage();
-        self.drain();
-        let oom_killed = self.cgroup.oom_kills() > 0;
-        self.log.finish();
-        let record = ExitRecord {
-            started: self.started,
-            finished: Timestamp::now(),
-            exit_code: self
-                .start_failed
-                .as_ref()
-                .and_then(Error::failure)
-                .map_or(exit_code, |failure| failure.exit_code),
-            oom_killed,
-            error: self.start_failed.as_ref().map(Error::to_string),
-        };
+        let record = self.run.finish(&self.plan, &mut self.conns);
         // Who was abandoned, or goes at once by a client that is told the end anyway, leaves no record.
         let gone = self.abandoned || (self.plan.ephemeral && self.is_owned());
         let recorded = if gone { Ok(()) } else { self.record_end(&record) };
@@ -47,7 +26,7 @@ impl Monitor {
         for conn in self.conns.values_mut().filter(|conn| conn.attached || conn.waiting) {
             conn.send(&Reply::Exited(record.clone()), None);
         }
-        let removed = crate::base::failpoint::hit("monitor.end.cgroup").and_then(|()| self.cgroup.remove());
+        let removed = failpoint::hit("monitor.end.cgroup").and_then(|()| self.run.cgroup.remove());
         self.reap();
         self.linger();
         if !self.is_owned() {
@@ -69,45 +48,10 @@ impl Monitor {
         state::remove_file(&self.plan.run_dir.join(state::STATE))
     }
 
-    /// An init that failed said why before it ended.
-    fn hear_last_of_stage(&mut self) {
-        while self.stage.is_some() {
-            self.hear_stage();
-        }
-    }
-
-    /// Reads what is left of the output. The pid namespace is dead, so the end comes at once; only with the host's pid
-    /// namespace others may hold the streams, and they are given [`DRAIN`].
-    fn drain(&mut self) {
-        if !mounts::is_new(&self.plan.spec, LinuxNamespaceType::Pid) {
-            let _ = self.cgroup.kill_all(signal::KILL); // the removal of the cgroup tries again and reports
-        }
-        let deadline = Instant::now() + DRAIN;
-        while self.outputs.iter().any(|output| output.fd().is_some()) && Instant::now() < deadline {
-            let mut idle = true;
-            for index in 0..self.outputs.len() {
-                let ready = match self.outputs[index].fd() {
-                    Some(fd) => {
-                        let mut interest = [Interest::new(fd, true, false)];
-                        socket::wait(&mut interest, Some(Duration::ZERO)).is_ok() && interest[0].readable()
-                    }
-                    None => false,
-                };
-                if ready {
-                    self.take_output(index);
-                    idle = false;
-                }
-            }
-            if idle {
-                std::thread::sleep(Duration::from_millis(1));
-            }
-        }
-    }
-
     /// Gives clients their last bytes, as long as they take some.
     fn linger(&mut self) {
-        self.outputs.clear();
-        self.input.close();
+        self.run.outputs.clear();
+        self.run.input.close();
         let mut last = Instant::now();
         let mut left: usize = self.conns.values().map(Conn::queued).sum();
         while left > 0 && last.elapsed() < LINGER {

@@ -1,0 +1,92 @@
+//! What clients ask of a monitor, and the answers.
+
+use std::os::fd::{AsFd as _, OwnedFd};
+
+use super::Monitor;
+use crate::base::{Context as _, Error, Result};
+use crate::runtime::wire::{Reply, Request, STDIN};
+use crate::sys::{process, signal, tty};
+
+impl Monitor {
+    /// Deals with everything that a client has sent.
+    pub(super) fn serve(&mut self, id: u64) {
+        while let Some(conn) = self.conns.get_mut(&id) {
+            let Some(frame) = conn.next_frame() else { return };
+            if frame.kind == STDIN {
+                if conn.attached {
+                    self.run.input.push(&frame.payload);
+                }
+                continue;
+            }
+            let Ok(request) = frame.message::<Request>() else {
+                conn.closed = true;
+                return;
+            };
+            match self.answer(id, request) {
+                Ok(None) => {}
+                Ok(Some(reply)) => self.reply(id, &reply),
+                Err(error) => self.reply(id, &Reply::Failed((&error).into())),
+            }
+        }
+    }
+
+    /// Sends a message to a client, if it is still there.
+    pub(super) fn reply(&mut self, id: u64, reply: &Reply) {
+        if let Some(conn) = self.conns.get_mut(&id) {
+            conn.send(reply, None);
+        }
+    }
+
+    /// Does what was asked; none when the answer comes later.
+    fn answer(&mut self, id: u64, request: Request) -> Result<Option<Reply>> {
+        let Some(conn) = self.conns.get_mut(&id) else { return Ok(None) };
+        let run = &mut self.run;
+        match request {
+            Request::Create(_) => return Err(Error::invalid("a monitor holds one container")),
+            Request::Start => return self.start(id),
+            Request::Attach => conn.attached = true,
+            Request::Detach => conn.attached = false,
+            Request::Wait => {
+                conn.waiting = true;
+                return Ok(None);
+            }
+            Request::TakeOver => conn.owner = true,
+            Request::Signal(number) => {
+                run.must_run()?;
+                process::signal(run.init.pidfd.as_fd(), number)
+                    .context(|| format!("sending {}", signal::name(number)))?;
+            }
+            Request::KillAll => run.cgroup.kill_all(signal::KILL)?,
+            Request::Pause(paused) => run.set_paused(paused, &self.plan)?,
+            Request::Resize(size) => {
+                if let Some(terminal) = &run.terminal {
+                    tty::set_size(terminal, size).context(|| "setting the terminal's size")?;
+                }
+            }
+            Request::Exec { options, streams, size } => {
+                run.must_run()?;
+                if run.paused {
+                    return Err(Error::conflict("the container is paused").with_hint("unpause it first"));
+                }
+                let fds: Vec<OwnedFd> = if streams { conn.decoder.fds.drain(..).collect() } else { Vec::new() };
+                run.execs.start(id, &self.plan, &run.cgroup, &run.init, *options, fds, size)?;
+                return Ok(None);
+            }
+            Request::SignalExec { signal, group } => run.execs.signal(id, signal, group)?,
+        }
+        Ok(Some(Reply::Done))
+    }
+
+    fn start(&mut self, id: u64) -> Result<Option<Reply>> {
+        if self.run.started.is_some() || self.run.starter.is_some() {
+            return Err(Error::conflict("the container runs already"));
+        }
+        self.run.start()?;
+        self.run.starter = Some(id);
+        if let Some(conn) = self.conns.get_mut(&id) {
+            // Who started it may want to know how it ended after we have gone.
+            conn.waiting = true;
+        }
+        Ok(None)
+    }
+}

@@ -1,0 +1,264 @@
+//! One run of a container's first process: made, started, heard while it lives, recorded. Nothing of a run is left for
+//! the next one.
+//!
+//! It does not wait: the loop says when there is something to hear or to read.
+
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::time::{Duration, Instant};
+
+use oci_spec::runtime::LinuxNamespaceType;
+
+use crate::base::failpoint;
+use crate::base::{Context as _, Error, Result, Timestamp};
+use crate::model::log::Stream;
+use crate::runtime::birth::{self, Newborn, Order, Wiring};
+use crate::runtime::cgroup::Cgroup;
+use crate::runtime::conn::Conn;
+use crate::runtime::execs::Execs;
+use crate::runtime::handover::{FromStage, ToStage};
+use crate::runtime::log::Writer;
+use crate::runtime::mounts;
+use crate::runtime::plan::Plan;
+use crate::runtime::state::{self, ExitRecord, RunState};
+use crate::runtime::stdio::{self, Input, Output};
+use crate::runtime::wire::{Channel, Reply, STDERR, STDOUT};
+use crate::sys::process::{self, Child};
+use crate::sys::signal;
+use crate::sys::socket::{self, Interest};
+
+/// How long the last words in a pipe are waited for when a process that outlives the container holds it.
+const DRAIN: Duration = Duration::from_secs(2);
+
+/// A run, from the birth of its first process until the next one.
+pub(super) struct Run {
+    pub(super) cgroup: Cgroup,
+    pub(super) init: Child,
+    /// The talk with the init until it has executed the command.
+    pub(super) stage: Option<Channel>,
+    /// Who asked for the start and waits for the answer.
+    pub(super) starter: Option<u64>,
+    start_failed: Option<Error>,
+    pub(super) started: Option<Timestamp>,
+    pub(super) exit_code: Option<i32>,
+    pub(super) paused: bool,
+    pub(super) terminal: Option<OwnedFd>,
+    pub(super) outputs: Vec<Output>,
+    pub(super) input: Input,
+    log: Writer,
+    pub(super) execs: Execs,
+}
+
+impl Run {
+    /// Makes everything up to the point where the command is about to be executed.
+    ///
+    /// # Errors
+    /// Whatever failed, with everything undone.
+    pub(super) fn make(plan: &Plan) -> Result<Run> {
+        let log = Writer::open(&plan.state_dir, &plan.id, &plan.log)?;
+        let cgroup = Cgroup::new(&plan.cgroup)?;
+        let order = Order {
+            id: &plan.id,
+            spec: &plan.spec,
+            rootfs: &plan.rootfs,
+            bundle: &plan.state_dir,
+            who: plan.who(),
+            wiring: Wiring::Pipes { stdin_open: plan.stdin_open },
+            small_init: plan.init,
+            die_with_parent: true,
+            preserve_fds: 0,
+            listener: None,
+        };
+        let Newborn { init, stage, streams, terminal } = birth::make(order, &cgroup)?;
+        let connected = stdio::connect(streams, terminal.as_ref(), plan.stdin_open);
+        let (outputs, input) = connected.inspect_err(|_| {
+            birth::end(&init);
+            let _ = cgroup.remove(); // the error of the streams is what matters
+        })?;
+        Ok(Run {
+            cgroup,
+            init,
+            stage: Some(stage),
+            starter: None,
+            start_failed: None,
+            started: None,
+            exit_code: None,
+            paused: false,
+            terminal,
+            outputs,
+            input,
+            log,
+            execs: Execs::new(),
+        })
+    }
+
+    /// Tells the init to execute the command; [`Run::hear_stage`] says what came of it.
+    pub(super) fn start(&mut self) -> Result<()> {
+        let Some(stage) = &self.stage else { return Err(Error::conflict("the container has ended")) };
+        failpoint::hit("monitor.start.execute")?;
+        stage.send(&ToStage::Start, &[]).context(|| "starting the container")
+    }
+
+    /// The command runs: it was executed and has not ended.
+    pub(super) fn is_running(&self) -> bool {
+        self.started.is_some() && self.exit_code.is_none()
+    }
+
+    /// Refuses what only a running command can have done to it.
+    pub(super) fn must_run(&self) -> Result<()> {
+        if self.is_running() { Ok(()) } else { Err(Error::conflict("the container does not run")) }
+    }
+
+    /// Kills all its processes.
+    pub(super) fn kill(&self) {
+        // Both may be too late, which is what was wanted.
+        let _ = process::signal(self.init.pidfd.as_fd(), signal::KILL);
+        let _ = self.cgroup.kill_all(signal::KILL);
+    }
+
+    /// What the init says until it has executed the command. Returns who waits for the start, and the answer.
+    pub(super) fn hear_stage(&mut self, plan: &Plan) -> Option<(u64, Reply)> {
+        let stage = self.stage.as_mut()?;
+        let alive = stage.fill().unwrap_or(false);
+        while let Ok(Some(frame)) = stage.decoder.next() {
+            if let Ok(FromStage::Failed(error)) = frame.message() {
+                self.start_failed = Some(error.into());
+            }
+        }
+        if alive {
+            return None;
+        }
+        self.stage = None;
+        let starter = self.starter.take()?;
+        let reply = match &self.start_failed {
+            Some(error) => Reply::Failed(error.into()),
+            None => match self.record_start(plan) {
+                Ok(()) => Reply::Started,
+                Err(error) => {
+                    // Without a record of its start nobody could tell what became of it.
+                    self.kill();
+                    let reply = Reply::Failed((&error).into());
+                    self.start_failed = Some(error);
+                    reply
+                }
+            },
+        };
+        Some((starter, reply))
+    }
+
+    fn record_start(&mut self, plan: &Plan) -> Result<()> {
+        self.started = Some(Timestamp::now());
+        state::remove_file(&plan.state_dir.join(state::EXIT))?;
+        let state = self.state()?;
+        state::write_json(&plan.state_dir.join(state::STARTED), &state, false)?;
+        state::write_json(&plan.run_dir.join(state::STATE), &state, false)
+    }
+
+    fn state(&self) -> Result<RunState> {
+        let pid = std::process::id() as i32;
+        // An init that has ended already still has its number: it is our child and not reaped.
+        let init = state::start_time(self.init.pid).ok().map(|start| (self.init.pid, start));
+        Ok(RunState {
+            boot_id: state::boot_id()?,
+            monitor: (pid, state::start_time(pid)?),
+            init,
+            started: self.started.unwrap_or_default(),
+            paused: self.paused,
+        })
+    }
+
+    /// Freezes or thaws all processes, and notes it.
+    ///
+    /// # Errors
+    /// `conflict` when it does not run or is so already; what the freezer or the disk gives, with everything undone.
+    pub(super) fn set_paused(&mut self, paused: bool, plan: &Plan) -> Result<()> {
+        self.must_run()?;
+        if paused == self.paused {
+            let which = if paused { "paused already" } else { "not paused" };
+            return Err(Error::conflict(format!("the container is {which}")));
+        }
+        failpoint::hit("monitor.pause.freeze")?;
+        if let Err(error) = self.cgroup.set_frozen(paused) {
+            // Some of its processes may stand still already, and nobody would know of a frozen container.
+            return Err(match paused.then(|| self.cgroup.set_frozen(false)) {
+                None | Some(Ok(())) => error,
+                Some(Err(more)) => error.context(format!("and thawing it again failed: {more}")),
+            });
+        }
+        self.paused = paused;
+        let noted = failpoint::hit("monitor.pause.record")
+            .and_then(|()| self.state())
+            .and_then(|state| state::write_json(&plan.run_dir.join(state::STATE), &state, false));
+        noted.map_err(|error| {
+            self.paused = !paused;
+            match self.cgroup.set_frozen(!paused) {
+                Ok(()) => error,
+                Err(more) => error.context(format!("and undoing it failed: {more}")),
+            }
+        })
+    }
+
+    /// Passes on what a stream has to say, to the log and to whoever is attached.
+    pub(super) fn take_output(&mut self, index: usize, conns: &mut BTreeMap<u64, Conn>) {
+        let Some(output) = self.outputs.get_mut(index) else { return };
+        let stream = output.stream;
+        let Some(bytes) = output.read() else { return };
+        self.log.write(stream, bytes);
+        let kind = if stream == Stream::Stdout { STDOUT } else { STDERR };
+        for conn in conns.values_mut().filter(|conn| conn.attached) {
+            conn.send_stream(kind, bytes);
+        }
+    }
+
+    /// After the end of the first process: hears and reads what is left, and says how it ended.
+    pub(super) fn finish(&mut self, plan: &Plan, conns: &mut BTreeMap<u64, Conn>) -> ExitRecord {
+        // An init that failed said why before it ended.
+        while self.stage.is_some() {
+            if let Some((starter, reply)) = self.hear_stage(plan)
+                && let Some(conn) = conns.get_mut(&starter)
+            {
+                conn.send(&reply, None);
+            }
+        }
+        self.drain(plan, conns);
+        let oom_killed = self.cgroup.oom_kills() > 0;
+        self.log.finish();
+        let exit_code = self.exit_code.unwrap_or_default();
+        let failure = self.start_failed.as_ref().and_then(Error::failure);
+        ExitRecord {
+            started: self.started,
+            finished: Timestamp::now(),
+            exit_code: failure.map_or(exit_code, |failure| failure.exit_code),
+            oom_killed,
+            error: self.start_failed.as_ref().map(Error::to_string),
+        }
+    }
+
+    /// Reads what is left of the output. The pid namespace is dead, so the end comes at once; only with the host's pid
+    /// namespace others may hold the streams, and they are given [`DRAIN`].
+    fn drain(&mut self, plan: &Plan, conns: &mut BTreeMap<u64, Conn>) {
+        if !mounts::is_new(&plan.spec, LinuxNamespaceType::Pid) {
+            let _ = self.cgroup.kill_all(signal::KILL); // the removal of the cgroup tries again and reports
+        }
+        let deadline = Instant::now() + DRAIN;
+        while self.outputs.iter().any(|output| output.fd().is_some()) && Instant::now() < deadline {
+            let mut idle = true;
+            for index in 0..self.outputs.len() {
+                let ready = match self.outputs[index].fd() {
+                    Some(fd) => {
+                        let mut interest = [Interest::new(fd, true, false)];
+                        socket::wait(&mut interest, Some(Duration::ZERO)).is_ok() && interest[0].readable()
+                    }
+                    None => false,
+                };
+                if ready {
+                    self.take_output(index, conns);
+                    idle = false;
+                }
+            }
+            if idle {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+    }
+}
