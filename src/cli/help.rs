@@ -14,7 +14,7 @@ const GROUPS: &[(&str, &[&str])] = &[
         "Containers",
         &[
             "run", "ps", "exec", "logs", "stop", "rm", "create", "start", "restart", "kill", "wait", "attach", "pause",
-            "unpause", "rename", "export",
+            "unpause", "top", "rename", "export",
         ],
     ),
     ("Images", &["images", "load", "save", "import", "tag", "history", "rmi"]),

@@ -12,6 +12,7 @@ pub mod inspect;
 pub mod isolation;
 pub mod mounts;
 pub mod options;
+pub mod top;
 mod value;
 pub mod volume;
 pub mod words;

@@ -8,6 +8,7 @@ pub mod image;
 pub mod limits;
 pub mod log;
 pub mod mount;
+pub mod process;
 pub mod stats;
 pub mod system;
 pub mod volume;

@@ -12,6 +12,7 @@
 //! skeleton mount points that every root has
 //! seccomp  the filter of system calls
 //! cgroup   limits                                    user      passwd and group of the container
+//! processes  who is in it, read from outside
 //! state    the files that tell what lives            log       written by the monitor, read by anyone
 //! ```
 
@@ -34,6 +35,7 @@ mod mounts;
 mod namespaces;
 pub mod oci;
 pub mod plan;
+pub mod processes;
 mod reaper;
 mod rootfs;
 pub mod seccomp;

@@ -115,7 +115,7 @@ fn row_of(value: &Dynamic) -> Option<Map> {
 }
 
 /// The columns that come first, if they are there; the others follow by name.
-const FIRST: [&str; 4] = ["name", "id", "path", "noun"];
+const FIRST: [&str; 6] = ["name", "id", "pid", "user", "path", "noun"];
 
 fn columns(rows: &[Map]) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();

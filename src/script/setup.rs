@@ -104,6 +104,7 @@ fn container_module() -> Module {
     let mut module = exported_module!(crate::script::container::functions::container_functions);
     module.combine(exported_module!(crate::script::container::properties::container_properties));
     module.combine(exported_module!(crate::script::container::verbs::container_verbs));
+    module.combine(exported_module!(crate::script::container::observe::container_observe));
     module
 }
 

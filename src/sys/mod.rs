@@ -2,6 +2,7 @@
 
 pub mod capability;
 pub mod child;
+pub mod clock;
 pub mod device_filter;
 pub mod exchange;
 pub mod fs;

@@ -3,12 +3,14 @@
 //! ```text
 //! life      kill pause rename restart rm stop unpause wait      listing   ls
 //! content   export                                              logs      logs
+//! top       top
 //! ```
 
 mod content;
 mod life;
 mod listing;
 mod logs;
+mod top;
 
 use clap::{Args, Subcommand};
 
@@ -56,6 +58,9 @@ pub(crate) enum ContainerVerb {
     Start(StartArgs),
     /// Stop containers
     Stop(life::StopArgs),
+    /// Show the processes of a running container
+    #[command(override_usage = "rhumb top CONTAINER [PS OPTIONS]")]
+    Top(top::TopArgs),
     /// Thaw all processes of containers
     Unpause(Names),
     /// Wait until containers end and print their exit codes
@@ -106,6 +111,7 @@ impl ContainerVerb {
             ContainerVerb::Run(args) => args.run(session),
             ContainerVerb::Start(args) => args.run(session),
             ContainerVerb::Stop(args) => args.stop(session),
+            ContainerVerb::Top(args) => args.run(session),
             ContainerVerb::Unpause(names) => names.each(session, |engine, name| engine.container_unpause(name)),
             ContainerVerb::Wait(names) => life::wait(&names, session),
         }

@@ -6,7 +6,7 @@
 //! state    record + run state → facts; get, list    end     wait, stop, kill, pause, remove, prune
 //! process  exec, logs                               content export, volume, copy-up
 //! host     what a specification asks of the machine  ids     ranges of ids for user namespaces
-//! seccomp  the filter of system calls (pure)
+//! seccomp  the filter of system calls (pure)         top     its processes
 //! ```
 //!
 //! `container` is always what a user writes: a name, an id, or a unique beginning of an id.
@@ -27,6 +27,7 @@ mod seccomp;
 mod spec;
 mod start;
 mod state;
+mod top;
 
 pub use start::REAP;
 
