@@ -5,10 +5,12 @@
 //! properties.rs   c.id name image status exit_code pid created labels mounts
 //! verbs.rs        c.start stop restart kill pause unpause wait remove rename exec logs follow export_tar volume inspect
 //! observe.rs      c.top
+//! content.rs      c.diff commit
 //! ```
 //!
 //! Each decodes, calls the engine once and encodes. A handle is an id and the engine: every property reads the live state.
 
+pub(crate) mod content;
 pub(crate) mod functions;
 pub(crate) mod observe;
 pub(crate) mod properties;
