@@ -75,6 +75,7 @@ impl Box_ {
             log: LogOptions::default(),
             stdin_open: false,
             init: false,
+            probe: None,
             ephemeral: true,
             on_exit: Vec::new(),
         };

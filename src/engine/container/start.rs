@@ -262,6 +262,7 @@ impl Engine {
             log: record.options.log.clone(),
             stdin_open: record.options.stdin_open,
             init: record.options.init,
+            probe: record.probe(),
             ephemeral: record.options.auto_remove,
             on_exit: match record.options.auto_remove {
                 true => vec![REAP.to_owned(), self.paths().root().to_string_lossy().into_owned(), id.to_string()],
