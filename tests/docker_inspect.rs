@@ -50,7 +50,6 @@ fn created() -> State {
         error: None,
         started: None,
         finished: None,
-        health: None,
     }
 }
 

@@ -12,6 +12,10 @@ use crate::base::{Error, Result};
 /// # Errors
 /// `invalid_argument` when it is not a number with a known unit, or does not fit 63 bits.
 pub fn parse_bytes(text: &str) -> Result<u64> {
+    parse_scaled(text, 1024)
+}
+
+fn parse_scaled(text: &str, base: u64) -> Result<u64> {
     let refuse = || {
         Error::invalid(format!("{text:?} is not a size")).with_hint("write a number and a unit, such as 512m or 1.5g")
     };
@@ -27,7 +31,7 @@ pub fn parse_bytes(text: &str) -> Result<u64> {
         "p" | "pb" | "pib" => 5,
         _ => return Err(refuse()),
     };
-    let scale = 1024u64.pow(power);
+    let scale = base.pow(power);
     let bytes = match number.parse::<u64>() {
         Ok(whole) => whole.checked_mul(scale).ok_or_else(refuse)?,
         Err(_) => {
@@ -39,6 +43,14 @@ pub fn parse_bytes(text: &str) -> Result<u64> {
         }
     };
     if bytes > i64::MAX as u64 { Err(refuse()) } else { Ok(bytes) }
+}
+
+/// Reads a size in bytes whose units are powers of 1000, as Docker reads the sizes of logs: `512`, `10m`, `1.5gb`.
+///
+/// # Errors
+/// As [`parse_bytes`].
+pub fn parse_decimal_bytes(text: &str) -> Result<u64> {
+    parse_scaled(text, 1000)
 }
 
 /// Reads a duration: `10s`, `1m30s`, `500ms`, `1.5h`; a bare number is seconds.
@@ -125,24 +137,6 @@ pub fn short_duration(duration: Duration) -> String {
     }
 }
 
-/// A duration as Go prints it: `0s`, `500ms`, `1.5s`, `1m0s`, `1h30m0s` (package time, `Duration.String`).
-pub fn go_duration(duration: Duration) -> String {
-    let fraction = |whole: u64, rest: u64, digits: usize| {
-        let text = format!("{whole}.{rest:0digits$}");
-        text.trim_end_matches('0').trim_end_matches('.').to_owned()
-    };
-    let (all, nanos) = (duration.as_secs(), u64::from(duration.subsec_nanos()));
-    match (all / 3600, all / 60 % 60, all % 60) {
-        (0, 0, 0) if nanos == 0 => "0s".to_owned(),
-        (0, 0, 0) if nanos < 1_000 => format!("{nanos}ns"),
-        (0, 0, 0) if nanos < 1_000_000 => format!("{}µs", fraction(nanos / 1_000, nanos % 1_000, 3)),
-        (0, 0, 0) => format!("{}ms", fraction(nanos / 1_000_000, nanos % 1_000_000, 6)),
-        (0, 0, seconds) => format!("{}s", fraction(seconds, nanos, 9)),
-        (0, minutes, seconds) => format!("{minutes}m{}s", fraction(seconds, nanos, 9)),
-        (hours, minutes, seconds) => format!("{hours}h{minutes}m{}s", fraction(seconds, nanos, 9)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -153,6 +147,7 @@ mod tests {
         assert_eq!(parse_bytes("512").unwrap(), 512);
         assert_eq!(parse_bytes("1.5GiB").unwrap(), 1_610_612_736);
         assert_eq!(parse_bytes("2 kb").unwrap(), 2048);
+        assert_eq!(parse_decimal_bytes("1.5m").unwrap(), 1_500_000);
         for text in ["", "m", "-1", "1x", "1e400", "nan", "99999999999g", "1..5m"] {
             assert!(parse_bytes(text).is_err(), "{text:?}");
         }
@@ -176,10 +171,6 @@ mod tests {
         for text in ["", "soon", "-1s", "inf", "nan"] {
             assert!(parse_duration(text).is_err(), "{text:?}");
         }
-        for (millis, text) in [(0, "0s"), (1, "1ms"), (1500, "1.5s"), (60_000, "1m0s"), (5_400_250, "1h30m0.25s")] {
-            assert_eq!(go_duration(Duration::from_millis(millis)), text);
-        }
-        assert_eq!(go_duration(Duration::from_nanos(1_500)), "1.5µs");
         assert_eq!(short_duration(Duration::from_millis(1500)), "1.5s");
         assert_eq!(short_duration(Duration::from_secs(150)), "2m30s");
         assert_eq!(human_duration(Duration::from_secs(75)), "About a minute");

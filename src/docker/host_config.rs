@@ -3,13 +3,12 @@
 use serde_json::{Map, Value, json};
 
 use crate::docker::container::or_null;
-use crate::docker::words;
+use crate::docker::logging;
 use crate::model::container::{
     ContainerOptions, ContainerRecord, DEFAULT_SHM_SIZE_BYTES, IpcMode, MountPointKind, NamespaceMode, NetworkMode,
     READONLY_PATHS, UsernsMode,
 };
 use crate::model::limits::{DeviceValue, Limits, Ulimit};
-use crate::model::log::LogOptions;
 use crate::model::mount::MountSource;
 
 pub(super) fn host_config(record: &ContainerRecord) -> Value {
@@ -33,7 +32,7 @@ pub(super) fn host_config(record: &ContainerRecord) -> Value {
     let mut config = json!({
         "Binds": or_null(&binds),
         "ContainerIDFile": "",
-        "LogConfig": log_config(&options.log),
+        "LogConfig": logging::log_config(&options.log),
         "NetworkMode": network_mode(&options.network_mode),
         "PortBindings": {},
         "RestartPolicy": { "Name": "no", "MaximumRetryCount": 0 },
@@ -265,15 +264,4 @@ fn device_mapping(text: &str) -> Value {
     let host = parts.next().unwrap_or_default();
     let container = parts.next().unwrap_or(host);
     json!({ "PathOnHost": host, "PathInContainer": container, "CgroupPermissions": parts.next().unwrap_or("rwm") })
-}
-
-fn log_config(log: &LogOptions) -> Value {
-    let mut options = Map::new();
-    if let Some(size) = log.max_size_bytes {
-        options.insert("max-size".into(), words::exact_size(size).into());
-    }
-    if let Some(files) = log.max_files {
-        options.insert("max-file".into(), files.to_string().into());
-    }
-    json!({ "Type": log.driver, "Config": options })
 }

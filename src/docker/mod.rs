@@ -6,11 +6,11 @@
 pub mod container;
 pub mod devices;
 pub mod env;
-pub mod health;
 mod host_config;
 pub mod image;
 pub mod inspect;
 pub mod isolation;
+pub mod logging;
 pub mod mounts;
 pub mod options;
 pub mod top;

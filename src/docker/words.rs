@@ -1,12 +1,11 @@
-//! Docker's small notations, one reader each, shared by option maps and command-line flags: networks, ulimits, hosts,
-//! logging.
+//! Docker's small notations, one reader each, shared by option maps and command-line flags: networks, ulimits,
+//! hosts.
 
 use std::net::IpAddr;
 
-use crate::base::{Error, Result, suggest, units};
+use crate::base::{Error, Result, suggest};
 use crate::model::container::NetworkMode;
 use crate::model::limits::Ulimit;
-use crate::model::log::{LogDriver, LogOptions};
 
 /// What to do instead of a bridge network.
 pub(crate) const NO_NETWORKS: &str = "bridge networks are not built yet; use none, host or container:NAME";
@@ -159,56 +158,6 @@ pub fn cpuset(text: &str) -> Result<String> {
     }
     Err(Error::invalid(format!("{text:?} is not a set of processors"))
         .with_hint("write numbers and ranges, such as 0-2,4"))
-}
-
-/// Reads a log driver with its options.
-///
-/// # Errors
-/// `unsupported` for other drivers and options; `invalid_argument` for bad values.
-pub fn logging(driver: Option<&str>, options: &[(String, String)]) -> Result<LogOptions> {
-    let driver = match driver.unwrap_or("json-file") {
-        "json-file" => LogDriver::JsonFile,
-        "none" => LogDriver::None,
-        other => {
-            let error = Error::unsupported(format!("log driver {other:?} is not supported"));
-            return Err(error.with_hint("use json-file or none"));
-        }
-    };
-    let mut log = LogOptions { driver, max_size_bytes: None, max_files: None };
-    for (name, value) in options {
-        let wrong = |what: &str| Error::invalid(format!("log option {name:?} takes {what}, not {value:?}"));
-        match name.as_str() {
-            _ if driver == LogDriver::None => {
-                return Err(Error::invalid(format!("log driver \"none\" has no option {name:?}")));
-            }
-            "max-size" => {
-                log.max_size_bytes = match value.as_str() {
-                    "-1" => None,
-                    text => Some(
-                        units::parse_bytes(text).ok().filter(|n| *n > 0).ok_or_else(|| wrong("a size such as 10m"))?,
-                    ),
-                }
-            }
-            "max-file" => {
-                log.max_files = Some(value.parse().ok().filter(|n| *n > 0).ok_or_else(|| wrong("a number from 1"))?)
-            }
-            "mode" if value == "blocking" => {}
-            "mode" | "max-buffer-size" | "compress" | "labels" | "labels-regex" | "env" | "env-regex" | "tag" => {
-                return Err(Error::unsupported(format!("log option {name:?} is not supported yet")));
-            }
-            other => {
-                let error = Error::invalid(format!("unknown log option {other:?}"));
-                return Err(error.with_hint(
-                    suggest::hint(other, ["max-size", "max-file"])
-                        .unwrap_or_else(|| "known are max-size and max-file".into()),
-                ));
-            }
-        }
-    }
-    if log.max_files.is_some_and(|files| files > 1) && log.max_size_bytes.is_none() {
-        return Err(Error::invalid("log option \"max-file\" over 1 needs \"max-size\""));
-    }
-    Ok(log)
 }
 
 /// Reads a port to expose: `80`, `80/udp`, `8000-8010/tcp`; one entry a port.

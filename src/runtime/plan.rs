@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use oci_spec::runtime::Spec;
 use serde::{Deserialize, Serialize};
 
-use crate::model::health::Probe;
 use crate::model::log::LogOptions;
 use crate::runtime::launch::Who;
+use crate::runtime::log::LogFacts;
 
 /// Everything that a monitor needs to hold one container.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -31,13 +31,12 @@ pub struct Plan {
     pub cgroup: String,
     /// Where output goes.
     pub log: LogOptions,
+    /// What the log says about the container.
+    pub log_facts: LogFacts,
     /// Keep standard input open for attached clients; otherwise it is `/dev/null`.
     pub stdin_open: bool,
     /// Run a small init as process 1.
     pub init: bool,
-    /// How its health is checked.
-    #[serde(default)]
-    pub probe: Option<Probe>,
     /// Write the exit record without fsync: the container goes away anyway (`--rm`).
     pub ephemeral: bool,
     /// What the monitor becomes when the container has ended and no client took the clean-up over: arguments for

@@ -104,8 +104,8 @@ fn container_module() -> Module {
     let mut module = exported_module!(crate::script::container::functions::container_functions);
     module.combine(exported_module!(crate::script::container::properties::container_properties));
     module.combine(exported_module!(crate::script::container::verbs::container_verbs));
+    module.combine(exported_module!(crate::script::container::logs::container_logs));
     module.combine(exported_module!(crate::script::container::observe::container_observe));
-    module.combine(exported_module!(crate::script::container::content::container_content));
     module
 }
 

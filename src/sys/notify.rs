@@ -42,6 +42,18 @@ pub fn watch(files: &[&Path]) -> io::Result<OwnedFd> {
     Ok(watch)
 }
 
+/// A watch on a folder: writes to its files, new files and new names of files, inotify(7).
+///
+/// # Errors
+/// What inotify_init1(2) and inotify_add_watch(2) give.
+pub fn watch_folder(folder: &Path) -> io::Result<OwnedFd> {
+    use inotify::WatchFlags as F;
+    let watch = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?;
+    let what = F::MODIFY | F::CREATE | F::MOVED_TO | F::DELETE_SELF | F::ONLYDIR;
+    inotify::add_watch(&watch, folder, what)?;
+    Ok(watch)
+}
+
 /// Throws away what a watch has seen, so that it becomes readable anew.
 ///
 /// # Errors

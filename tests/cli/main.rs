@@ -4,7 +4,6 @@
 mod support;
 
 mod container;
-mod content;
 mod golden;
 mod help;
 mod image;

@@ -59,6 +59,7 @@ fn flags_of_run_that_cannot_be_honoured_are_refused_by_name() {
         "--ip 10.0.0.1",
         "--mac-address 02:00:00:00:00:01",
         "--network-alias web",
+        "--health-cmd true",
         "--gpus all",
         "--runtime runc",
         "--kernel-memory 5m",
@@ -69,7 +70,7 @@ fn flags_of_run_that_cannot_be_honoured_are_refused_by_name() {
         "--restart always",
         "--pull always",
         "--network bridge",
-        "--log-driver syslog",
+        "--log-driver gelf",
         "--add-host x:host-gateway",
     ] {
         let outcome = rhumb.sh(&format!("run {flag} base true"));

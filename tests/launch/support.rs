@@ -73,9 +73,9 @@ impl Box_ {
             cgroup: format!("rhumb-launch{}-{number}/{id}", std::process::id()),
             id,
             log: LogOptions::default(),
+            log_facts: Default::default(),
             stdin_open: false,
             init: false,
-            probe: None,
             ephemeral: true,
             on_exit: Vec::new(),
         };

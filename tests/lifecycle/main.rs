@@ -1,7 +1,6 @@
-//! End to end tests of what one does to containers that live: looking, measuring, limiting, checking health.
+//! End to end tests of what one does to containers that live: looking, measuring, limiting.
 
 #[path = "../support/mod.rs"]
 mod support;
 
-mod health;
 mod top;

@@ -9,14 +9,12 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::base::{Error, Result, units};
-use crate::cli::flags::health::HealthFlags;
 use crate::cli::flags::isolation::IsolationFlags;
 use crate::cli::flags::limits::LimitFlags;
 use crate::cli::refused::RefusedFlags;
-use crate::docker::{env, mounts, options, words};
+use crate::docker::{env, logging, mounts, options, words};
 use crate::model::container::ContainerOptions;
 
-mod health;
 mod isolation;
 mod limits;
 
@@ -35,8 +33,6 @@ pub(crate) struct ContainerFlags {
     limits: LimitFlags,
     #[command(flatten)]
     life: LifeFlags,
-    #[command(flatten)]
-    health: HealthFlags,
     #[command(flatten)]
     refused: RefusedFlags,
 }
@@ -63,7 +59,6 @@ impl ContainerFlags {
         self.network.apply(&mut options)?;
         self.limits.apply(&mut options)?;
         self.life.apply(&mut options)?;
-        self.health.apply(&mut options)?;
         mounts::check_targets(&options)?;
         Ok(options)
     }
@@ -248,10 +243,10 @@ struct LifeFlags {
     /// Kill so many seconds after the stop signal
     #[arg(long, value_name = "SECONDS")]
     stop_timeout: Option<u64>,
-    /// Keep the log in this way: json-file or none
+    /// Keep the log in this way: json-file, local, syslog, journald or none
     #[arg(long, value_name = "DRIVER")]
     log_driver: Option<String>,
-    /// Set max-size or max-file of the log
+    /// Set an option of the log driver, such as max-size=10m
     #[arg(long, value_name = "NAME=VALUE")]
     log_opt: Vec<String>,
     /// Choose when to restart; only "no" so far
@@ -263,6 +258,9 @@ struct LifeFlags {
     /// Say nothing of pulls
     #[arg(short, long, hide = true)]
     quiet: bool,
+    /// Ignore the image's health check; there is none
+    #[arg(long, hide = true)]
+    no_healthcheck: bool,
     /// Skip verification of a pull; there is none
     #[arg(long, hide = true)]
     disable_content_trust: bool,
@@ -283,7 +281,7 @@ impl LifeFlags {
         options.stop_grace_period = self.stop_timeout.map(Duration::from_secs);
         if self.log_driver.is_some() || !self.log_opt.is_empty() {
             let pairs = each("--log-opt", &self.log_opt, log_option)?;
-            options.log = flag("--log-driver", words::logging(self.log_driver.as_deref(), &pairs))?;
+            options.log = flag("--log-driver", logging::logging(self.log_driver.as_deref(), &pairs))?;
         }
         flag("--restart", self.restart.as_deref().map_or(Ok(()), words::restart))?;
         match self.pull.as_deref() {

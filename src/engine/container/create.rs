@@ -9,7 +9,7 @@ use crate::base::{Context as _, Error, Id, Kind, Reference, Result, Undo};
 use crate::engine::Engine;
 use crate::engine::container::decide::{Given, decide};
 use crate::engine::container::spec::Joined;
-use crate::engine::container::{files, host, ids, names};
+use crate::engine::container::{files, host, ids, logs, names};
 use crate::model::container::{
     ContainerOptions, ContainerRecord, IpcMode, MountPoint, MountPointKind, NamespaceMode, NetworkMode,
 };
@@ -62,6 +62,7 @@ impl Engine {
             let wish = self.id_wish(&record)?;
             // Whatever the options ask for that cannot be honoured is refused now, not at the first start.
             let spec = self.container_spec(&ids::as_if_leased(&record, &wish), &Joined::default())?;
+            logs::log_facts(&record, record.options.name.as_deref().unwrap_or_default())?;
             let lock = self.lock_container(&record.id)?;
             let inserted =
                 failpoint::hit("container.create.record").and_then(|()| self.insert_record(&mut record, &wish));

@@ -4,8 +4,7 @@
 //! decide   options + image → record (pure)          spec    record → OCI specification (pure)
 //! create   record, folders, volumes                 start   monitor, attach, run, oneshot
 //! state    record + run state → facts; get, list    end     wait, stop, kill, pause, remove, prune
-//! process  exec, logs                               content export, volume, copy-up
-//! changes  diff, size, commit
+//! process  exec                                     content export, volume, copy-up
 //! host     what a specification asks of the machine  ids     ranges of ids for user namespaces
 //! seccomp  the filter of system calls (pure)         top     its processes
 //! ```
@@ -15,7 +14,6 @@
 //! A verb that makes or takes away holds the container's lock and keeps the record's phase true: `Creating` and
 //! `Removing` records belong to a verb under way, or to one that died; [`Engine::container_recover`] ends those.
 
-mod changes;
 mod content;
 mod create;
 mod decide;
@@ -23,6 +21,7 @@ mod end;
 mod files;
 mod host;
 mod ids;
+mod logs;
 mod names;
 mod process;
 mod seccomp;

@@ -1,7 +1,6 @@
-//! Commands in running containers, and what containers wrote.
+//! Commands in running containers.
 
 use std::io::Write as _;
-use std::ops::ControlFlow;
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::time::{Duration, Instant};
 
@@ -9,12 +8,8 @@ use crate::base::{Context as _, Error, Id, Result};
 use crate::engine::Engine;
 use crate::engine::container::{AttachEnd, Attachment, MAX_CAPTURE_BYTES};
 use crate::model::exec::{ExecOptions, Output};
-use crate::model::log::{LogDriver, LogEntry, LogQuery, Stream};
+use crate::model::log::Stream;
 use crate::runtime::client::{self, Monitor};
-use crate::runtime::log;
-
-/// How many last log lines go into the error of a wait in vain.
-const ERROR_LOG_LINES: usize = 10;
 
 impl Engine {
     /// Runs a command in a running container and captures its output. A non-zero exit is data.
@@ -83,41 +78,6 @@ impl Engine {
             crate::base::Kind::Conflict => Error::conflict(format!("the container {name:?} does not run")),
             _ => error.context(format!("reaching the container {name:?}")),
         })
-    }
-
-    /// Gives log entries to `each` until it breaks or there are no more.
-    ///
-    /// # Errors
-    /// `unsupported` when the container keeps no log; what `each` gives.
-    pub fn container_logs(
-        &self,
-        container: &str,
-        query: &LogQuery,
-        each: &mut dyn FnMut(LogEntry) -> Result<ControlFlow<()>>,
-    ) -> Result<()> {
-        let found = self.container_find(container)?;
-        if found.record.options.log.driver == LogDriver::None {
-            return Err(Error::unsupported(format!("the container {:?} keeps no log", found.name))
-                .with_hint("its log driver is \"none\""));
-        }
-        let (state_dir, run_dir) = (self.paths().container(&found.id), self.paths().container_run(&found.id));
-        log::read(&state_dir, &run_dir, found.id.as_str(), query, &self.interrupt, each)
-            .context(|| format!("reading the log of {:?}", found.name))
-    }
-
-    /// Adds the last lines of the log to an error.
-    pub(super) fn with_log_tail(&self, container: &Id, error: Error) -> Error {
-        let query = LogQuery { tail: Some(ERROR_LOG_LINES), ..LogQuery::default() };
-        let mut text = String::new();
-        let read = self.container_logs(container.as_str(), &query, &mut |entry| {
-            text.push_str(&String::from_utf8_lossy(&entry.bytes));
-            Ok(ControlFlow::Continue(()))
-        });
-        if read.is_err() || text.trim().is_empty() {
-            return error;
-        }
-        let message = format!("{}; its last log lines:\n{}", error.message(), text.trim_end());
-        Error::new(error.kind(), message)
     }
 }
 

@@ -1,47 +1,63 @@
-//! Docker's json-file log: written by the monitor, read by anyone, rotated by size.
+//! Logs: written by the monitor, read by anyone, rotated by size.
 //!
 //! ```text
-//! <state_dir>/<id>-json.log  .1  .2 …      {"log":"text\n","stream":"stdout","time":"2026-01-31T12:00:00.123456789Z"}
+//! <state_dir>/<id>-json.log  .1  .2.gz …    one line of JSON an entry, Docker's json-file
+//! <state_dir>/local.log      .1  .2.gz …    one message between its lengths an entry, Docker's local
 //! ```
 //!
-//! The live file has no number; `.1` is the youngest of the older ones. JSON text is Unicode, which output need not be:
-//! a piece that is not UTF-8 is shown with replacement characters, as Docker does, and its bytes are kept exactly in a
-//! further field, `"hex"`, which other readers ignore.
+//! The live file has no number; `.1` is the youngest of the older ones, which may be compressed. Those who hold the live
+//! file open notice by its inode that it became an older one; a compressed file tells whose content it has.
+//!
+//! ```text
+//! cut     bytes of two streams → entries           json, local   an entry ↔ bytes of a file
+//! write   what the monitor holds                   files         the files of a log, for the writer
+//! read    selection, the last entries, following   source        the files of a log, for readers
+//! compress  a short-lived process of its own
+//! ```
+//!
+//! Nothing here waits for anybody but the disk.
 
+mod cut;
+mod files;
+mod json;
+mod local;
 mod read;
+mod source;
 mod write;
 
-use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 pub use self::read::read;
 pub use self::write::Writer;
-use crate::base::Timestamp;
-use crate::model::log::Stream;
+use crate::model::log::LogForm;
 
 /// The longest piece of a line in one entry, in bytes; Docker's number.
 pub const MAX_PIECE_BYTES: usize = 16 * 1024;
-/// The longest line of a log file, in bytes: a piece in which every byte is escaped (`\u0000`) and given in hex.
-const MAX_LINE_BYTES: usize = MAX_PIECE_BYTES * 8 + 256;
+/// The most that goes with every entry as labels, variables and the tag, in bytes.
+pub const MAX_ATTRS_BYTES: usize = 64 * 1024;
+/// The longest entry of a file, in bytes: a piece in which every byte is escaped (`\u0000`) and given in hex, and what goes
+/// with it, every byte escaped.
+const MAX_ENTRY_BYTES: usize = (MAX_PIECE_BYTES + MAX_ATTRS_BYTES) * 8 + 256;
 
-/// One line of the file.
-#[derive(Serialize, Deserialize)]
-struct Line<'a> {
-    #[serde(borrow)]
-    log: Cow<'a, str>,
-    stream: Stream,
-    time: Timestamp,
-    #[serde(default, skip_serializing_if = "Option::is_none", borrow)]
-    hex: Option<Cow<'a, str>>,
+/// What a log says about its container.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogFacts {
+    /// What goes with every entry: labels, variables, the tag.
+    pub attrs: BTreeMap<String, String>,
 }
 
 /// The file with this number; 0 is the live one.
-fn file(state_dir: &Path, id: &str, number: u32) -> PathBuf {
+fn file(state_dir: &Path, id: &str, form: LogForm, number: u32) -> PathBuf {
+    let name = match form {
+        LogForm::Json => format!("{id}-json.log"),
+        LogForm::Local => "local.log".to_owned(),
+    };
     match number {
-        0 => state_dir.join(format!("{id}-json.log")),
-        number => state_dir.join(format!("{id}-json.log.{number}")),
+        0 => state_dir.join(name),
+        number => state_dir.join(format!("{name}.{number}")),
     }
 }
 

@@ -1,33 +1,21 @@
-//! The monitor's side: bytes of two streams to lines of JSON. It never fails and never blocks on anything but the disk:
-//! what cannot be written is dropped and counted, since a full disk must not stop a container.
+//! The monitor's side: bytes of two streams to entries in files. It never fails and never waits for anything but the disk:
+//! what cannot be written is counted, and said in the log itself as soon as there is room again.
 
-use std::borrow::Cow;
-use std::fs::{File, OpenOptions};
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::PathBuf;
+use std::path::Path;
 
-use super::{Line, MAX_PIECE_BYTES, file};
-use crate::base::id::hex;
-use crate::base::{Context as _, Error, Result, Timestamp};
-use crate::model::log::{LogDriver, LogOptions, Stream};
-use crate::sys::fs::NO_FOLLOW;
+use super::cut::Cutter;
+use super::files::Files;
+use super::{LogFacts, json, local};
+use crate::base::{Error, Result, Timestamp};
+use crate::model::log::{LogForm, LogLoss, LogOptions, Stream};
+
+/// So many bytes of entries are written at once; a read of many short lines becomes several writes.
+const BATCH_BYTES: usize = 64 * 1024;
 
 /// A log that is being written.
 pub struct Writer {
-    state_dir: PathBuf,
-    id: String,
-    options: LogOptions,
-    /// None until there is something to write: a file less for each of the many containers that say nothing.
-    live: Option<File>,
-    live_bytes: u64,
-    /// Lines that have no end yet.
-    partial: [Vec<u8>; 2],
-    /// Text for the next write; kept for its allocation.
-    text: Vec<u8>,
-    /// The last write ended inside a line.
-    torn: bool,
-    dropped_bytes: u64,
+    cutters: [Cutter; 2],
+    kept: Option<Kept>,
 }
 
 impl Writer {
@@ -35,159 +23,155 @@ impl Writer {
     ///
     /// # Errors
     /// `failed` when there is a link or something else than a file in its place.
-    pub fn open(state_dir: &std::path::Path, id: &str, options: &LogOptions) -> Result<Writer> {
-        let path = file(state_dir, id, 0);
-        if std::fs::symlink_metadata(&path).is_ok_and(|facts| !facts.is_file()) {
-            return Err(Error::failed(format!("the log {path:?} is not an ordinary file")));
-        }
-        Ok(Writer {
-            state_dir: state_dir.to_owned(),
-            id: id.to_owned(),
-            options: options.clone(),
-            live: None,
-            live_bytes: 0,
-            partial: [Vec::new(), Vec::new()],
-            text: Vec::new(),
-            torn: false,
-            dropped_bytes: 0,
-        })
-    }
-
-    fn open_live(&mut self) -> Result<()> {
-        let path = file(&self.state_dir, &self.id, 0);
-        let doing = || format!("opening the log {path:?}");
-        let mut options = OpenOptions::new();
-        options.read(true).append(true).create(true).mode(0o640).custom_flags(NO_FOLLOW);
-        let live = options.open(&path).context(doing)?;
-        self.live_bytes = live.metadata().context(doing)?.len();
-        self.torn = self.live_bytes > 0 && !ends_with_newline(&live, self.live_bytes);
-        self.live = Some(live);
-        Ok(())
+    pub fn open(state_dir: &Path, id: &str, options: &LogOptions, facts: &LogFacts) -> Result<Writer> {
+        let kept = match options.files() {
+            None => None,
+            Some(how) => Some(Kept {
+                files: Files::new(state_dir, id, how)?,
+                form: match how.form {
+                    LogForm::Json => Encoder::Json(json::Encoder::new(facts)),
+                    LogForm::Local => Encoder::Local(local::Encoder::new(facts)),
+                },
+                batch: Vec::new(),
+                entries: Vec::new(),
+                lost: LogLoss::default(),
+                untold: LogLoss::default(),
+                why: String::new(),
+            }),
+        };
+        Ok(Writer { cutters: Default::default(), kept })
     }
 
     /// Adds what a stream gave. Whole lines, and pieces of long ones, go to the file at once.
     pub fn write(&mut self, stream: Stream, bytes: &[u8]) {
-        if self.options.driver == LogDriver::None {
+        if self.kept.is_none() {
             return;
         }
         let time = Timestamp::now();
-        let mut partial = std::mem::take(&mut self.partial[stream as usize]);
-        let mut rest = bytes;
-        while !rest.is_empty() {
-            let line_end = rest.iter().position(|byte| *byte == b'\n').map(|at| at + 1);
-            let room = MAX_PIECE_BYTES - partial.len();
-            let take = line_end.unwrap_or(rest.len()).min(room);
-            partial.extend_from_slice(&rest[..take]);
-            rest = &rest[take..];
-            if partial.last() == Some(&b'\n') {
-                self.add(stream, time, &partial);
-                partial.clear();
-            } else if partial.len() == MAX_PIECE_BYTES {
-                let whole = whole_characters(&partial);
-                self.add(stream, time, &partial[..whole]);
-                partial.drain(..whole);
+        let Writer { cutters, kept } = self;
+        cutters[stream as usize].cut(bytes, |entry| {
+            if let Some(kept) = kept {
+                kept.add(stream, time, entry);
             }
-        }
-        self.partial[stream as usize] = partial;
+        });
         self.flush();
     }
 
     /// Writes lines that never got their end. The container has ended.
     pub fn finish(&mut self) {
         let time = Timestamp::now();
+        let Writer { cutters, kept } = self;
         for stream in [Stream::Stdout, Stream::Stderr] {
-            let partial = std::mem::take(&mut self.partial[stream as usize]);
-            if !partial.is_empty() {
-                self.add(stream, time, &partial);
-            }
+            cutters[stream as usize].finish(|entry| {
+                if let Some(kept) = kept {
+                    kept.add(stream, time, entry);
+                }
+            });
         }
         self.flush();
     }
 
-    /// Bytes of text that did not fit the disk.
-    pub fn dropped_bytes(&self) -> u64 {
-        self.dropped_bytes
+    /// Output that did not fit the disk.
+    pub fn lost(&self) -> LogLoss {
+        self.kept.as_ref().map_or(LogLoss::default(), |kept| kept.lost)
     }
 
-    fn add(&mut self, stream: Stream, time: Timestamp, bytes: &[u8]) {
-        let line = match std::str::from_utf8(bytes) {
-            Ok(text) => Line { log: Cow::Borrowed(text), stream, time, hex: None },
-            Err(_) => Line { log: String::from_utf8_lossy(bytes), stream, time, hex: Some(Cow::Owned(hex(bytes))) },
-        };
-        let start = self.text.len();
-        // Writing to a Vec cannot fail, and the value is plain data; a failure would only lose this line.
-        if serde_json::to_writer(&mut self.text, &line).is_err() {
-            self.text.truncate(start);
-            return;
-        }
-        self.text.push(b'\n');
+    /// Forgets everything that was written. Those who follow go on with what comes.
+    ///
+    /// # Errors
+    /// What removing the files gives.
+    pub fn clear(&mut self) -> Result<()> {
+        self.kept.as_mut().map_or(Ok(()), |kept| kept.files.clear())
     }
 
     fn flush(&mut self) {
-        if self.text.is_empty() {
-            return;
-        }
-        if self.live.is_none() && self.open_live().is_err() {
-            self.dropped_bytes += self.text.len() as u64;
-            self.text.clear();
-            return;
-        }
-        self.rotate_if_full();
-        let Some(live) = &mut self.live else { return };
-        if self.torn {
-            // The piece of a line before us gets an end, so that only it is unreadable.
-            self.text.insert(0, b'\n');
-            self.torn = false;
-        }
-        let mut written = 0;
-        while written < self.text.len() {
-            match live.write(&self.text[written..]) {
-                Ok(count) if count > 0 => written += count,
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                _ => {
-                    self.torn = written > 0 && self.text[written - 1] != b'\n';
-                    self.dropped_bytes += (self.text.len() - written) as u64;
-                    break;
-                }
-            }
-        }
-        self.live_bytes += written as u64;
-        self.text.clear();
-    }
-
-    /// Shifts the files when the live one has reached its size. What fails is tried again at the next line.
-    fn rotate_if_full(&mut self) {
-        let Some(max) = self.options.max_size_bytes else { return };
-        if self.live_bytes == 0 || self.live_bytes + self.text.len() as u64 <= max {
-            return;
-        }
-        let keep = self.options.max_files.unwrap_or(1).max(1);
-        let name = |number| file(&self.state_dir, &self.id, number);
-        let shifted = if keep == 1 {
-            std::fs::remove_file(name(0))
-        } else {
-            for number in (1..keep - 1).rev() {
-                // There are as many older files as there were rotations; a missing one is no fault.
-                let _ = std::fs::rename(name(number), name(number + 1));
-            }
-            std::fs::rename(name(0), name(1))
-        };
-        if shifted.is_ok() && self.open_live().is_err() {
-            self.live_bytes = 0; // the old descriptor goes on: better a file without a name than no container
+        if let Some(kept) = &mut self.kept {
+            kept.flush();
         }
     }
 }
 
-fn ends_with_newline(file: &File, len: u64) -> bool {
-    use std::os::unix::fs::FileExt as _;
-    let mut last = [0];
-    file.read_exact_at(&mut last, len - 1).is_ok() && last[0] == b'\n'
+enum Encoder {
+    Json(json::Encoder),
+    Local(local::Encoder),
 }
 
-/// How much of `bytes` ends on a character: at most three bytes less, if it is UTF-8 at all.
-fn whole_characters(bytes: &[u8]) -> usize {
-    match std::str::from_utf8(bytes) {
-        Err(error) if error.error_len().is_none() && error.valid_up_to() > 0 => error.valid_up_to(),
-        _ => bytes.len(),
+/// The part of a log that is kept in files.
+struct Kept {
+    files: Files,
+    form: Encoder,
+    /// Entries for the next write; kept for its allocation.
+    batch: Vec<u8>,
+    /// Where each entry of the batch ends, and how much of the output it is.
+    entries: Vec<(usize, usize)>,
+    lost: LogLoss,
+    /// What was lost since it was last said.
+    untold: LogLoss,
+    why: String,
+}
+
+impl Kept {
+    fn add(&mut self, stream: Stream, time: Timestamp, bytes: &[u8]) {
+        let start = self.batch.len();
+        match &mut self.form {
+            Encoder::Json(encoder) => encoder.encode(stream, time, bytes, &mut self.batch),
+            Encoder::Local(encoder) => encoder.encode(stream, time, bytes, &mut self.batch),
+        }
+        if let Err(error) = self.files.open() {
+            self.batch.truncate(start);
+            self.lose(bytes.len(), &error);
+            return;
+        }
+        if self.batch.len() as u64 > self.files.room() && (start > 0 || !self.files.is_empty()) {
+            let entry = self.batch.split_off(start);
+            self.flush();
+            self.files.rotate();
+            self.batch.extend_from_slice(&entry);
+        }
+        self.entries.push((self.batch.len(), bytes.len()));
+        if self.batch.len() >= BATCH_BYTES {
+            self.flush();
+        }
+    }
+
+    fn flush(&mut self) {
+        if self.batch.is_empty() {
+            return;
+        }
+        if !self.untold.is_none() {
+            self.tell();
+        }
+        if let Err((written, error)) = self.files.append(&self.batch) {
+            let whole = self.entries.iter().take_while(|(end, _)| *end <= written).count();
+            let good = whole.checked_sub(1).map_or(0, |last| self.entries[last].0);
+            self.files.take_back(written - good);
+            for (_, bytes) in std::mem::take(&mut self.entries).into_iter().skip(whole) {
+                self.lose(bytes, &error);
+            }
+        }
+        self.batch.clear();
+        self.entries.clear();
+    }
+
+    fn lose(&mut self, bytes: usize, error: &Error) {
+        self.lost.add(bytes);
+        self.untold.add(bytes);
+        self.why = error.chain().pop().unwrap_or_else(|| error.message().to_owned());
+    }
+
+    /// Says in the log what is missing in it, if there is room.
+    fn tell(&mut self) {
+        let LogLoss { lines, bytes } = self.untold;
+        let text = format!("rhumb: {lines} lines ({bytes} bytes) of output are missing here: {}\n", self.why);
+        let mut entry = Vec::new();
+        let (stream, time) = (Stream::Stderr, Timestamp::now());
+        match &mut self.form {
+            Encoder::Json(encoder) => encoder.encode(stream, time, text.as_bytes(), &mut entry),
+            Encoder::Local(encoder) => encoder.encode(stream, time, text.as_bytes(), &mut entry),
+        }
+        match self.files.append(&entry) {
+            Ok(()) => self.untold = LogLoss::default(),
+            Err((written, _)) => self.files.take_back(written),
+        }
     }
 }

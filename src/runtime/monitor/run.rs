@@ -55,7 +55,7 @@ impl Run {
     /// # Errors
     /// Whatever failed, with everything undone.
     pub(super) fn make(plan: &Plan) -> Result<Run> {
-        let log = Writer::open(&plan.state_dir, &plan.id, &plan.log)?;
+        let log = Writer::open(&plan.state_dir, &plan.id, &plan.log, &plan.log_facts)?;
         let cgroup = Cgroup::new(&plan.cgroup)?;
         let order = Order {
             id: &plan.id,

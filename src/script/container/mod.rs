@@ -3,15 +3,15 @@
 //! ```text
 //! functions.rs    container::run create oneshot get list ensure prune
 //! properties.rs   c.id name image status exit_code pid created labels mounts
-//! verbs.rs        c.start stop restart kill pause unpause wait remove rename exec logs follow export_tar volume inspect
+//! verbs.rs        c.start stop restart kill pause unpause wait remove rename exec export_tar volume inspect
+//! logs.rs         c.logs follow
 //! observe.rs      c.top
-//! content.rs      c.diff commit
 //! ```
 //!
 //! Each decodes, calls the engine once and encodes. A handle is an id and the engine: every property reads the live state.
 
-pub(crate) mod content;
 pub(crate) mod functions;
+pub(crate) mod logs;
 pub(crate) mod observe;
 pub(crate) mod properties;
 pub(crate) mod verbs;

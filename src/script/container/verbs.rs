@@ -1,18 +1,16 @@
 //! What a container's handle can do: its methods.
 
 use std::fs::File;
-use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use rhai::plugin::*;
-use rhai::{Dynamic, FnPtr, ImmutableString, Map, NativeCallContext};
+use rhai::{Dynamic, ImmutableString, Map, NativeCallContext};
 
 use crate::base::error::Context as _;
 use crate::base::{Error, Kind, Result};
 use crate::docker::options::exec_options;
 use crate::model::container::ContainerRemove;
 use crate::model::exec::ExecOptions;
-use crate::model::log::{LogEntry, LogQuery, Stream};
 use crate::script::context::{Host, tag};
 use crate::script::convert::{Command, Keys, command_of, from_json, to_json};
 use crate::script::error::{Fallible, Raise};
@@ -20,7 +18,7 @@ use crate::script::output::Output;
 use crate::script::units::{TimeSpan, duration_of};
 use crate::script::volume::Volume;
 
-use crate::script::container::{Container, DEFAULT_WAIT, LOG_POLL, command_keys, started, streamed};
+use crate::script::container::{Container, DEFAULT_WAIT, LOG_POLL, command_keys, logs, started, streamed};
 
 fn exec(host: &Host, container: &Container, command: &Command, options: Map) -> Result<Option<Output>> {
     let mut keys = Keys::new("exec", options);
@@ -47,45 +45,12 @@ fn exec(host: &Host, container: &Container, command: &Command, options: Map) -> 
     Output::checked(output, own.check, &options.args, &place).map(Some)
 }
 
-fn log_query(keys: &mut Keys) -> Result<LogQuery> {
-    let tail = keys.integer("tail")?.map(|n| usize::try_from(n).unwrap_or(0));
-    let stream = match keys.text("stream")?.as_deref() {
-        None => None,
-        Some("stdout") => Some(Stream::Stdout),
-        Some("stderr") => Some(Stream::Stderr),
-        Some(other) => {
-            return Err(Error::invalid(format!("{other:?} is not a stream")).with_hint("stdout or stderr"));
-        }
-    };
-    Ok(LogQuery { follow: false, tail, since: keys.time("since")?, until: keys.time("until")?, stream })
-}
-
-fn log_text(container: &Container, query: &LogQuery, timestamps: bool) -> Result<String> {
-    let mut bytes = Vec::new();
-    container.engine.container_logs(container.id.as_str(), query, &mut |entry| {
-        if timestamps {
-            bytes.extend_from_slice(format!("{} ", entry.time).as_bytes());
-        }
-        bytes.extend_from_slice(&entry.bytes);
-        Ok(ControlFlow::Continue(()))
-    })?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
-}
-
-fn logs(container: &Container, options: Map) -> Result<String> {
-    let mut keys = Keys::new("logs", options);
-    let query = log_query(&mut keys)?;
-    let timestamps = keys.flag("timestamps")?;
-    keys.finish()?;
-    log_text(container, &query, timestamps)
-}
-
 /// Waits for a line that contains `text`.
 fn wait_log(host: &Host, container: &Container, text: &str, timeout: Duration) -> Result<()> {
     let start = Instant::now();
     loop {
         let alive = container.now()?.state.status.is_alive();
-        let log = log_text(container, &LogQuery::default(), false)?;
+        let log = logs::text(container)?;
         if log.contains(text) {
             return Ok(());
         }
@@ -134,42 +99,6 @@ fn export_tar(container: &Container, path: &str) -> Result<()> {
         let _already_failing = std::fs::remove_file(path);
     }
     result
-}
-
-/// Gives log lines to a closure until it returns false or the container ends.
-fn follow(ctx: &NativeCallContext, container: &Container, closure: &FnPtr) -> Fallible<()> {
-    let host = tag(ctx)?.host;
-    let mut failure = None;
-    let mut rest = Vec::new();
-    let mut call = |line: &[u8]| {
-        let line = String::from_utf8_lossy(line).into_owned();
-        match closure.call_within_context::<Dynamic>(ctx, (line,)) {
-            Ok(answer) if answer.as_bool() == Ok(false) => ControlFlow::Break(()),
-            Ok(_) if host.is_stopping() => ControlFlow::Break(()),
-            Ok(_) => ControlFlow::Continue(()),
-            Err(error) => {
-                failure = Some(error);
-                ControlFlow::Break(())
-            }
-        }
-    };
-    let query = LogQuery { follow: true, ..LogQuery::default() };
-    let mut ended = false;
-    let result = container.engine.container_logs(container.id.as_str(), &query, &mut |entry: LogEntry| {
-        rest.extend_from_slice(&entry.bytes);
-        if rest.last() != Some(&b'\n') {
-            return Ok(ControlFlow::Continue(()));
-        }
-        rest.pop();
-        let flow = call(&std::mem::take(&mut rest));
-        ended = flow.is_break();
-        Ok(flow)
-    });
-    if result.is_ok() && !ended && !rest.is_empty() {
-        // The last line has no line end.
-        let _nothing_follows = call(&rest);
-    }
-    failure.map_or_else(|| result.raise(ctx), Err)
 }
 
 /// An [`Output`], or unit for a command that was detached.
@@ -374,38 +303,6 @@ pub(crate) mod container_verbs {
     #[rhai_fn(global, name = "exec", return_raw)]
     pub fn exec_default(ctx: NativeCallContext, container: Container, command: Command) -> Fallible<MaybeOutput> {
         exec_with(ctx, container, command, Map::new())
-    }
-
-    /// Its log as text. Options: `tail` (lines), `since` and `until` (a time or an age), `stream` ("stdout" or "stderr"),
-    /// `timestamps`.
-    ///
-    /// ```rhai
-    /// let c = container::run("base", #{ command: "echo one; echo two" });
-    /// c.wait();
-    /// assert(c.logs(#{ tail: 1 }) == "two\n");
-    /// c.remove();
-    /// ```
-    #[rhai_fn(global, name = "logs", return_raw)]
-    pub fn logs_with(ctx: NativeCallContext, container: Container, options: Map) -> Fallible<String> {
-        logs(&container, options).raise(&ctx)
-    }
-
-    #[rhai_fn(global, name = "logs", return_raw)]
-    pub fn logs_default(ctx: NativeCallContext, container: Container) -> Fallible<String> {
-        logs(&container, Map::new()).raise(&ctx)
-    }
-
-    /// Calls a closure with every line of its log, those to come included, until the closure returns false or the
-    /// container ends. A closure that uses the container itself needs the function form, `follow(c, |line| …)`.
-    ///
-    /// ```rhai
-    /// let c = container::run("base", #{ command: "echo one; echo two; sleep 300" });
-    /// c.follow(|line| line != "two");
-    /// c.remove(#{ force: true });
-    /// ```
-    #[rhai_fn(global, name = "follow", return_raw)]
-    pub fn follow_lines(ctx: NativeCallContext, container: Container, closure: FnPtr) -> Fallible<()> {
-        follow(&ctx, &container, &closure)
     }
 
     /// Writes its file system, without its mounts, to a new tar.

@@ -1,0 +1,296 @@
+//! The files of a log at the readers' side: one file and how far it was read, and all of them in order while the writer
+//! shifts them.
+
+use std::collections::VecDeque;
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use super::{MAX_ENTRY_BYTES, file, json, local};
+use crate::base::{Context as _, Error, Result, Timestamp};
+use crate::model::log::{LogEntry, LogForm};
+use crate::sys::fs::NO_FOLLOW;
+
+/// How much is read at once.
+const BLOCK_BYTES: usize = 256 * 1024;
+/// How often the files are opened anew when the writer shifts them in between. More often than it can, one would think.
+const ATTEMPTS: u32 = 100;
+
+/// A log file and how far it was read.
+pub(super) struct Source {
+    pub(super) path: PathBuf,
+    form: LogForm,
+    file: File,
+    /// Where the next entry begins.
+    offset: u64,
+    /// What was read from there on, and how much of that was given.
+    block: Vec<u8>,
+    given: usize,
+}
+
+/// What a look for the next entry found.
+pub(super) enum Next<'a> {
+    Entry(LogEntry<'a>),
+    /// Nothing whole for now. A piece of an entry may be there, and may go again.
+    Nothing,
+}
+
+/// Reads entries of either form; keeps what it needs for the next one.
+pub(super) enum Decoder {
+    Json(json::Decoder),
+    Local(local::Decoder),
+}
+
+impl Decoder {
+    pub(super) fn new(form: LogForm) -> Decoder {
+        match form {
+            LogForm::Json => Decoder::Json(json::Decoder::default()),
+            LogForm::Local => Decoder::Local(local::Decoder::default()),
+        }
+    }
+}
+
+impl Source {
+    /// None when there is no such file.
+    pub(super) fn open(path: PathBuf, form: LogForm) -> Result<Option<Source>> {
+        match OpenOptions::new().read(true).custom_flags(NO_FOLLOW).open(&path) {
+            Ok(file) => Ok(Some(Source { path, form, file, offset: 0, block: Vec::new(), given: 0 })),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Error::from(error).context(format!("opening the log {path:?}"))),
+        }
+    }
+
+    fn doing(&self) -> String {
+        format!("reading the log {:?}", self.path)
+    }
+
+    /// The file itself, whatever it is called now.
+    fn identity(&self) -> Result<(u64, u64)> {
+        let facts = self.file.metadata().context(|| self.doing())?;
+        Ok((facts.dev(), facts.ino()))
+    }
+
+    /// It has this name.
+    pub(super) fn is_at(&self, path: &Path) -> bool {
+        let there = std::fs::symlink_metadata(path).map(|facts| (facts.dev(), facts.ino()));
+        matches!((self.identity(), there), (Ok(a), Ok(b)) if a == b)
+    }
+
+    /// Nothing was written to it since this time.
+    fn is_older_than(&self, time: Timestamp) -> bool {
+        let written = self.file.metadata().and_then(|facts| facts.modified());
+        written.is_ok_and(|written| Timestamp::from_system(written) < time)
+    }
+
+    /// Goes on at this offset.
+    pub(super) fn go_to(&mut self, offset: u64) {
+        (self.offset, self.given) = (offset, 0);
+        self.block.clear();
+    }
+
+    /// The next whole entry. What has no end yet is looked at anew each time.
+    ///
+    /// # Errors
+    /// `corrupt` names file and offset of what is no entry.
+    pub(super) fn next<'a>(&'a mut self, decoder: &'a mut Decoder) -> Result<Next<'a>> {
+        let (at, range) = loop {
+            let Some(range) = self.whole_entry()? else {
+                if self.fill()? {
+                    continue;
+                }
+                return Ok(Next::Nothing);
+            };
+            let at = self.offset;
+            self.given = range.end + usize::from(self.form == LogForm::Json);
+            self.offset += (self.given - range.start) as u64;
+            if self.form == LogForm::Local || !is_rest(&self.block[range.clone()]) {
+                break (at, range);
+            }
+        };
+        let entry = &self.block[range];
+        let decoded = match decoder {
+            Decoder::Json(decoder) => decoder.decode(entry),
+            Decoder::Local(decoder) => decoder.decode(entry),
+        };
+        decoded.map(Next::Entry).map_err(|why| unreadable(&self.path, at, &why))
+    }
+
+    /// Where the next entry is in the block, when all of it is there; for JSON without its line end.
+    fn whole_entry(&self) -> Result<Option<std::ops::Range<usize>>> {
+        let rest = &self.block[self.given..];
+        let found = match self.form {
+            LogForm::Json => memchr::memchr(b'\n', rest),
+            LogForm::Local => {
+                let length = local::entry_length(rest).map_err(|why| unreadable(&self.path, self.offset, &why))?;
+                length.filter(|length| *length <= rest.len())
+            }
+        };
+        if found.is_none() && rest.len() > MAX_ENTRY_BYTES {
+            return Err(unreadable(&self.path, self.offset, "the entry is too long"));
+        }
+        Ok(found.map(|length| self.given..self.given + length))
+    }
+
+    /// Reads on; false when there was nothing to read. What was read and not given is forgotten then, since a writer on a
+    /// full disk takes pieces of entries back.
+    fn fill(&mut self) -> Result<bool> {
+        self.block.drain(..self.given);
+        self.given = 0;
+        let kept = self.block.len();
+        self.block.resize(kept + BLOCK_BYTES, 0);
+        let read = self.file.read_at(&mut self.block[kept..], self.offset + kept as u64);
+        self.block.truncate(kept + *read.as_ref().unwrap_or(&0));
+        if read.context(|| self.doing())? > 0 {
+            return Ok(true);
+        }
+        self.block.clear();
+        // Somebody emptied it, as people do with Docker's log files.
+        if self.file.metadata().context(|| self.doing())?.len() < self.offset {
+            self.offset = 0;
+        }
+        Ok(false)
+    }
+
+    /// How many whole entries up to `wanted` it has, and where the first of those begins.
+    fn last(&self, wanted: usize) -> Result<(usize, u64)> {
+        let end = self.file.metadata().context(|| self.doing())?.len();
+        match self.form {
+            LogForm::Json => self.last_lines(wanted, end),
+            LogForm::Local => self.last_messages(wanted, end),
+        }
+    }
+
+    fn last_lines(&self, wanted: usize, mut end: u64) -> Result<(usize, u64)> {
+        let mut block = vec![0; BLOCK_BYTES.min(usize::try_from(end).unwrap_or(BLOCK_BYTES))];
+        let mut newlines = 0;
+        while end > 0 {
+            let start = end.saturating_sub(block.len() as u64);
+            let part = &mut block[..(end - start) as usize];
+            self.file.read_exact_at(part, start).context(|| self.doing())?;
+            for at in memchr::memrchr_iter(b'\n', part) {
+                // The newline before the first wanted line ends the search.
+                if newlines == wanted {
+                    return Ok((wanted, start + at as u64 + 1));
+                }
+                newlines += 1;
+            }
+            end = start;
+        }
+        Ok((newlines, 0))
+    }
+
+    fn last_messages(&self, wanted: usize, end: u64) -> Result<(usize, u64)> {
+        let (mut found, mut at) = (0, end);
+        while found < wanted && at > 0 {
+            match local::entry_before(&self.file, at).context(|| self.doing())? {
+                Some(start) => (found, at) = (found + 1, start),
+                // The end is torn: only from the start can be told where it begins.
+                None => return self.last_messages_from_start(wanted, end),
+            }
+        }
+        Ok((found, at))
+    }
+
+    fn last_messages_from_start(&self, wanted: usize, end: u64) -> Result<(usize, u64)> {
+        let (mut starts, mut at) = (VecDeque::new(), 0);
+        let mut head = [0; local::LENGTH];
+        while at + (head.len() as u64) < end {
+            self.file.read_exact_at(&mut head, at).context(|| self.doing())?;
+            let length = local::entry_length(&head).map_err(|why| unreadable(&self.path, at, &why))?;
+            let next = at + length.unwrap_or(usize::MAX) as u64;
+            if next > end {
+                break;
+            }
+            starts.push_back(at);
+            if starts.len() > wanted {
+                starts.pop_front();
+            }
+            at = next;
+        }
+        Ok((starts.len(), starts.front().copied().unwrap_or(at)))
+    }
+}
+
+/// Every file there is with something from `since` on, oldest first.
+pub(super) fn all(state_dir: &Path, id: &str, form: LogForm, since: Option<Timestamp>) -> Result<VecDeque<Source>> {
+    let live = file(state_dir, id, form, 0);
+    let mut attempts = 0..ATTEMPTS;
+    loop {
+        let files = open_all(state_dir, id, form, since)?;
+        // The writer did not shift them meanwhile.
+        let steady = files.back().is_none_or(|source| source.is_at(&live));
+        if steady || attempts.next().is_none() {
+            return Ok(files);
+        }
+    }
+}
+
+/// Opens them from the youngest on. The writer only ever gives a file a higher number, so none is missed; one that was met
+/// twice is known by its inode.
+fn open_all(state_dir: &Path, id: &str, form: LogForm, since: Option<Timestamp>) -> Result<VecDeque<Source>> {
+    let mut files: VecDeque<Source> = VecDeque::new();
+    for number in 0.. {
+        let Some(source) = Source::open(file(state_dir, id, form, number), form)? else {
+            match number {
+                // Between two names the live file has neither.
+                0 => continue,
+                _ => break,
+            }
+        };
+        if let Some(younger) = files.front()
+            && younger.identity()? == source.identity()?
+        {
+            continue;
+        }
+        if number > 0 && since.is_some_and(|since| source.is_older_than(since)) {
+            break;
+        }
+        files.push_front(source);
+    }
+    Ok(files)
+}
+
+/// The files that hold the last `wanted` entries, oldest first, the first of them from the first of those on.
+pub(super) fn last(state_dir: &Path, id: &str, form: LogForm, wanted: usize) -> Result<VecDeque<Source>> {
+    let mut files = all(state_dir, id, form, None)?;
+    let mut missing = wanted;
+    let mut first = files.len();
+    while missing > 0 && first > 0 {
+        first -= 1;
+        let (found, offset) = files[first].last(missing)?;
+        files[first].go_to(offset);
+        missing -= found;
+    }
+    if wanted == 0
+        && let Some(live) = files.back_mut()
+    {
+        // A follower wants what comes after.
+        first = first.saturating_sub(1);
+        let (_, offset) = live.last(0)?;
+        live.go_to(offset);
+    }
+    Ok(files.split_off(first))
+}
+
+/// The file that the writer began after this one; the oldest there is when this one is gone or there is none.
+pub(super) fn after(current: Option<&Source>, state_dir: &Path, id: &str, form: LogForm) -> Result<Option<Source>> {
+    let mut files = all(state_dir, id, form, None)?;
+    if let Some(current) = current {
+        let own = current.identity()?;
+        for at in 0..files.len() {
+            if files[at].identity()? == own {
+                return Ok(files.drain(at + 1..).next());
+            }
+        }
+    }
+    Ok(files.pop_front())
+}
+
+/// A line that a crash left: a piece of an entry that the next writer ended, or the NUL characters of a power cut.
+fn is_rest(line: &[u8]) -> bool {
+    (line.starts_with(b"{\"log\":") && !line.ends_with(b"}")) || line.iter().all(|byte| *byte == 0)
+}
+
+fn unreadable(path: &Path, offset: u64, why: &str) -> Error {
+    Error::corrupt(format!("the log {path:?} is unreadable at byte {offset}: {why}"))
+}
