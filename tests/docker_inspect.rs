@@ -50,6 +50,7 @@ fn created() -> State {
         error: None,
         started: None,
         finished: None,
+        health: None,
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use rhumb::base::{Error, Kind};
 use rhumb::docker::options::{command_line, container_options, exec_options};
 use rhumb::model::container::{ContainerOptions, IpcMode, NamespaceMode, NetworkMode, UsernsMode};
+use rhumb::model::health::{HealthCheck, OnUnhealthy};
 use rhumb::model::limits::Ulimit;
 use rhumb::model::log::LogDriver;
 use rhumb::model::mount::{Mount, MountSource, VolumesFrom};
@@ -124,8 +125,27 @@ fn every_plain_key_reaches_its_option() {
         }),
         (json!({"log_driver": "json-file", "log_opt": ["max-size=1m"]}), |o| o.log.max_size_bytes == Some(1_000_000)),
         (json!({"restart": "no"}), |o| *o == ContainerOptions::default()),
-        (json!({"restart": false, "healthcheck": {"disable": true}, "pull": "never"}), |o| {
-            *o == ContainerOptions::default()
+        (json!({"restart": false, "pull": "never"}), |o| *o == ContainerOptions::default()),
+        (json!({"healthcheck": {"disable": true}}), |o| o.healthcheck == Some(HealthCheck::none())),
+        (json!({"no_healthcheck": true}), |o| o.healthcheck == Some(HealthCheck::none())),
+        (json!({"healthcheck": {"test": "curl localhost", "interval": "1m30s", "retries": 5}}), |o| {
+            let check = o.healthcheck.clone().unwrap();
+            check.test == ["CMD-SHELL", "curl localhost"]
+                && (check.interval, check.retries) == (Some(Duration::from_secs(90)), Some(5))
+        }),
+        (json!({"healthcheck": {"test": ["CMD", "a", "b"], "start_period": 2.5, "on_unhealthy": "kill"}}), |o| {
+            let check = o.healthcheck.clone().unwrap();
+            check.test == ["CMD", "a", "b"]
+                && check.start_period == Some(Duration::from_millis(2500))
+                && o.on_unhealthy == OnUnhealthy::Kill
+        }),
+        (json!({"health_cmd": "x", "health_interval": "1s", "health_on_failure": "kill"}), |o| {
+            let check = o.healthcheck.clone().unwrap();
+            check.test == ["CMD-SHELL", "x"] && check.interval == Some(Duration::from_secs(1))
+        }),
+        (json!({"health_cmd": ["x", "y"], "health_timeout": 0}), |o| {
+            let check = o.healthcheck.clone().unwrap();
+            check.test == ["CMD", "x", "y"] && check.timeout.is_none()
         }),
         (json!({"name": null, "ports": null}), |o| *o == ContainerOptions::default()),
     ];
@@ -318,6 +338,16 @@ fn ulimits_come_as_map_and_list() {
     for (map, words) in [
         (json!({"ulimits": {"nofiles": 1}}), "did you mean \"nofile\"?"),
         (json!({"ulimits": {"nofile": {"soft": 1}}}), "both soft and hard"),
+        (json!({"healthcheck": {"test": ["curl", "x"]}}), "begins with NONE, CMD or CMD-SHELL"),
+        (json!({"healthcheck": {"test": ["CMD"]}}), "a command after its first word"),
+        (json!({"healthcheck": {"test": "x", "disable": true}}), "do not go together"),
+        (json!({"healthcheck": {"interval": "10us"}}), "cannot be less than 1ms"),
+        (json!({"healthcheck": {"retries": -1}}), "zero or more"),
+        (json!({"healthcheck": {"intervall": "1s"}}), "did you mean \"interval\"?"),
+        (json!({"healthcheck": {"on_unhealthy": "kil"}}), "did you mean \"kill\"?"),
+        (json!({"healthcheck": "curl"}), "takes a map"),
+        (json!({"health_cmd": "x", "no_healthcheck": true}), "does not go together"),
+        (json!({"no_healthcheck": true, "health_retries": 2}), "does not go together"),
         (json!({"ulimits": ["nofile=2:1"]}), "over the hard limit"),
         (json!({"ulimits": ["nofile"]}), "has no value"),
         (json!({"ulimits": ["nofile=-5"]}), "cannot be -5"),
@@ -338,7 +368,6 @@ fn what_cannot_be_honoured_is_refused_by_name() {
         ("secrets", json!([])),
         ("restart", json!("always")),
         ("restart", json!("on-failure:3")),
-        ("healthcheck", json!({"test": ["CMD", "true"]})),
         ("network_mode", json!("bridge")),
         ("network_mode", json!("service:db")),
         ("network_mode", json!("front")),

@@ -137,6 +137,24 @@ pub fn short_duration(duration: Duration) -> String {
     }
 }
 
+/// A duration as Go prints it: `0s`, `500ms`, `1.5s`, `1m0s`, `1h30m0s` (package time, `Duration.String`).
+pub fn go_duration(duration: Duration) -> String {
+    let fraction = |whole: u64, rest: u64, digits: usize| {
+        let text = format!("{whole}.{rest:0digits$}");
+        text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    };
+    let (all, nanos) = (duration.as_secs(), u64::from(duration.subsec_nanos()));
+    match (all / 3600, all / 60 % 60, all % 60) {
+        (0, 0, 0) if nanos == 0 => "0s".to_owned(),
+        (0, 0, 0) if nanos < 1_000 => format!("{nanos}ns"),
+        (0, 0, 0) if nanos < 1_000_000 => format!("{}µs", fraction(nanos / 1_000, nanos % 1_000, 3)),
+        (0, 0, 0) => format!("{}ms", fraction(nanos / 1_000_000, nanos % 1_000_000, 6)),
+        (0, 0, seconds) => format!("{}s", fraction(seconds, nanos, 9)),
+        (0, minutes, seconds) => format!("{minutes}m{}s", fraction(seconds, nanos, 9)),
+        (hours, minutes, seconds) => format!("{hours}h{minutes}m{}s", fraction(seconds, nanos, 9)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -171,6 +189,10 @@ mod tests {
         for text in ["", "soon", "-1s", "inf", "nan"] {
             assert!(parse_duration(text).is_err(), "{text:?}");
         }
+        for (millis, text) in [(0, "0s"), (1, "1ms"), (1500, "1.5s"), (60_000, "1m0s"), (5_400_250, "1h30m0.25s")] {
+            assert_eq!(go_duration(Duration::from_millis(millis)), text);
+        }
+        assert_eq!(go_duration(Duration::from_nanos(1_500)), "1.5µs");
         assert_eq!(short_duration(Duration::from_millis(1500)), "1.5s");
         assert_eq!(short_duration(Duration::from_secs(150)), "2m30s");
         assert_eq!(human_duration(Duration::from_secs(75)), "About a minute");

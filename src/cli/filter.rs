@@ -3,20 +3,21 @@
 //! A filter that this version cannot honour is refused by name, never ignored.
 
 use crate::base::{Error, Result, suggest};
+use crate::docker::health;
 use crate::model::container::{ContainerFilter, Status};
 use crate::model::image::ImageFilter;
 use crate::model::volume::VolumeFilter;
 
 /// Adds `ps` filters.
 pub(crate) fn container(texts: &[String], filter: &mut ContainerFilter) -> Result<()> {
-    const KNOWN: [&str; 7] = ["ancestor", "exited", "id", "label", "name", "status", "volume"];
-    const LATER: [&str; 9] =
-        ["before", "since", "network", "publish", "expose", "health", "isolation", "is-task", "until"];
+    const KNOWN: [&str; 8] = ["ancestor", "exited", "health", "id", "label", "name", "status", "volume"];
+    const LATER: [&str; 8] = ["before", "since", "network", "publish", "expose", "isolation", "is-task", "until"];
     for text in texts {
         let (key, value) = split(text)?;
         match key {
             "ancestor" => filter.ancestor.push(value.into()),
             "exited" => filter.exited.push(value.parse().map_err(|_| not(text, "an exit code"))?),
+            "health" => filter.health.push(health::status(value)?),
             "id" => filter.id.push(value.into()),
             "label" => filter.label.push(value.into()),
             "name" => filter.name.push(value.into()),

@@ -5,7 +5,6 @@ use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 use crate::base::{Error, Result};
 use crate::docker::words;
 
-const HEALTH: &str = "health checks are not built yet";
 const WINDOWS: &str = "this is for Windows";
 
 /// Long name, short name, whether it takes a value, and the hint.
@@ -19,12 +18,6 @@ const FLAGS: &[(&str, Option<char>, bool, &str)] = &[
     ("ip6", None, true, words::NO_NETWORKS),
     ("link-local-ip", None, true, words::NO_NETWORKS),
     ("mac-address", None, true, words::NO_NETWORKS),
-    ("health-cmd", None, true, HEALTH),
-    ("health-interval", None, true, HEALTH),
-    ("health-retries", None, true, HEALTH),
-    ("health-start-interval", None, true, HEALTH),
-    ("health-start-period", None, true, HEALTH),
-    ("health-timeout", None, true, HEALTH),
     ("gpus", None, true, "name the devices with --device"),
     ("kernel-memory", None, true, "the kernel has no such limit any more"),
     ("platform", None, true, "only images of this machine's platform run"),

@@ -7,8 +7,9 @@ use serde_json::{Map, Value, json};
 
 use crate::base::{Paths, Timestamp, units};
 use crate::docker::host_config::host_config;
-use crate::docker::words;
+use crate::docker::{health, words};
 use crate::model::container::{Container, ContainerRecord, MountPoint, MountPointKind, NetworkMode, State, Status};
+use crate::model::health::{HealthStatus, OnUnhealthy};
 use crate::model::log::LogDriver;
 
 /// Docker's word for "never" where a time stands.
@@ -85,7 +86,11 @@ pub fn status_cell(state: &State) -> String {
     };
     match state.status {
         Status::Created => "Created".into(),
-        Status::Running => up(),
+        Status::Running => match state.health.as_ref().map(|health| health.status) {
+            None => up(),
+            Some(HealthStatus::Starting) => format!("{} (health: starting)", up()),
+            Some(status) => format!("{} ({})", up(), status.as_str()),
+        },
         Status::Paused => format!("{} (Paused)", up()),
         Status::Exited => {
             let code = state.exit_code.unwrap_or(UNKNOWN_EXIT_CODE);
@@ -119,7 +124,7 @@ pub fn date(time: Timestamp) -> String {
 fn state(state: &State) -> Value {
     let time = |time: Option<Timestamp>| time.map_or_else(|| NEVER.to_owned(), |time| time.to_string());
     let unknown = state.status == Status::Dead && state.exit_code.is_none();
-    json!({
+    let mut value = json!({
         "Status": state.status,
         "Running": state.status.is_alive(),
         "Paused": state.status == Status::Paused,
@@ -131,7 +136,11 @@ fn state(state: &State) -> Value {
         "Error": state.error.as_deref().unwrap_or_default(),
         "StartedAt": time(state.started),
         "FinishedAt": time(state.finished),
-    })
+    });
+    if let Some(health) = &state.health {
+        value["Health"] = health::json(health);
+    }
+    value
 }
 
 fn config(record: &ContainerRecord) -> Value {
@@ -164,6 +173,16 @@ fn config(record: &ContainerRecord) -> Value {
     // Docker leaves these out when they are not set.
     if !record.exposed_ports.is_empty() {
         config["ExposedPorts"] = set(&record.exposed_ports);
+    }
+    if let Some(check) = &record.healthcheck {
+        config["Healthcheck"] = check.to_json();
+    }
+    if !record.shell.is_empty() {
+        config["Shell"] = json!(record.shell);
+    }
+    if options.on_unhealthy != OnUnhealthy::None {
+        // Podman's name; Docker has nothing of the kind.
+        config["HealthcheckOnFailureAction"] = options.on_unhealthy.as_str().into();
     }
     config["StopSignal"] = record.stop_signal.as_str().into();
     if let Some(grace) = options.stop_grace_period {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::base::{Digest, Id, Timestamp};
+use crate::model::health::{Health, HealthCheck, HealthStatus, OnUnhealthy, Probe};
 use crate::model::limits::{Limits, Ulimit};
 use crate::model::log::LogOptions;
 use crate::model::mount::{Mount, VolumesFrom};
@@ -127,6 +128,10 @@ pub struct ContainerOptions {
     pub auto_remove: bool,
     /// Where its output goes.
     pub log: LogOptions,
+    /// How its health is checked, over what the image says.
+    pub healthcheck: Option<HealthCheck>,
+    /// What is done when it becomes unhealthy.
+    pub on_unhealthy: OnUnhealthy,
 }
 
 impl ContainerOptions {
@@ -258,6 +263,12 @@ pub struct ContainerRecord {
     /// What is mapped in its user namespace, when it has one.
     #[serde(default)]
     pub id_range: Option<IdRange>,
+    /// The effective health check, when there is one.
+    #[serde(default)]
+    pub healthcheck: Option<HealthCheck>,
+    /// The image's shell; none is `/bin/sh -c`.
+    #[serde(default)]
+    pub shell: Vec<String>,
 }
 
 /// For records that were written before the list was kept.
@@ -266,6 +277,11 @@ fn default_masked_paths() -> Vec<String> {
 }
 
 impl ContainerRecord {
+    /// What checks its health; none when nothing does.
+    pub fn probe(&self) -> Option<Probe> {
+        self.healthcheck.as_ref()?.probe(&self.shell, self.options.on_unhealthy)
+    }
+
     /// The volumes that it mounts.
     pub fn volumes(&self) -> impl Iterator<Item = &Id> {
         self.mounts.iter().filter_map(|point| match &point.kind {
@@ -373,6 +389,8 @@ pub struct State {
     pub started: Option<Timestamp>,
     /// When it ended.
     pub finished: Option<Timestamp>,
+    /// Its health, when it has a check and was started; the last that was known when it does not run.
+    pub health: Option<Health>,
 }
 
 /// A container in a listing or an inspect: record, name and live state.
@@ -405,6 +423,8 @@ pub struct ContainerFilter {
     pub volume: Vec<String>,
     /// Only those that ended with one of these codes.
     pub exited: Vec<i32>,
+    /// Only those of one of these healths; none is a container without a check.
+    pub health: Vec<Option<HealthStatus>>,
     /// The newest N, running or not.
     pub last: Option<usize>,
 }

@@ -186,6 +186,9 @@ pub enum HealthStatus {
 }
 
 impl HealthStatus {
+    /// All of them.
+    pub const ALL: [HealthStatus; 3] = [HealthStatus::Starting, HealthStatus::Healthy, HealthStatus::Unhealthy];
+
     /// Docker's word.
     pub fn as_str(self) -> &'static str {
         match self {

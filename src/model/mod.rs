@@ -2,6 +2,7 @@
 //! printing, and without system calls.
 
 pub mod container;
+pub mod content;
 pub mod exec;
 pub mod health;
 pub mod image;

@@ -1,10 +1,10 @@
-//! The monitor's further processes: started for clients, followed to their ends.
+//! The monitor's further processes: started for clients and for the health check, followed to their ends.
 //!
 //! A client passes pipes of its own, so output flows between it and the process without the monitor. A terminal's master
 //! goes to the client too; the monitor keeps a copy, to read on when the client has left, since a process must not block
 //! because nobody looks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 use crate::base::{Context as _, Error, Result};
@@ -30,12 +30,50 @@ const MAX_EXECS: usize = 128;
 #[derive(Debug, Default)]
 pub(crate) struct Execs {
     running: Vec<Exec>,
+    /// The filter of system calls, once it was needed: to make it takes longer than to load it.
+    filter: Option<Option<Filter>>,
+    news: VecDeque<News>,
+}
+
+/// Who hears of a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Owner {
+    /// The client of this number.
+    Client(u64),
+    /// The health check, through [`Execs::news`].
+    Check,
+    /// Nobody any more.
+    Nobody,
+}
+
+/// What the health check hears of its process.
+#[derive(Debug)]
+pub(crate) enum News {
+    /// It has executed its command.
+    Started,
+    /// It could not.
+    Failed(Error),
+    /// It has ended with this status.
+    Ended(i32),
+}
+
+/// A process that is to be started.
+#[derive(Debug)]
+pub(crate) struct Wish {
+    /// Who asks for it.
+    pub(crate) owner: Owner,
+    /// What is run.
+    pub(crate) options: ExecOptions,
+    /// Its three streams; none when it shall have none.
+    pub(crate) streams: [Option<OwnedFd>; 3],
+    /// The size of its terminal.
+    pub(crate) size: Option<Size>,
 }
 
 #[derive(Debug)]
 struct Exec {
     child: Child,
-    client: Option<u64>,
+    owner: Owner,
     /// The talk with it until it has executed its command.
     stage: Option<Channel>,
     failed: bool,
@@ -50,35 +88,25 @@ impl Execs {
         Execs::default()
     }
 
-    /// Starts one for the client `id`. The answer to it follows when the command was executed, or could not be.
-    #[expect(clippy::too_many_arguments, reason = "all of a container's parts meet here once")]
-    pub(crate) fn start(
-        &mut self,
-        id: u64,
-        plan: &Plan,
-        cgroup: &Cgroup,
-        init: &Child,
-        options: ExecOptions,
-        streams: Vec<OwnedFd>,
-        size: Option<Size>,
-    ) -> Result<()> {
-        if self.running.len() >= MAX_EXECS {
+    /// Starts one. Its owner hears more when the command was executed, or could not be.
+    pub(crate) fn start(&mut self, plan: &Plan, cgroup: &Cgroup, init: &Child, wish: Wish) -> Result<()> {
+        let Wish { owner, options, streams, size } = wish;
+        // A crowd of clients must not make a container look unhealthy.
+        if self.running.len() >= MAX_EXECS && owner != Owner::Check {
             return Err(Error::conflict(format!("the container has {MAX_EXECS} further processes already")));
         }
-        if self.running.iter().any(|exec| exec.client == Some(id)) {
+        if self.running.iter().any(|exec| exec.owner == owner && owner != Owner::Nobody) {
             return Err(Error::conflict("this connection runs a process already"));
         }
-        let streams = match <[OwnedFd; 3]>::try_from(streams) {
-            Ok(streams) => streams.map(Some),
-            Err(streams) if streams.is_empty() => [None, None, None],
-            Err(_) => return Err(Error::corrupt("a process has three streams")),
-        };
         if let Some(maps) = namespaces::plan(&plan.spec)?.maps {
             maps::give_pipes(&maps, &streams)?;
         }
         let doing = || "starting a process in the container";
         crate::base::failpoint::hit("monitor.exec.fork")?;
-        let filter = seccomp::of(&plan.spec)?;
+        let filter = match &self.filter {
+            Some(filter) => filter.clone(),
+            None => self.filter.insert(seccomp::of(&plan.spec)?).clone(),
+        };
         let agent = filter.as_ref().and_then(Filter::listener).cloned();
         let agent =
             agent.map(|agent| (agent, hooks::state(&plan.spec, &plan.id, &plan.state_dir, "running", init.pid)));
@@ -93,7 +121,7 @@ impl Execs {
             // A process that is to be privileged has all capabilities, but is as confined as the others, as with Docker.
             launch: Launch { filter, ..exec::describe(plan, &options)? },
         })?;
-        self.running.push(Exec { child, client: Some(id), stage: Some(stage), failed: false, terminal: None, agent });
+        self.running.push(Exec { child, owner, stage: Some(stage), failed: false, terminal: None, agent });
         Ok(())
     }
 
@@ -104,14 +132,28 @@ impl Execs {
 
     /// Terminals that nobody but us reads any more.
     pub(crate) fn unwatched_terminals(&self) -> impl Iterator<Item = (i32, BorrowedFd<'_>)> {
-        let unwatched = self.running.iter().filter(|exec| exec.client.is_none());
+        let unwatched = self.running.iter().filter(|exec| exec.owner == Owner::Nobody);
         unwatched.filter_map(|exec| Some((exec.child.pid, exec.terminal.as_ref()?.as_fd())))
     }
 
     /// Reads what a stage says.
     pub(crate) fn hear(&mut self, pid: i32, conns: &mut BTreeMap<u64, Conn>) {
         if let Some(exec) = self.running.iter_mut().find(|exec| exec.child.pid == pid) {
-            exec.hear(conns);
+            exec.hear(conns, &mut self.news);
+        }
+    }
+
+    /// What the health check has not heard yet, oldest first.
+    pub(crate) fn news(&mut self) -> Option<News> {
+        self.news.pop_front()
+    }
+
+    /// Kills what the health check runs, with all that it started.
+    pub(crate) fn kill_check(&self) {
+        if let Some(exec) = self.running.iter().find(|exec| exec.owner == Owner::Check) {
+            // It may have ended by itself, which is as good.
+            let _ = process::signal_group(exec.child.pidfd.as_fd(), signal::KILL);
+            let _ = process::signal(exec.child.pidfd.as_fd(), signal::KILL); // before it has a group of its own
         }
     }
 
@@ -132,24 +174,30 @@ impl Execs {
         let mut exec = self.running.swap_remove(index);
         // Its last words may still be on their way here; after its end they come at once.
         while exec.stage.is_some() {
-            exec.hear(conns);
+            exec.hear(conns, &mut self.news);
         }
-        let conn = exec.client.and_then(|id| conns.get_mut(&id));
-        if let (Some(conn), false) = (conn, exec.failed) {
-            conn.send(&Reply::ExecExited { code: ended.code }, None);
+        match exec.owner {
+            _ if exec.failed => {}
+            Owner::Check => self.news.push_back(News::Ended(ended.code)),
+            Owner::Client(id) => {
+                if let Some(conn) = conns.get_mut(&id) {
+                    conn.send(&Reply::ExecExited { code: ended.code }, None);
+                }
+            }
+            Owner::Nobody => {}
         }
     }
 
     /// A client has gone. Its process goes on.
     pub(crate) fn client_left(&mut self, id: u64) {
-        for exec in self.running.iter_mut().filter(|exec| exec.client == Some(id)) {
-            exec.client = None;
+        for exec in self.running.iter_mut().filter(|exec| exec.owner == Owner::Client(id)) {
+            exec.owner = Owner::Nobody;
         }
     }
 
     /// Sends a signal to the process of the client `id`, or to its process group.
     pub(crate) fn signal(&self, id: u64, signal: i32, group: bool) -> Result<()> {
-        let exec = self.running.iter().find(|exec| exec.client == Some(id));
+        let exec = self.running.iter().find(|exec| exec.owner == Owner::Client(id));
         let exec = exec.ok_or_else(|| Error::conflict("the process has ended"))?;
         let send = if group { process::signal_group } else { process::signal };
         send(exec.child.pidfd.as_fd(), signal).context(|| "sending a signal")
@@ -157,7 +205,7 @@ impl Execs {
 }
 
 impl Exec {
-    fn hear(&mut self, conns: &mut BTreeMap<u64, Conn>) {
+    fn hear(&mut self, conns: &mut BTreeMap<u64, Conn>, news: &mut VecDeque<News>) {
         let Some(stage) = &mut self.stage else { return };
         let alive = stage.fill().unwrap_or(false);
         let mut reply = None;
@@ -191,14 +239,25 @@ impl Exec {
                 reply = Some(Reply::ExecStarted { pid: self.child.pid });
             }
         }
-        let conn = self.client.and_then(|id| conns.get_mut(&id));
-        if let (Some(conn), Some(reply)) = (conn, reply) {
-            let terminal = match (&reply, &self.terminal) {
-                // Without a copy of ours the client has the only one, which is enough while it is there.
-                (Reply::ExecStarted { .. }, Some(terminal)) => terminal.try_clone().ok(),
-                _ => None,
-            };
-            conn.send(&reply, terminal);
+        let Some(reply) = reply else { return };
+        match (self.owner, reply) {
+            (Owner::Client(id), reply) => {
+                let terminal = match (&reply, &self.terminal) {
+                    // Without a copy of ours the client has the only one, which is enough while it is there.
+                    (Reply::ExecStarted { .. }, Some(terminal)) => terminal.try_clone().ok(),
+                    _ => None,
+                };
+                if let Some(conn) = conns.get_mut(&id) {
+                    conn.send(&reply, terminal);
+                }
+            }
+            (Owner::Check, Reply::Failed(error)) => {
+                // It is not ended yet, and the next one may come first.
+                self.owner = Owner::Nobody;
+                news.push_back(News::Failed(error.into()));
+            }
+            (Owner::Check, _) => news.push_back(News::Started),
+            (Owner::Nobody, _) => {}
         }
     }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use oci_spec::runtime::Spec;
 use serde::{Deserialize, Serialize};
 
+use crate::model::health::Probe;
 use crate::model::log::LogOptions;
 use crate::runtime::launch::Who;
 use crate::runtime::log::LogFacts;
@@ -37,6 +38,9 @@ pub struct Plan {
     pub stdin_open: bool,
     /// Run a small init as process 1.
     pub init: bool,
+    /// How its health is checked.
+    #[serde(default)]
+    pub probe: Option<Probe>,
     /// Write the exit record without fsync: the container goes away anyway (`--rm`).
     pub ephemeral: bool,
     /// What the monitor becomes when the container has ended and no client took the clean-up over: arguments for

@@ -4,6 +4,8 @@
 //! <run_dir>/monitor.lock     flock, held exclusively by the monitor for its whole life
 //! <run_dir>/state.json       RunState, replaced by rename
 //! <run_dir>/control.sock     where the monitor listens
+//! <run_dir>/health.json      Health, replaced after each probe
+//! <state_dir>/health.json    Health when the container last ended
 //! <state_dir>/started.json   RunState at the start, removed at the end: tells after a reboot that it ran
 //! <state_dir>/exit.json      ExitRecord, written durably before the monitor goes, removed at the next start
 //! ```
@@ -20,6 +22,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::base::{Context as _, Error, Result, Timestamp};
+use crate::model::health::{Health, HealthStatus};
 use crate::runtime::cgroup::{self, Cgroup};
 use crate::sys::{process, signal};
 
@@ -33,8 +36,13 @@ pub(crate) const STATE: &str = "state.json";
 pub(crate) const EXIT: &str = "exit.json";
 /// The mark of a start in the state folder.
 pub(crate) const STARTED: &str = "started.json";
+/// The last results of the health check, in the run folder and, once the container has ended, in the state folder.
+pub(crate) const HEALTH: &str = "health.json";
 /// The most that is read of a state file, in bytes.
+
 const MAX_FILE: u64 = 64 * 1024;
+/// As [`MAX_FILE`] for health: all results with each byte written as six characters.
+const MAX_HEALTH: u64 = 256 * 1024;
 /// ESRCH of errno(3).
 const NO_SUCH_PROCESS: i32 = 3;
 /// How long a monitor that has recorded the end may take to go.
@@ -111,6 +119,35 @@ pub fn life(state_dir: &Path, run_dir: &Path) -> Result<Life> {
     }
     let why = if state.boot_id == boot_id()? { "the monitor was killed" } else { "the machine was restarted" };
     Ok(Life::Lost { last: Some(state), why: why.to_owned() })
+}
+
+/// The health that was recorded last; none when no probe of the container was ever begun.
+///
+/// # Errors
+/// `corrupt` when the file cannot be read.
+pub fn health(state_dir: &Path, run_dir: &Path) -> Result<Option<Health>> {
+    last_health(state_dir, run_dir)
+}
+
+/// As [`health`] without the results, which take most of the time to read.
+///
+/// # Errors
+/// As [`health`].
+pub fn health_status(state_dir: &Path, run_dir: &Path) -> Result<Option<Health>> {
+    #[derive(Deserialize)]
+    struct Brief {
+        status: HealthStatus,
+        failing_streak: u32,
+    }
+    let brief = last_health::<Brief>(state_dir, run_dir)?;
+    Ok(brief.map(|Brief { status, failing_streak }| Health { status, failing_streak, log: Vec::new() }))
+}
+
+fn last_health<T: DeserializeOwned>(state_dir: &Path, run_dir: &Path) -> Result<Option<T>> {
+    match read_json_within(&run_dir.join(HEALTH), MAX_HEALTH)? {
+        Some(health) => Ok(Some(health)),
+        None => read_json_within(&state_dir.join(HEALTH), MAX_HEALTH),
+    }
 }
 
 /// Ends and removes whatever a lost or ended container left in the kernel: processes in its cgroup, the cgroup, the run
@@ -238,8 +275,12 @@ pub(crate) fn remove_file(path: &Path) -> Result<()> {
 }
 
 fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
+    read_json_within(path, MAX_FILE)
+}
+
+fn read_json_within<T: DeserializeOwned>(path: &Path, limit: u64) -> Result<Option<T>> {
     let mut text = Vec::new();
-    match File::open(path).and_then(|file| file.take(MAX_FILE).read_to_end(&mut text)) {
+    match File::open(path).and_then(|file| file.take(limit).read_to_end(&mut text)) {
         Ok(_) => {}
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(Error::from(error).context(format!("reading {path:?}"))),

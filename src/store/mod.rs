@@ -14,6 +14,7 @@ pub mod pack;
 pub mod scratch;
 pub mod sweep;
 mod tar;
+pub mod upper;
 pub mod volume;
 
 use std::fs::DirBuilder;

@@ -4,6 +4,7 @@
 mod support;
 
 mod container;
+mod content;
 mod golden;
 mod help;
 mod image;

@@ -59,7 +59,6 @@ fn flags_of_run_that_cannot_be_honoured_are_refused_by_name() {
         "--ip 10.0.0.1",
         "--mac-address 02:00:00:00:00:01",
         "--network-alias web",
-        "--health-cmd true",
         "--gpus all",
         "--runtime runc",
         "--kernel-memory 5m",

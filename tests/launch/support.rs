@@ -76,6 +76,7 @@ impl Box_ {
             log_facts: Default::default(),
             stdin_open: false,
             init: false,
+            probe: None,
             ephemeral: true,
             on_exit: Vec::new(),
         };

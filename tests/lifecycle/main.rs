@@ -1,6 +1,7 @@
-//! End to end tests of what one does to containers that live: looking, measuring, limiting.
+//! End to end tests of what one does to containers that live: looking, measuring, limiting, checking health.
 
 #[path = "../support/mod.rs"]
 mod support;
 
+mod health;
 mod top;

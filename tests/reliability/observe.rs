@@ -37,7 +37,12 @@ impl std::fmt::Display for Observation {
 #[track_caller]
 pub(crate) fn observe(rhumb: &Rhumb) -> Observation {
     let mut seen = Observation { containers: rhumb.states(), ..Observation::default() };
-    let image = |row: &Value| format!("{}:{} {}", string(&row["Repository"]), string(&row["Tag"]), string(&row["ID"]));
+    let image = |row: &Value| {
+        let (repository, id) = (string(&row["Repository"]), string(&row["ID"]));
+        // The time of a commit is in its image's id: what the verbs make is known by its layers.
+        let identity = if repository == "extra" { layers(rhumb, &id) } else { id };
+        format!("{repository}:{} {identity}", string(&row["Tag"]))
+    };
     seen.images = rhumb.rows("images").iter().map(image).collect();
     seen.images.sort();
     for name in rhumb.run(["volume", "ls", "-q"]).ok().lines() {
@@ -58,6 +63,13 @@ pub(crate) fn observe(rhumb: &Rhumb) -> Observation {
     seen.files.retain(|name| name.strip_suffix(".sha256").is_none_or(|archive| there.iter().any(|n| n == archive)));
     seen.files.sort();
     seen
+}
+
+/// The layers of an image.
+#[track_caller]
+fn layers(rhumb: &Rhumb, image: &str) -> String {
+    let facts: Value = serde_json::from_str(&rhumb.run(["image", "inspect", image]).ok()).expect("inspect prints JSON");
+    facts[0]["RootFS"]["Layers"].to_string()
 }
 
 /// One digest over names, kinds, modes and content of a folder.

@@ -114,6 +114,13 @@ pub(crate) const VERBS: &[Verb] = &[
         between: &[],
         clean: &[RM, "rhumb volume prune -f"],
     },
+    Verb {
+        name: "commit",
+        prepare: &["rhumb run -d --name box base:1 sleep 1000", "rhumb exec box touch -d @1 /made"],
+        act: "rhumb commit box extra:1",
+        between: &["paused", "dead"],
+        clean: &[RM, "rhumb rmi extra:1"],
+    },
     Verb { name: "load", prepare: &[], act: "rhumb load -i in/extra.tar", between: &[], clean: &["rhumb rmi extra:1"] },
     Verb { name: "save", prepare: &[], act: "rhumb save -o out/base.tar base:1", between: &[], clean: &[] },
     Verb {

@@ -25,7 +25,7 @@ const CASES: &[(&str, &str, i32)] = &[
     ("not_built_yet", "network::create(\"front\");\n", 7),
     ("function_not_built_yet", "image::pull(\"alpine\");\n", 7),
     ("method_not_built_yet", "fn look(v) { v.ls(\"/\") }\nlook(volume::create(\"data\"));\n", 7),
-    ("property_not_built_yet", "let c = container::create(\"base:1\");\nprint(c.health);\n", 7),
+    ("property_not_built_yet", "let c = container::create(\"base:1\");\nprint(c.ports);\n", 7),
 ];
 
 #[test]

@@ -15,7 +15,8 @@ pub(crate) struct PsArgs {
     /// Show also containers that do not run
     #[arg(short, long)]
     all: bool,
-    /// Show only what fits: name, id, status, label, ancestor, volume, exited
+    /// Show only what fits: name, id, status, health, label, ancestor, volume,
+    /// exited
     #[arg(short, long, value_name = "KEY=VALUE")]
     filter: Vec<String>,
     /// Print in this form: table or json

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! life      kill pause rename restart rm stop unpause wait      listing   ls
-//! content   export                                              logs      logs
+//! content   commit diff export                                  logs      logs
 //! top       top
 //! ```
 
@@ -30,9 +30,13 @@ pub(super) use listing::PsArgs;
 pub(crate) enum ContainerVerb {
     /// Attach to a running container
     Attach(AttachArgs),
+    /// Make an image of a container and what it changed
+    Commit(content::CommitArgs),
     /// Make a container without starting it
     #[command(disable_help_flag = true, override_usage = "rhumb create [OPTIONS] IMAGE [COMMAND] [ARG]...")]
     Create(Box<CreateArgs>),
+    /// Show what a container changed of its image
+    Diff(content::DiffArgs),
     /// Run a command in a running container
     #[command(override_usage = "rhumb exec [OPTIONS] CONTAINER COMMAND [ARG]...")]
     Exec(ExecArgs),
@@ -99,7 +103,9 @@ impl ContainerVerb {
     pub(crate) fn run(self, session: &mut Session) -> Result<u8> {
         match self {
             ContainerVerb::Attach(args) => args.run(session),
+            ContainerVerb::Commit(args) => args.run(session),
             ContainerVerb::Create(args) => args.run(session),
+            ContainerVerb::Diff(args) => args.run(session),
             ContainerVerb::Exec(args) => args.run(session),
             ContainerVerb::Export(args) => args.run(session),
             ContainerVerb::Kill(args) => args.run(session),

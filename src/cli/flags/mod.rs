@@ -9,12 +9,14 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::base::{Error, Result, units};
+use crate::cli::flags::health::HealthFlags;
 use crate::cli::flags::isolation::IsolationFlags;
 use crate::cli::flags::limits::LimitFlags;
 use crate::cli::refused::RefusedFlags;
 use crate::docker::{env, logging, mounts, options, words};
 use crate::model::container::ContainerOptions;
 
+mod health;
 mod isolation;
 mod limits;
 
@@ -33,6 +35,8 @@ pub(crate) struct ContainerFlags {
     limits: LimitFlags,
     #[command(flatten)]
     life: LifeFlags,
+    #[command(flatten)]
+    health: HealthFlags,
     #[command(flatten)]
     refused: RefusedFlags,
 }
@@ -59,6 +63,7 @@ impl ContainerFlags {
         self.network.apply(&mut options)?;
         self.limits.apply(&mut options)?;
         self.life.apply(&mut options)?;
+        self.health.apply(&mut options)?;
         mounts::check_targets(&options)?;
         Ok(options)
     }
@@ -258,9 +263,6 @@ struct LifeFlags {
     /// Say nothing of pulls
     #[arg(short, long, hide = true)]
     quiet: bool,
-    /// Ignore the image's health check; there is none
-    #[arg(long, hide = true)]
-    no_healthcheck: bool,
     /// Skip verification of a pull; there is none
     #[arg(long, hide = true)]
     disable_content_trust: bool,

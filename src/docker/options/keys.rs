@@ -80,6 +80,14 @@ pub(super) const KEYS: &[(&str, &[&str])] = &[
     ("expose", &[]),
     ("restart", &[]),
     ("healthcheck", &[]),
+    ("health_cmd", &[]),
+    ("health_interval", &[]),
+    ("health_timeout", &[]),
+    ("health_retries", &[]),
+    ("health_start_period", &[]),
+    ("health_start_interval", &[]),
+    ("health_on_unhealthy", &["health_on_failure"]),
+    ("no_healthcheck", &[]),
     ("pull_policy", &["pull"]),
 ];
 

@@ -12,7 +12,7 @@ use crate::base::{Error, Result, suggest};
 use crate::docker::options::keys::{EXEC_KEYS, KEYS, Known, REFUSED, Refused};
 use crate::docker::options::limits::resources;
 use crate::docker::value::Field;
-use crate::docker::{devices, env, isolation, logging, mounts, words};
+use crate::docker::{devices, env, health, isolation, logging, mounts, words};
 use crate::model::container::ContainerOptions;
 use crate::model::exec::ExecOptions;
 
@@ -47,6 +47,7 @@ pub fn container_options(map: &Map<String, Value>) -> Result<ContainerOptions> {
         let done = identity(canonical, field, &mut options)?
             || isolation(canonical, field, &mut options)?
             || resources(canonical, field, &mut options)?
+            || health::option(canonical, field, &mut options)?
             || surroundings(canonical, field, &mut options, &mut log)?;
         debug_assert!(
             done || matches!(*canonical, "env_file" | "label_file"),
@@ -219,12 +220,6 @@ fn surroundings(
             Value::Bool(false) => {}
             _ => words::restart(&field.string()?).map_err(wrap)?,
         },
-        "healthcheck" => {
-            if !is_disabled_healthcheck(field)? {
-                return Err(Error::unsupported(format!("{:?} is not supported yet", field.key))
-                    .with_hint("health checks are not built yet"));
-            }
-        }
         "pull_policy" => match field.string()?.as_str() {
             "never" | "missing" | "if_not_present" => {}
             "always" | "build" | "daily" | "weekly" => {
@@ -384,13 +379,6 @@ fn valued(field: &Field<'_>) -> Result<Vec<(String, String)>> {
         .into_iter()
         .map(|(name, value)| value.map(|value| (name, value)).ok_or_else(|| field.expected("a value for every name")))
         .collect()
-}
-
-fn is_disabled_healthcheck(field: &Field<'_>) -> Result<bool> {
-    let map = field.map()?;
-    let none =
-        |value: &Value| value == "NONE" || value.as_array().is_some_and(|list| list.first() == Some(&"NONE".into()));
-    Ok(map.get("disable") == Some(&Value::Bool(true)) || map.get("test").is_some_and(none))
 }
 
 fn no_nul(field: &Field<'_>, text: String) -> Result<String> {

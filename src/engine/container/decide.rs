@@ -6,6 +6,7 @@ use crate::base::{Error, Id, Result, Timestamp, signal};
 use crate::model::container::{
     ContainerOptions, ContainerRecord, MASKED_PATHS, MountPoint, MountPointKind, NamespaceMode, NetworkMode,
 };
+use crate::model::health::HealthCheck;
 use crate::model::image::{Image, ImageConfig};
 use crate::model::mount::{Mount, MountSource};
 
@@ -69,6 +70,8 @@ pub(super) fn decide(options: &ContainerOptions, given: Given<'_>) -> Result<Con
         mounts: mounts(options, config, given.inherited, given.new_id, given.volume_id)?,
         masked_paths: masked_paths(options, given.thermal_paths),
         id_range: None,
+        healthcheck: healthcheck(options, config),
+        shell: config.shell.clone(),
         options: options.clone(),
         id: given.id,
     })
@@ -83,6 +86,14 @@ fn entrypoint_and_command(options: &ContainerOptions, config: &ImageConfig) -> (
             (if reset { Vec::new() } else { entrypoint.clone() }, given.unwrap_or_default())
         }
         None => (config.entrypoint.clone(), given.unwrap_or_else(|| config.cmd.clone())),
+    }
+}
+
+/// What the options say over what the image says. Docker shows one that is off, too.
+fn healthcheck(options: &ContainerOptions, config: &ImageConfig) -> Option<HealthCheck> {
+    match (&options.healthcheck, &config.healthcheck) {
+        (Some(options), Some(image)) => Some(options.over(image)),
+        (options, image) => options.as_ref().or(image.as_ref()).cloned(),
     }
 }
 

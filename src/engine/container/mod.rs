@@ -5,6 +5,7 @@
 //! create   record, folders, volumes                 start   monitor, attach, run, oneshot
 //! state    record + run state → facts; get, list    end     wait, stop, kill, pause, remove, prune
 //! process  exec                                     content export, volume, copy-up
+//! changes  diff, size, commit                       logs    reading and clearing, what goes with an entry
 //! host     what a specification asks of the machine  ids     ranges of ids for user namespaces
 //! seccomp  the filter of system calls (pure)         top     its processes
 //! ```
@@ -14,6 +15,7 @@
 //! A verb that makes or takes away holds the container's lock and keeps the record's phase true: `Creating` and
 //! `Removing` records belong to a verb under way, or to one that died; [`Engine::container_recover`] ends those.
 
+mod changes;
 mod content;
 mod create;
 mod decide;

@@ -263,6 +263,7 @@ impl Engine {
             log_facts: self.log_facts(record)?,
             stdin_open: record.options.stdin_open,
             init: record.options.init,
+            probe: record.probe(),
             ephemeral: record.options.auto_remove,
             on_exit: match record.options.auto_remove {
                 true => vec![REAP.to_owned(), self.paths().root().to_string_lossy().into_owned(), id.to_string()],

@@ -4,7 +4,8 @@ use crate::base::{Context as _, Id, Reference, Result};
 use crate::engine::Engine;
 use crate::engine::container::Found;
 use crate::model::container::{Container, ContainerFilter, ContainerRecord, MountPointKind, State, Status};
-use crate::runtime::state::{Life, life};
+use crate::model::health::{Health, HealthStatus};
+use crate::runtime::state::{self, Life, life};
 use crate::store::db::{Noun, Phase};
 
 impl Engine {
@@ -14,7 +15,13 @@ impl Engine {
     /// `not_found`, `conflict` when a beginning of an id fits several.
     pub fn container_get(&self, container: &str) -> Result<Container> {
         let found = self.container_find(container)?;
-        let state = self.container_state(&found)?;
+        let mut state = self.container_state(&found)?;
+        if let Some(health) = &mut state.health {
+            let (state_dir, run_dir) = (self.paths().container(&found.id), self.paths().container_run(&found.id));
+            // Unreadable, there are no results to show; the status was read or set before.
+            health.log =
+                state::health(&state_dir, &run_dir).ok().flatten().map(|health| health.log).unwrap_or_default();
+        }
         Ok(Container { name: found.name, record: found.record, state })
     }
 
@@ -45,7 +52,9 @@ impl Engine {
             let exited_fits = filter.exited.is_empty()
                 || (state.status == Status::Exited
                     && state.exit_code.is_some_and(|code| filter.exited.contains(&code)));
-            if (all || state.status.is_alive()) && status_fits && exited_fits {
+            let health = state.health.as_ref().map(|health| health.status);
+            let health_fits = filter.health.is_empty() || filter.health.contains(&health);
+            if (all || state.status.is_alive()) && status_fits && exited_fits && health_fits {
                 list.push(Container { name: found.name, record: found.record, state });
             }
         }
@@ -76,10 +85,28 @@ impl Engine {
 
     pub(super) fn container_state(&self, found: &Found) -> Result<State> {
         let mut state = of_life(self.container_life(&found.id)?);
+        state.health = self.container_health(found, &state);
         if found.phase == Phase::Removing {
             state.status = Status::Removing;
         }
         Ok(state)
+    }
+}
+
+impl Engine {
+    /// What is known of a container's health, without the results. What a killed monitor or a full disk left unreadable is
+    /// as if nothing had been written: no listing fails for it.
+    fn container_health(&self, found: &Found, state: &State) -> Option<Health> {
+        if matches!(state.status, Status::Created) || found.record.probe().is_none() {
+            return None;
+        }
+        let (state_dir, run_dir) = (self.paths().container(&found.id), self.paths().container_run(&found.id));
+        let known = state::health_status(&state_dir, &run_dir).ok().flatten();
+        match state.status.is_alive() {
+            true => Some(known.unwrap_or_default()),
+            // Nobody probes it any more. Docker's word for that, whatever it was before.
+            false => known.map(|health| Health { status: HealthStatus::Unhealthy, ..health }),
+        }
     }
 }
 
@@ -93,6 +120,7 @@ pub(super) fn of_life(life: Life) -> State {
         error: None,
         started: None,
         finished: None,
+        health: None,
     };
     match life {
         Life::Never => blank,

@@ -14,7 +14,7 @@ const INSTRUCTIONS: [&str; 10] =
 ///
 /// # Errors
 /// `invalid_argument` naming the instruction; `config` may have been changed in part then.
-pub(super) fn apply(config: &mut ImageConfig, changes: &[String]) -> Result<()> {
+pub(in crate::engine) fn apply(config: &mut ImageConfig, changes: &[String]) -> Result<()> {
     for change in changes {
         apply_one(config, change.trim()).map_err(|error| error.context(format!("applying the change {change:?}")))?;
     }

@@ -12,7 +12,7 @@
 //! what a killed one imported is swept by the next removal. Containers are known here only as users of a record.
 
 mod bootstrap;
-mod changes;
+pub(in crate::engine) mod changes;
 mod closure;
 mod elf;
 mod from_host;
@@ -181,7 +181,7 @@ impl Engine {
     }
 
     /// The error that led here is what the user needs; what stays is taken by the next sweep.
-    fn sweep_after_failure(&self) {
+    pub(in crate::engine) fn sweep_after_failure(&self) {
         let _ = self.sweep_store();
     }
 

@@ -1,9 +1,10 @@
 //! What clients ask of a monitor, and the answers.
 
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::AsFd as _;
 
 use super::Monitor;
 use crate::base::{Context as _, Error, Result};
+use crate::runtime::execs::{Owner, Wish};
 use crate::runtime::wire::{Reply, Request, STDIN};
 use crate::sys::{process, signal, tty};
 
@@ -57,7 +58,10 @@ impl Monitor {
                     .context(|| format!("sending {}", signal::name(number)))?;
             }
             Request::KillAll => run.cgroup.kill_all(signal::KILL)?,
-            Request::Pause(paused) => run.set_paused(paused, &self.plan)?,
+            Request::Pause(paused) => {
+                run.set_paused(paused, &self.plan)?;
+                self.pause_check(paused);
+            }
             Request::Resize(size) => {
                 if let Some(terminal) = &run.terminal {
                     tty::set_size(terminal, size).context(|| "setting the terminal's size")?;
@@ -68,8 +72,14 @@ impl Monitor {
                 if run.paused {
                     return Err(Error::conflict("the container is paused").with_hint("unpause it first"));
                 }
-                let fds: Vec<OwnedFd> = if streams { conn.decoder.fds.drain(..).collect() } else { Vec::new() };
-                run.execs.start(id, &self.plan, &run.cgroup, &run.init, *options, fds, size)?;
+                let mut fd = || conn.decoder.fds.pop_front().map(Some);
+                let streams = match streams.then(|| Some([fd()?, fd()?, fd()?])) {
+                    None => [None, None, None],
+                    Some(Some(streams)) => streams,
+                    Some(None) => return Err(Error::corrupt("a process has three streams")),
+                };
+                let wish = Wish { owner: Owner::Client(id), options: *options, streams, size };
+                run.execs.start(&self.plan, &run.cgroup, &run.init, wish)?;
                 return Ok(None);
             }
             Request::SignalExec { signal, group } => run.execs.signal(id, signal, group)?,

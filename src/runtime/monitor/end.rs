@@ -17,6 +17,7 @@ impl Monitor {
     /// After the end of the first process.
     pub(super) fn end(&mut self) -> Result<()> {
         let record = self.run.finish(&self.plan, &mut self.conns);
+        self.end_check();
         // Who was abandoned, or goes at once by a client that is told the end anyway, leaves no record.
         let gone = self.abandoned || (self.plan.ephemeral && self.is_owned());
         let recorded = if gone { Ok(()) } else { self.record_end(&record) };

@@ -9,7 +9,7 @@ use super::Monitor;
 use super::timers::Timer;
 use crate::base::{Context as _, Result};
 use crate::runtime::conn::{Conn, HIGH_WATER};
-use crate::runtime::wire::{Decoder, MAX_FRAME};
+use crate::runtime::wire::{Decoder, MAX_FRAME, Reply};
 use crate::sys::socket::{self, Interest};
 use crate::sys::{memory, process, signal};
 
@@ -33,6 +33,7 @@ enum Event {
     ConnOut(u64),
     Exec(i32),
     ExecOutput(i32),
+    CheckOutput,
 }
 
 impl Monitor {
@@ -55,6 +56,9 @@ impl Monitor {
         for event in ready {
             self.on_event(event);
         }
+        while let Some(news) = self.run.execs.news() {
+            self.hear_check(news);
+        }
         while let Some(timer) = self.timers.take_due() {
             self.on_time(timer);
         }
@@ -68,6 +72,9 @@ impl Monitor {
             Event::Knock => self.take_connections(),
             Event::Stage => {
                 if let Some((starter, reply)) = self.run.hear_stage(&self.plan) {
+                    if matches!(reply, Reply::Started) {
+                        self.begin_check();
+                    }
                     self.reply(starter, &reply);
                 }
             }
@@ -86,11 +93,13 @@ impl Monitor {
             }
             Event::Exec(pid) => self.run.execs.hear(pid, &mut self.conns),
             Event::ExecOutput(pid) => self.run.execs.discard(pid),
+            Event::CheckOutput => self.read_check(),
         }
     }
 
     fn on_time(&mut self, timer: Timer) {
         match timer {
+            Timer::Check => self.check_on_time(),
             Timer::Settle => memory::release_program_pages(),
             Timer::Hear => {} // that it is set no longer is all
         }
@@ -137,6 +146,9 @@ impl Monitor {
         }
         for (pid, fd) in run.execs.unwatched_terminals() {
             watch(Event::ExecOutput(pid), Interest::new(fd, true, false));
+        }
+        if let Some(fd) = self.check_output() {
+            watch(Event::CheckOutput, Interest::new(fd, true, false));
         }
         socket::wait(&mut interests, timeout).context(|| "waiting")?;
         let ready = |(_, interest): &(Event, Interest<'_>)| interest.readable() || interest.writable();

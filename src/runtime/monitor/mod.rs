@@ -5,16 +5,18 @@
 //!   run      one run of the first process: birth, stage, streams, record        an error of the birth is the reply
 //!   hold     the loop over everything that can happen, and at which time        timers   the deadlines
 //!   answer   what clients ask
+//!   health   one probe at a time, when its time has come, and what comes of it
 //!   end      drain, record, cgroup, last bytes to clients        then `on_exit`, unless an owner is still connected
 //! ```
 //!
 //! It has one thread and never waits for a client. It holds no descriptor of the host's that it does not need, and sets its
 //! own memory to a few hundred kilobytes: no allocation grows with what the container writes.
 //!
-//! It does not restart, check health or resolve names.
+//! It does not restart or resolve names.
 
 mod answer;
 mod end;
+mod health;
 mod hold;
 mod run;
 mod timers;
@@ -25,6 +27,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use self::health::Check;
 use self::run::Run;
 use self::timers::Timers;
 use crate::base::{Context as _, Error, Result};
@@ -104,6 +107,7 @@ struct Monitor {
     listener: Option<OwnedFd>,
     run: Run,
     timers: Timers,
+    check: Option<Check>,
     conns: BTreeMap<u64, Conn>,
     next_conn: u64,
     creator: u64,
@@ -119,6 +123,7 @@ impl Monitor {
             let _ = state::remove_file(&plan.run_dir.join(state::SOCKET)); // the error of the birth is what matters
         })?;
         Ok(Monitor {
+            check: Check::of(&plan),
             plan,
             signals,
             _lock: lock,

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 /// What is done when its time has come; see `Monitor::on_time`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Timer {
+    /// Begin a probe, or end one that takes too long.
+    Check,
     /// Give back the memory that only the start needed.
     Settle,
     /// Hear clients that knock again.
@@ -25,6 +27,11 @@ impl Timers {
     /// Sets one, instead of what it was set to before.
     pub(super) fn set(&mut self, timer: Timer, after: Duration) {
         self.deadlines.insert(timer, Instant::now() + after);
+    }
+
+    /// Sets one no longer.
+    pub(super) fn clear(&mut self, timer: Timer) {
+        self.deadlines.remove(&timer);
     }
 
     /// It is set and not due yet.

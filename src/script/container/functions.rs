@@ -66,6 +66,7 @@ fn list(engine: &Engine, options: Map) -> Result<Array> {
         ancestor: keys.texts("ancestor")?,
         volume: keys.texts("volume")?,
         exited: keys.integer("exited")?.and_then(|code| i32::try_from(code).ok()).into_iter().collect(),
+        health: keys.texts("health")?.iter().map(|word| crate::docker::health::status(word)).collect::<Result<_>>()?,
         last: keys.integer("last")?.and_then(|n| usize::try_from(n).ok()),
     };
     keys.finish()?;
@@ -151,8 +152,8 @@ pub(crate) mod container_functions {
         Ok(Container { engine, id })
     }
 
-    /// The containers that run, newest first; with `all: true` the others too. Filters: `status name id label ancestor
-    /// volume exited last`.
+    /// The containers that run, newest first; with `all: true` the others too. Filters: `status health name id label
+    /// ancestor volume exited last`.
     ///
     /// ```rhai
     /// for c in container::list(#{ all: true, label: "tier=front" }) { print(c.name); }

@@ -6,10 +6,12 @@
 //! verbs.rs        c.start stop restart kill pause unpause wait remove rename exec export_tar volume inspect
 //! logs.rs         c.logs follow
 //! observe.rs      c.top
+//! content.rs      c.diff commit
 //! ```
 //!
 //! Each decodes, calls the engine once and encodes. A handle is an id and the engine: every property reads the live state.
 
+pub(crate) mod content;
 pub(crate) mod functions;
 pub(crate) mod logs;
 pub(crate) mod observe;

@@ -81,6 +81,19 @@ pub(crate) mod container_properties {
         container.now().map(|now| now.state.status.as_str().into()).raise(&ctx)
     }
 
+    /// Whether it does what it is there for: `starting`, `healthy`, `unhealthy`, or `none` for a container without a health
+    /// check.
+    ///
+    /// ```rhai
+    /// let c = container::run("base", #{ command: ["sleep", "300"], healthcheck: #{ test: "true", interval: 100.ms } });
+    /// retry(100, 100.ms, || assert(c.health == "healthy"));
+    /// c.remove(#{ force: true });
+    /// ```
+    #[rhai_fn(global, get = "health", return_raw)]
+    pub fn health(ctx: NativeCallContext, container: Container) -> Fallible<ImmutableString> {
+        container.now().map(|now| crate::docker::health::word(&now.state).into()).raise(&ctx)
+    }
+
     /// The exit status after it ended, unit before or when nobody knows it.
     ///
     /// ```rhai

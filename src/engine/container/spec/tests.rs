@@ -29,6 +29,8 @@ fn record(options: ContainerOptions) -> ContainerRecord {
         mounts: Vec::new(),
         masked_paths: crate::model::container::MASKED_PATHS.map(str::to_owned).to_vec(),
         id_range: None,
+        healthcheck: None,
+        shell: Vec::new(),
     }
 }
 
