@@ -14,6 +14,7 @@ pub mod isolation;
 pub mod logging;
 pub mod mounts;
 pub mod options;
+pub mod template;
 pub mod top;
 mod value;
 pub mod volume;
