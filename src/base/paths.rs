@@ -7,6 +7,7 @@
 //!   layers/<chain id hex>/      one unpacked layer: "diff" and its metadata
 //!   containers/<id>/            upper/ work/ config.json exit.json <id>-json.log hosts hostname resolv.conf
 //!   volumes/<id>/data
+//!   events/<number>.jsonl       what happened, one event a line, in segments; see crate::sys::segments
 //!   cache/                      what can be made anew: lists of what "from_host" read; "mountpoints", the lowest layer
 //!   tmp/                        half-made things; whatever is here and unlocked is garbage
 //! <run>/                        /run/rhumb, or <root>/run when the root was given; 0700
@@ -70,6 +71,11 @@ impl Paths {
     /// Unpacked layers.
     pub fn layers(&self) -> PathBuf {
         self.root.join("layers")
+    }
+
+    /// The log of events.
+    pub fn events(&self) -> PathBuf {
+        self.root.join("events")
     }
 
     /// What can be made anew.

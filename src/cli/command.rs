@@ -9,6 +9,7 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 use crate::base::{Error, Result};
 use crate::cli::Session;
 use crate::cli::container::{ContainerCommand, ContainerVerb, PsArgs};
+use crate::cli::events::EventsArgs;
 use crate::cli::image::{ImageCommand, ImageVerb, ImagesArgs, RmiArgs};
 use crate::cli::inspect::InspectAnyArgs;
 use crate::cli::program;
@@ -47,6 +48,8 @@ pub(crate) enum Command {
     Images(ImagesArgs),
     /// Remove images
     Rmi(RmiArgs),
+    /// Show what happens, and what happened
+    Events(EventsArgs),
     /// Show all facts of containers, images or volumes as JSON
     Inspect(InspectAnyArgs),
     /// Show facts about this machine and engine
@@ -110,6 +113,7 @@ impl Command {
             Command::Ps(args) => args.run(session),
             Command::Images(args) => args.run(session),
             Command::Rmi(args) => args.run(session),
+            Command::Events(args) => args.run(session),
             Command::Inspect(args) => args.run(session),
             Command::Info(args) => args.info(session),
             Command::Version(args) => args.version(session),

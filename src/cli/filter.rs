@@ -5,6 +5,7 @@
 use crate::base::{Error, Result, suggest};
 use crate::docker::health;
 use crate::model::container::{ContainerFilter, Status};
+use crate::model::event::EventFilter;
 use crate::model::image::ImageFilter;
 use crate::model::volume::VolumeFilter;
 
@@ -56,6 +57,16 @@ pub(crate) fn volume(texts: &[String]) -> Result<VolumeFilter> {
             "driver" if value == crate::docker::volume::DRIVER => {}
             _ => return Err(unknown(key, &["dangling", "label", "name"], &["driver"])),
         }
+    }
+    Ok(filter)
+}
+
+/// Reads `events` filters.
+pub(crate) fn events(texts: &[String]) -> Result<EventFilter> {
+    let mut filter = EventFilter::default();
+    for text in texts {
+        let (key, value) = split(text)?;
+        crate::docker::event::add_filter(&mut filter, key, value)?;
     }
     Ok(filter)
 }

@@ -12,6 +12,7 @@ mod attach;
 mod command;
 mod confirm;
 mod container;
+mod events;
 mod exec;
 mod filter;
 mod flags;
@@ -37,6 +38,7 @@ use std::sync::atomic::AtomicBool;
 use clap::Parser as _;
 
 use crate::base::{Kind, Result};
+use crate::engine::event::LostEvents;
 use crate::engine::{Engine, EngineOptions};
 use crate::model::container::ContainerRemove;
 use crate::sys::signal_pipe;
@@ -48,13 +50,14 @@ pub use program::Prompt;
 pub(crate) struct Session {
     root: Option<PathBuf>,
     interrupt: Arc<AtomicBool>,
+    lost_events: LostEvents,
     /// Standard output.
     pub(crate) out: Out,
 }
 
 impl Session {
     fn new(root: Option<PathBuf>) -> Session {
-        Session { root, interrupt: Arc::default(), out: Out::new() }
+        Session { root, interrupt: Arc::default(), lost_events: LostEvents::default(), out: Out::new() }
     }
 
     /// Opens the state root. From here on the first Ctrl-C ends waits, so that half-done things are undone; the second
@@ -62,7 +65,12 @@ impl Session {
     pub(crate) fn engine(&self) -> Result<Engine> {
         signal_pipe::raise_flag_on(&signal_pipe::ENDING, &self.interrupt)?;
         let search_path = std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).collect();
-        Engine::open(&EngineOptions { root: self.root.clone(), interrupt: Arc::clone(&self.interrupt), search_path })
+        Engine::open(&EngineOptions {
+            root: self.root.clone(),
+            interrupt: Arc::clone(&self.interrupt),
+            search_path,
+            lost_events: self.lost_events.clone(),
+        })
     }
 
     /// The flag that ends the engine's waits.
@@ -137,6 +145,9 @@ pub fn reap(root: &OsStr, id: &str) -> u8 {
 /// Writes out what is left, and turns the outcome into an exit code.
 fn finish(mut session: Session, result: Result<u8>, engine_code: Option<u8>) -> u8 {
     let flushed = session.out.flush();
+    if let Some(lost) = session.lost_events.take() {
+        report::note(&format!("warning: {lost}"));
+    }
     match result.and_then(|code| flushed.map(|()| code)) {
         _ if out::is_broken() => 0,
         Ok(code) => code,

@@ -1,10 +1,11 @@
-//! The verbs of the engine as a whole: info, df, prune, check, version.
+//! The verbs of the engine as a whole: info, df, events, prune, check, version.
 
 use clap::{Args, Subcommand};
 use serde_json::json;
 
 use crate::base::{Error, Kind, Result, units};
 use crate::cli::confirm::confirm;
+use crate::cli::events::EventsArgs;
 use crate::cli::listing::{self, Format};
 use crate::cli::table::Table;
 use crate::cli::{Session, report};
@@ -19,6 +20,8 @@ pub(crate) enum SystemCommand {
     Check(CheckArgs),
     /// Show disk usage
     Df(FormatArgs),
+    /// Show what happens, and what happened
+    Events(EventsArgs),
     /// Show facts about this machine and engine
     Info(FormatArgs),
     /// Remove all that is not used
@@ -76,6 +79,7 @@ impl SystemCommand {
         match self {
             SystemCommand::Check(args) => check(&args, session),
             SystemCommand::Df(args) => df(&args, session),
+            SystemCommand::Events(args) => args.run(session),
             SystemCommand::Info(args) => args.info(session),
             SystemCommand::Prune(args) => {
                 let images = if args.all { "all images that no container uses" } else { "all images without a name" };

@@ -1,9 +1,10 @@
 //! Floor 4: the facade. One file per noun, one method per verb: synchronous, typed, and it never prints.
 //!
-//! Rank inside this floor: volume, image < container < system. A verb that changes something is one typed operation here,
+//! Rank inside this floor: event, volume, image < container < system. A verb that changes something is one typed operation here,
 //! whatever front end asked for it.
 
 pub mod container;
+pub mod event;
 pub mod image;
 mod lock;
 pub mod system;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::base::{Context as _, Error, Paths, Result, paths};
+use crate::engine::event::LostEvents;
 use crate::store::Store;
 use crate::sys;
 
@@ -26,6 +28,8 @@ pub struct EngineOptions {
     pub interrupt: Arc<AtomicBool>,
     /// Where programs of this machine are looked up besides the usual folders: a front end gives what PATH says.
     pub search_path: Vec<PathBuf>,
+    /// Takes up what could not be written of what happened, for a front end to say.
+    pub lost_events: LostEvents,
 }
 
 /// The engine over one state root. Cheap to clone, safe to share between threads.
@@ -34,6 +38,7 @@ pub struct Engine {
     store: Store,
     interrupt: Arc<AtomicBool>,
     search_path: Arc<[PathBuf]>,
+    lost_events: LostEvents,
 }
 
 impl Engine {
@@ -53,6 +58,7 @@ impl Engine {
             store,
             interrupt: Arc::clone(&options.interrupt),
             search_path: options.search_path.clone().into(),
+            lost_events: options.lost_events.clone(),
         };
         engine.recover()?;
         Ok(engine)

@@ -3,6 +3,7 @@
 
 pub mod container;
 pub mod content;
+pub mod event;
 pub mod exec;
 pub mod health;
 pub mod image;

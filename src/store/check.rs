@@ -24,6 +24,7 @@ impl Store {
         self.check_layers(options, &mut report)?;
         self.check_uses(options, &mut report)?;
         self.check_leftovers(options, &mut report)?;
+        self.check_events(options, &mut report)?;
         Ok(report)
     }
 

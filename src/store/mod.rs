@@ -7,6 +7,7 @@ pub mod archive;
 pub mod blob;
 mod check;
 pub mod db;
+pub mod event;
 pub mod image;
 pub mod layer;
 pub mod lease;
@@ -26,7 +27,8 @@ use std::sync::Arc;
 use crate::base::{Context as _, Error, Kind, Paths, Result};
 
 /// What a state root holds. A folder with anything else in it is not taken over, since its mode would be changed.
-const OURS: &[&str] = &["blobs", "layers", "containers", "volumes", "builds", "cache", "tmp", "run", "lost+found"];
+const OURS: &[&str] =
+    &["blobs", "layers", "containers", "volumes", "builds", "events", "cache", "tmp", "run", "lost+found"];
 
 /// The store of one state root. Cheap to clone, safe to share between threads.
 #[derive(Clone)]

@@ -20,6 +20,7 @@ pub mod path;
 pub mod process;
 pub mod scheduling;
 pub mod seccomp;
+pub mod segments;
 pub mod self_exe;
 pub mod signal;
 pub mod signal_pipe;

@@ -18,8 +18,13 @@ const FLOORS: &[(usize, &[&str])] = &[
 ];
 
 /// The rank inside `engine`; modules of one rank never import each other. `mod.rs` is the common ground of all.
-const ENGINE: &[(usize, &[&str])] =
-    &[(0, &["volume", "network", "image", "registry"]), (1, &["container"]), (2, &["build"]), (3, &["system"])];
+const ENGINE: &[(usize, &[&str])] = &[
+    (0, &["event"]),
+    (1, &["volume", "network", "image", "registry"]),
+    (2, &["container"]),
+    (3, &["build"]),
+    (4, &["system"]),
+];
 
 /// Every library that is not plain data or a small algorithm, and the paths that may name it.
 const DOORS: &[(&str, &[&str])] = &[

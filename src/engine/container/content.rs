@@ -27,6 +27,7 @@ impl Engine {
         let path = PathBuf::from(format!("/proc/self/fd/{}", root.as_raw_fd()));
         let options = PackOptions { form: PackForm::Tree, root_entry: false, nanoseconds: false };
         pack(&path, &options, out).context(|| format!("exporting the container {:?}", found.name))?;
+        self.tell_of_found(&found, "export");
         Ok(())
     }
 

@@ -27,6 +27,8 @@ const NEED_ATTEMPTS: u32 = 64;
 /// A container that is whole but whose record still says `Creating`: its maker died, or goes on to start it.
 pub(super) struct Made {
     pub record: ContainerRecord,
+    /// The name that it was given.
+    pub name: String,
     /// What a start makes of the record, but for namespaces that are joined.
     pub spec: Spec,
     pub lock: Lock,
@@ -41,6 +43,7 @@ impl Engine {
     pub fn container_create(&self, image: &str, options: &ContainerOptions) -> Result<Id> {
         let made = self.container_make(image, options)?;
         self.container_settle(&made.record)?;
+        self.tell_of(&made.record, &made.name, "create");
         Ok(made.record.id)
     }
 
@@ -57,7 +60,7 @@ impl Engine {
             names::check(name)?;
         }
         let mut attempt = 1;
-        let (spec, record, lock) = loop {
+        let (spec, record, name, lock) = loop {
             let mut record = self.container_decide(image, options)?;
             let wish = self.id_wish(&record)?;
             // Whatever the options ask for that cannot be honoured is refused now, not at the first start.
@@ -68,8 +71,10 @@ impl Engine {
                 failpoint::hit("container.create.record").and_then(|()| self.insert_record(&mut record, &wish));
             match inserted {
                 // Which ids it got is known only now.
-                Ok(()) if wish.is_some() => break (self.container_spec(&record, &Joined::default()), record, lock),
-                Ok(()) => break (Ok(spec), record, lock),
+                Ok(name) if wish.is_some() => {
+                    break (self.container_spec(&record, &Joined::default()), record, name, lock);
+                }
+                Ok(name) => break (Ok(spec), record, name, lock),
                 Err(error) => {
                     drop(lock.remove_on_drop());
                     // A volume was pruned since it was looked up: it is made anew.
@@ -93,7 +98,7 @@ impl Engine {
                 return Err(error);
             }
         };
-        Ok(Made { record, spec, lock })
+        Ok(Made { record, name, spec, lock })
     }
 
     /// What the container will be. Named volumes exist afterwards.
@@ -167,8 +172,8 @@ impl Engine {
         Ok((volume.id, volume.name))
     }
 
-    /// Puts the container on record, together with its name and everything it needs, or nothing of it.
-    fn insert_record(&self, record: &mut ContainerRecord, wish: &Option<ids::Wish>) -> Result<()> {
+    /// Puts the container on record, together with its name and everything it needs, or nothing of it. Gives its name.
+    fn insert_record(&self, record: &mut ContainerRecord, wish: &Option<ids::Wish>) -> Result<String> {
         let id = record.id.clone();
         let id = id.as_str();
         let mut attempt = 0;
@@ -192,7 +197,7 @@ impl Engine {
             });
             match inserted {
                 Err(error) if error.kind() == Kind::AlreadyExists && record.options.name.is_none() => attempt += 1,
-                other => return other,
+                other => return other.map(|()| name),
             }
             if attempt >= NAME_ATTEMPTS {
                 return Err(Error::already_exists("no free name was found").with_hint("give the container a name"));

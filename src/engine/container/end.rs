@@ -8,10 +8,11 @@ use crate::base::{Context as _, Error, Id, Kind, Result};
 use crate::engine::Engine;
 use crate::engine::container::start::NEVER;
 use crate::engine::container::state::of_life;
-use crate::engine::container::{Found, find, names};
+use crate::engine::container::{Found, find, names, tell};
 use crate::model::container::{
     ContainerFilter, ContainerRecord, ContainerRemove, DEFAULT_STOP_GRACE, MountPointKind, State,
 };
+use crate::model::event::{CONTAINER, Event};
 use crate::model::system::PruneReport;
 use crate::runtime::client::{self, Monitor};
 use crate::runtime::state::{Life, kill_monitor, sweep};
@@ -54,7 +55,11 @@ impl Engine {
         let found = self.container_find(container)?;
         let signal = signal::parse(signal.unwrap_or(&found.record.stop_signal))?;
         match self.monitor_if_alive(&found.id)? {
-            Some(monitor) => self.stop_monitor(monitor, &found, signal, grace),
+            Some(monitor) => {
+                self.stop_monitor(monitor, &found, signal, grace)?;
+                self.tell_of_found(&found, "stop");
+                Ok(())
+            }
             None => Ok(()),
         }
     }
@@ -86,8 +91,11 @@ impl Engine {
                 monitor.take_over_cleanup()?;
             }
             self.stop_monitor(monitor, &found, signal::parse(&found.record.stop_signal)?, grace)?;
+            self.tell_of_found(&found, "stop");
         }
-        self.container_start_locked(&found)
+        self.container_start_locked(&found)?;
+        self.tell_of_found(&found, "restart");
+        Ok(())
     }
 
     /// Sends a signal (a name with or without `SIG`, or a number) to the first process; none is SIGKILL.
@@ -217,7 +225,15 @@ impl Engine {
             self.remove_anonymous_volumes(record)?;
         }
         failpoint::hit("container.remove.record")?;
-        self.store.write(|tx| tx.delete(Noun::Container, id.as_str()).map(|_| ()))
+        let gone = self.store.write(|tx| {
+            let names = tx.names(Noun::Container, id.as_str())?;
+            Ok(tx.delete(Noun::Container, id.as_str())?.then(|| tell::name_or_short(names, id)))
+        })?;
+        // None: somebody else was faster, and told it.
+        if let Some(name) = gone {
+            self.tell_of(record, &name, "destroy");
+        }
+        Ok(())
     }
 
     fn remove_anonymous_volumes(&self, record: &ContainerRecord) -> Result<()> {
@@ -255,7 +271,7 @@ impl Engine {
         let name = name.strip_prefix('/').unwrap_or(name);
         names::check(name)?;
         failpoint::hit("container.rename.record")?;
-        self.store.write(|tx| {
+        let found = self.store.write(|tx| {
             // Looked up in here: another command may rename or remove it just now.
             let found = find(tx, container)?;
             if found.name == name {
@@ -266,9 +282,12 @@ impl Engine {
                 return Err(Error::already_exists(format!("the name {name:?} is taken by the container {short}")));
             }
             tx.name(Noun::Container, name, found.id.as_str())?;
-            tx.unname(Noun::Container, &found.name).map(|_| ())
+            tx.unname(Noun::Container, &found.name)?;
+            Ok(found)
         })?;
-        self.store.flush()
+        self.store.flush()?;
+        self.tell(&tell::event(&found.record, name, "rename").with("oldName", format!("/{}", found.name)));
+        Ok(())
     }
 
     /// Removes all containers that do not run.
@@ -297,6 +316,7 @@ impl Engine {
                 }
             }
         }
+        self.tell(&Event::new(CONTAINER, "prune", "").with("reclaimed", report.freed_bytes));
         Ok(report)
     }
 

@@ -30,6 +30,7 @@ mod seccomp;
 mod spec;
 mod start;
 mod state;
+mod tell;
 mod top;
 
 pub use start::REAP;
@@ -96,7 +97,7 @@ fn find(tx: &Tx<'_>, container: &str) -> Result<Found> {
     let missing = || Error::not_found(format!("no such container {container:?}"));
     let row = tx.get::<ContainerRecord>(Noun::Container, &id)?.ok_or_else(missing)?;
     Ok(Found {
-        name: row.names.into_iter().next().unwrap_or_else(|| row.body.id.short().to_owned()),
+        name: tell::name_or_short(row.names, &row.body.id),
         phase: row.phase,
         id: row.body.id.clone(),
         record: row.body,

@@ -69,7 +69,9 @@ impl Engine {
         }
         let mut monitor = self.container_launch(&found.record, None)?;
         drop(lock);
+        self.tell_of_found(&found, "attach");
         let end = monitor.attach(attachment, true);
+        self.tell_detached(&found.id, &end);
         self.container_ended(monitor, &found.record, end)
     }
 
@@ -79,6 +81,7 @@ impl Engine {
     /// As create and start.
     pub fn container_run(&self, image: &str, options: &ContainerOptions) -> Result<Id> {
         let made = self.container_make(image, options)?;
+        self.tell_of(&made.record, &made.name, "create");
         let id = made.record.id.clone();
         let started = self.container_launch(&made.record, Some(&made.spec)).and_then(|mut monitor| {
             failpoint::hit("container.run.start")?;
@@ -105,6 +108,7 @@ impl Engine {
         attachment: Attachment<'_>,
     ) -> Result<AttachEnd> {
         let made = self.container_make(image, options)?;
+        self.tell_of(&made.record, &made.name, "create");
         let launched = created(&made.record.id).and_then(|()| self.container_launch(&made.record, Some(&made.spec)));
         let mut monitor = match launched {
             Ok(monitor) => monitor,
@@ -114,9 +118,11 @@ impl Engine {
         if !options.auto_remove {
             self.container_settle(&made.record)?;
         }
-        let Made { record, lock, .. } = made;
+        let Made { record, name, lock, .. } = made;
         drop(lock);
+        self.tell_of(&record, &name, "attach");
         let end = monitor.attach(attachment, true);
+        self.tell_detached(&record.id, &end);
         if record.options.auto_remove && has_ended(&end) {
             // The record still says Creating, so what we cannot finish others will. The monitor needs its folder no more,
             // and while it takes the cgroups away we have nothing else to do; a failure shows again below.
@@ -177,7 +183,20 @@ impl Engine {
     /// `conflict` when it does not run.
     pub fn container_attach(&self, container: &str, attachment: Attachment<'_>) -> Result<AttachEnd> {
         let found = self.container_find(container)?;
-        self.container_monitor(&found.id, &found.name)?.attach(attachment, false)
+        let mut monitor = self.container_monitor(&found.id, &found.name)?;
+        self.tell_of_found(&found, "attach");
+        let end = monitor.attach(attachment, false);
+        self.tell_detached(&found.id, &end);
+        end
+    }
+
+    /// Tells when a user has left a container, which may have been renamed since it was looked up.
+    fn tell_detached(&self, id: &Id, end: &Result<AttachEnd>) {
+        if matches!(end, Ok(AttachEnd::Detached))
+            && let Ok(found) = self.container_reload(id)
+        {
+            self.tell_of_found(&found, "detach");
+        }
     }
 
     /// The container of this name if it exists with the same image and options (started when it does not run); made and

@@ -25,6 +25,7 @@ impl Engine {
             // It ended meanwhile, or is just being started.
             self.require_alive(&found)?;
         }
+        self.tell_of_found(&found, "top");
         Ok(list)
     }
 
@@ -54,6 +55,7 @@ impl Engine {
         if table.rows.is_empty() {
             self.require_alive(&found)?;
         }
+        self.tell_of_found(&found, "top");
         Ok(table)
     }
 

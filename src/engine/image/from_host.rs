@@ -83,7 +83,11 @@ impl Engine {
             match self.store.image_commit(&[NewImage { image, names }]) {
                 // It was removed since, with its layer: it is made anew.
                 Err(error) if error.kind() == Kind::NotFound => {}
-                kept => return Ok(kept?.remove(0)),
+                kept => {
+                    let image = kept?.remove(0);
+                    self.tell_imported(&image, tag.as_ref());
+                    return Ok(image);
+                }
             }
         }
         let closure = plan(&found, &folders)?;

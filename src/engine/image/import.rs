@@ -43,10 +43,11 @@ impl Engine {
     /// Imports the one layer and puts the image on record. The same input gives the same image.
     pub(super) fn import_one(&self, layer: &mut dyn Read, tag: Option<Reference>, parsed: Parsed) -> Result<Image> {
         let lease = self.store.lease()?;
-        let imported = self.import_under_lease(layer, tag, parsed);
+        let imported = self.import_under_lease(layer, tag.clone(), parsed);
         drop(lease);
-        if imported.is_err() {
-            self.sweep_after_failure();
+        match &imported {
+            Ok(image) => self.tell_imported(image, tag.as_ref()),
+            Err(_) => self.sweep_after_failure(),
         }
         imported
     }

@@ -16,8 +16,9 @@ impl Engine {
         let loaded = self.import_all(members, &archived);
         drop(lease);
         // Whatever a failed load had imported has no user now.
-        if loaded.is_err() {
-            self.sweep_after_failure();
+        match &loaded {
+            Ok(images) => images.iter().for_each(|image| self.tell(&super::event(image, "load", None))),
+            Err(_) => self.sweep_after_failure(),
         }
         loaded
     }

@@ -27,6 +27,7 @@ use std::path::Path;
 
 use crate::base::{Error, Reference, Result, Timestamp, failpoint};
 use crate::engine::Engine;
+use crate::model::event::{Event, IMAGE};
 use crate::model::image::{ArchiveFormat, Image, ImageFilter, ImageRemoved};
 use crate::model::system::PruneReport;
 use crate::store::pack::{self, PackForm, PackOptions};
@@ -87,11 +88,14 @@ impl Engine {
             return Err(Error::invalid(format!("{reference:?} has a digest, which is not ours to give")));
         }
         failpoint::hit("image.tag.record")?;
-        self.store.write(|tx| {
+        let image = self.store.write(|tx| {
             let (id, _) = tx.image_find(image)?;
-            tx.image_name(&id, &name)
+            tx.image_name(&id, &name)?;
+            tx.image(&id)
         })?;
-        self.store.flush()
+        self.store.flush()?;
+        self.tell(&event(&image, "tag", Some(&name.familiar())));
+        Ok(())
     }
 
     /// Takes a reference away, and the image with its last one (by id: all at once with `force`). With `force` a
@@ -175,6 +179,14 @@ impl Engine {
         self.make_bootstrap(suite, options)
     }
 
+    /// Tells of an image that was made here, in Docker's order: its name first.
+    fn tell_imported(&self, image: &Image, tag: Option<&Reference>) {
+        if let Some(tag) = tag {
+            self.tell(&event(image, "tag", Some(&tag.familiar())));
+        }
+        self.tell(&event(image, "import", None));
+    }
+
     /// Takes away what no record and no lease needs; returns the bytes that are free again.
     fn sweep_store(&self) -> Result<u64> {
         Ok(self.store.sweep()?.freed_bytes)
@@ -239,6 +251,12 @@ fn wildcard(pattern: &[u8], text: &[u8]) -> bool {
         }
     }
     pattern[p..].iter().all(|c| *c == b'*')
+}
+
+/// An event with an image's own attributes: its labels, and the name that it is about; none is its id.
+fn event(image: &Image, action: &str, name: Option<&str>) -> Event {
+    let id = image.id.as_str();
+    Event::new(IMAGE, action, id).with_all(&image.config.labels).with("name", name.unwrap_or(id))
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use crate::base::{Error, Id, Reference, Result, failpoint};
 use crate::engine::Engine;
+use crate::model::event::{Event, IMAGE};
 use crate::model::image::{Image, ImageRemoved};
 use crate::model::system::PruneReport;
 use crate::store::db::{Noun, Tx};
@@ -10,11 +11,13 @@ impl Engine {
     pub(super) fn remove_image(&self, text: &str, force: bool) -> Result<Vec<ImageRemoved>> {
         // A trace, should this process be killed before the sweep. A full disk may refuse it.
         let _lease = self.store.lease();
-        let (mut removed, image) = self.store.write(|tx| {
+        let (facts, (mut removed, image)) = self.store.write(|tx| {
             let (id, name) = tx.image_find(text)?;
             let image = tx.image(&id)?;
-            remove_in(tx, text, &image, name.as_ref(), force)
+            let removed = remove_in(tx, text, &image, name.as_ref(), force)?;
+            Ok((image, removed))
         })?;
+        self.tell_removed(&facts, &removed);
         failpoint::hit("image.remove.record")?;
         if let Some(image) = image {
             self.sweep_store()?;
@@ -37,6 +40,17 @@ impl Engine {
         Ok(removed)
     }
 
+    /// Tells what was taken away: Docker names the image by its id, and a deleted one has no labels any more.
+    fn tell_removed(&self, image: &Image, removed: &[ImageRemoved]) {
+        for one in removed {
+            let event = match one {
+                ImageRemoved::Untagged(_) => super::event(image, "untag", None),
+                ImageRemoved::Deleted(id) => Event::new(IMAGE, "delete", id.as_str()).with("name", id),
+            };
+            self.tell(&event);
+        }
+    }
+
     pub(super) fn prune_images(&self, all: bool) -> Result<PruneReport> {
         let _lease = self.store.lease(); // as in `remove_image`
         let items = self.store.write(|tx| {
@@ -44,13 +58,20 @@ impl Engine {
             for row in tx.list::<Image>(Noun::Image)? {
                 if (all || row.names.is_empty()) && user_of(tx, &row.id)?.is_none() {
                     tx.delete(Noun::Image, &row.id)?;
-                    items.push(row.id);
+                    items.push(row);
                 }
             }
             Ok(items)
         })?;
+        for row in &items {
+            let untagged = row.names.iter().cloned().map(ImageRemoved::Untagged);
+            let removed: Vec<_> = untagged.chain([ImageRemoved::Deleted(row.id.clone())]).collect();
+            self.tell_removed(&row.body, &removed);
+        }
         failpoint::hit("image.prune.record")?;
         let freed_bytes = self.sweep_store()?;
+        self.tell(&Event::new(IMAGE, "prune", "").with("reclaimed", freed_bytes));
+        let items = items.into_iter().map(|row| row.id).collect();
         Ok(PruneReport { items, freed_bytes, ..PruneReport::default() })
     }
 }

@@ -13,11 +13,23 @@ use crate::sys::fs::sync;
 impl Engine {
     pub(super) fn save_to(&self, images: &[String], out: &mut dyn Write, format: ArchiveFormat) -> Result<()> {
         let images = self.chosen(images)?;
-        self.write_archive(&images, out, format)
+        self.write_archive(&images, out, format)?;
+        self.tell_saved(&images);
+        Ok(())
     }
 
     pub(super) fn save_at(&self, images: &[String], path: &Path, format: ArchiveFormat) -> Result<()> {
         let images = self.chosen(images)?;
+        self.save_chosen(&images, path, format)?;
+        self.tell_saved(&images);
+        Ok(())
+    }
+
+    fn tell_saved(&self, images: &[SavedImage]) {
+        images.iter().for_each(|saved| self.tell(&super::event(&saved.image, "save", None)));
+    }
+
+    fn save_chosen(&self, images: &[SavedImage], path: &Path, format: ArchiveFormat) -> Result<()> {
         let there = std::fs::metadata(path).ok();
         if there.as_ref().is_some_and(std::fs::Metadata::is_dir) {
             let mut entries = std::fs::read_dir(path).context(|| format!("reading {path:?}"))?;
@@ -34,17 +46,17 @@ impl Engine {
         let _lease = self.store.lease()?;
         if format == ArchiveFormat::OciDir {
             let beside = Beside::folder(path)?;
-            self.store.archive_write_folder(&images, beside.path())?;
+            self.store.archive_write_folder(images, beside.path())?;
             failpoint::hit("image.save.folder")?;
             return beside.finish();
         }
         if there.is_some_and(|metadata| !metadata.is_file()) {
             // A pipe or a device is written to, never replaced.
             let mut out = std::fs::OpenOptions::new().write(true).open(path).context(|| format!("opening {path:?}"))?;
-            return self.write_archive(&images, &mut out, format);
+            return self.write_archive(images, &mut out, format);
         }
         let (beside, mut file) = Beside::file(path)?;
-        self.write_archive(&images, &mut file, format)?;
+        self.write_archive(images, &mut file, format)?;
         sync(&file).context(|| format!("flushing {path:?}"))?;
         failpoint::hit("image.save.file")?;
         beside.finish()

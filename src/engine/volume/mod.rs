@@ -15,6 +15,7 @@ use std::path::Path;
 
 use crate::base::{Error, Id, Kind, Result, Timestamp, failpoint};
 use crate::engine::Engine;
+use crate::model::event::{Event, VOLUME};
 use crate::model::system::PruneReport;
 use crate::model::volume::{Backup, Difference, Volume, VolumeFilter, VolumeOptions};
 use crate::runtime::state::is_held;
@@ -101,6 +102,7 @@ impl Engine {
         if !volume.anonymous {
             self.store.flush()?;
         }
+        self.tell(&event(&volume, "create"));
         Ok(volume)
     }
 
@@ -202,8 +204,9 @@ impl Engine {
     pub fn volume_rename(&self, volume: &str, name: &str) -> Result<()> {
         check_name(name)?;
         failpoint::hit("volume.rename.record")?;
-        self.store.write(|tx| {
+        let (old, facts) = self.store.write(|tx| {
             let mut facts = find(tx, volume)?;
+            let old = facts.name.clone();
             let id = facts.id.to_string();
             if tx.named(Noun::Volume, name)?.is_some_and(|holder| holder != id) {
                 return Err(Error::already_exists(format!("there is a volume {name:?} already")));
@@ -214,9 +217,12 @@ impl Engine {
             tx.name(Noun::Volume, name, &id)?;
             facts.name = name.to_owned();
             facts.anonymous = false;
-            tx.update(Noun::Volume, &id, &facts)
+            tx.update(Noun::Volume, &id, &facts)?;
+            Ok((old, facts))
         })?;
-        self.store.flush()
+        self.store.flush()?;
+        self.tell(&event(&facts, "rename").with("oldName", old));
+        Ok(())
     }
 
     /// Writes its content to `path`: a zstd-compressed tar for a name ending in `.zst`, otherwise a plain tar.
@@ -269,6 +275,7 @@ impl Engine {
                 }
             }
         }
+        self.tell(&Event::new(VOLUME, "prune", "").with("reclaimed", report.freed_bytes));
         Ok(report)
     }
 
@@ -304,7 +311,16 @@ impl Engine {
     fn finish_removal(&self, id: &Id) -> Result<()> {
         self.store.volume_delete(id)?;
         failpoint::hit("volume.remove.record")?;
-        self.store.write(|tx| tx.delete(Noun::Volume, id.as_str()).map(drop))
+        let gone = self.store.write(|tx| {
+            let row = tx.get::<Volume>(Noun::Volume, id.as_str())?;
+            tx.delete(Noun::Volume, id.as_str())?;
+            Ok(row)
+        })?;
+        // One that was never whole was never told of.
+        if let Some(row) = gone.filter(|row| row.phase == Phase::Removing) {
+            self.tell(&event(&row.body, "destroy"));
+        }
+        Ok(())
     }
 
     /// The volume that a creation with these options gives back instead of making one.
@@ -347,6 +363,11 @@ impl Engine {
         }
         Ok(None)
     }
+}
+
+/// An event with a volume's own attribute. Its identity is the name, as with Docker.
+fn event(volume: &Volume, action: &str) -> Event {
+    Event::new(VOLUME, action, volume.name.as_str()).with("driver", "local")
 }
 
 /// The volume for what a user wrote.

@@ -149,9 +149,17 @@ impl<'a> Tx<'a> {
             Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?))
         })?;
         let Some((phase, body)) = found else { return Ok(None) };
-        let sql = "SELECT name FROM names WHERE noun = ?1 AND id = ?2 ORDER BY name";
-        let names = self.many(sql, params![noun.as_str(), id], |row| row.get(0))?;
+        let names = self.names(noun, id)?;
         decode(noun, id.to_owned(), names, &phase, &body).map(Some)
+    }
+
+    /// The names of a record.
+    ///
+    /// # Errors
+    /// Troubles of the database.
+    pub fn names(&self, noun: Noun, id: &str) -> Result<Vec<String>> {
+        let sql = "SELECT name FROM names WHERE noun = ?1 AND id = ?2 ORDER BY name";
+        self.many(sql, params![noun.as_str(), id], |row| row.get(0))
     }
 
     /// All records of a kind, oldest first.
