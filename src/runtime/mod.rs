@@ -14,6 +14,7 @@
 //! cgroup   limits                                    user      passwd and group of the container
 //! processes  who is in it, read from outside
 //! state    the files that tell what lives            log       written by the monitor, read by anyone
+//! reach    connections into a container's network
 //! ```
 
 mod attach;
@@ -36,6 +37,7 @@ mod namespaces;
 pub mod oci;
 pub mod plan;
 pub mod processes;
+pub mod reach;
 mod reaper;
 mod rootfs;
 pub mod seccomp;

@@ -39,7 +39,6 @@ pub(crate) const STARTED: &str = "started.json";
 /// The last results of the health check, in the run folder and, once the container has ended, in the state folder.
 pub(crate) const HEALTH: &str = "health.json";
 /// The most that is read of a state file, in bytes.
-
 const MAX_FILE: u64 = 64 * 1024;
 /// As [`MAX_FILE`] for health: all results with each byte written as six characters.
 const MAX_HEALTH: u64 = 256 * 1024;

@@ -71,7 +71,7 @@ const NOT_BUILT_YET: [(&str, &str); 10] = [
     (
         "Container",
         "attach top stats diff copy_to copy_from commit toolbox update connect disconnect ip url resolve can_reach \
-         wait_healthy wait_port wait_http ports networks",
+         ports networks",
     ),
 ];
 

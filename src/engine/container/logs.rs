@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
+use std::sync::atomic::AtomicBool;
 
 use regex::Regex;
 
@@ -23,10 +24,21 @@ impl Engine {
     /// # Errors
     /// `unsupported` when the container keeps no log that can be read; what `sink` gives.
     pub fn container_logs(&self, container: &str, query: &LogQuery, sink: &mut dyn LogSink) -> Result<()> {
+        self.container_logs_until(container, query, &self.interrupt, sink)
+    }
+
+    /// As [`Engine::container_logs`], until `interrupt` is set.
+    pub(super) fn container_logs_until(
+        &self,
+        container: &str,
+        query: &LogQuery,
+        interrupt: &AtomicBool,
+        sink: &mut dyn LogSink,
+    ) -> Result<()> {
         let found = self.container_find(container)?;
         let form = form(&found)?;
         let (state_dir, run_dir) = (self.paths().container(&found.id), self.paths().container_run(&found.id));
-        log::read(&state_dir, &run_dir, found.id.as_str(), form, query, &self.interrupt, sink)
+        log::read(&state_dir, &run_dir, found.id.as_str(), form, query, interrupt, sink)
             .map_err(|error| error.context(format!("reading the log of {:?}", found.name)))
     }
 

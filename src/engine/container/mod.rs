@@ -4,6 +4,7 @@
 //! decide   options + image → record (pure)          spec    record → OCI specification (pure)
 //! create   record, folders, volumes                 start   monitor, attach, run, oneshot
 //! state    record + run state → facts; get, list    end     wait, stop, kill, pause, remove, prune
+//! waits    until it is healthy, listens, answers, says so
 //! process  exec                                     content export, volume, copy-up
 //! changes  diff, size, commit                       logs    reading and clearing, what goes with an entry
 //! host     what a specification asks of the machine  ids     ranges of ids for user namespaces
@@ -32,6 +33,7 @@ mod start;
 mod state;
 mod tell;
 mod top;
+mod waits;
 
 pub use start::REAP;
 

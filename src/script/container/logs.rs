@@ -69,11 +69,6 @@ fn logs(container: &Container, wanted: &Wanted) -> Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// The whole text of a log.
-pub(super) fn text(container: &Container) -> Result<String> {
-    logs(container, &Wanted::default())
-}
-
 /// Gives whole lines to a closure; pieces of a long line are put together first, each stream's for itself.
 struct Lines<'a> {
     ctx: &'a NativeCallContext<'a>,
@@ -178,7 +173,7 @@ pub(crate) mod container_logs {
 
     #[rhai_fn(global, name = "logs", return_raw)]
     pub fn logs_default(ctx: NativeCallContext, container: Container) -> Fallible<String> {
-        text(&container).raise(&ctx)
+        logs(&container, &Wanted::default()).raise(&ctx)
     }
 
     /// Calls a closure with every line of its log, those to come included, until the closure returns false or the

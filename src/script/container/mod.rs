@@ -5,6 +5,7 @@
 //! properties.rs   c.id name image status exit_code pid created labels mounts
 //! verbs.rs        c.start stop restart kill pause unpause wait remove rename exec export_tar volume inspect
 //! logs.rs         c.logs follow
+//! waits.rs        c.wait_healthy wait_port wait_http wait_log
 //! observe.rs      c.top
 //! content.rs      c.diff commit
 //! ```
@@ -17,6 +18,7 @@ pub(crate) mod logs;
 pub(crate) mod observe;
 pub(crate) mod properties;
 pub(crate) mod verbs;
+pub(crate) mod waits;
 
 use std::time::{Duration, Instant};
 
@@ -34,8 +36,6 @@ use crate::script::convert::{Keys, to_json};
 
 /// How long the waits of a script take at most, unless told otherwise.
 pub(crate) const DEFAULT_WAIT: Duration = Duration::from_secs(60);
-/// How often `wait_log` looks.
-const LOG_POLL: Duration = Duration::from_millis(50);
 
 /// A container: its id, and the engine to ask about it.
 #[derive(Clone)]

@@ -1,7 +1,7 @@
 //! What a container's handle can do: its methods.
 
 use std::fs::File;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rhai::plugin::*;
 use rhai::{Dynamic, ImmutableString, Map, NativeCallContext};
@@ -18,7 +18,7 @@ use crate::script::output::Output;
 use crate::script::units::{TimeSpan, duration_of};
 use crate::script::volume::Volume;
 
-use crate::script::container::{Container, DEFAULT_WAIT, LOG_POLL, command_keys, logs, started, streamed};
+use crate::script::container::{Container, DEFAULT_WAIT, command_keys, started, streamed};
 
 fn exec(host: &Host, container: &Container, command: &Command, options: Map) -> Result<Option<Output>> {
     let mut keys = Keys::new("exec", options);
@@ -43,33 +43,6 @@ fn exec(host: &Host, container: &Container, command: &Command, options: Map) -> 
     };
     let place = if output.code == 0 { String::new() } else { format!(" in {}", container.now()?.name) };
     Output::checked(output, own.check, &options.args, &place).map(Some)
-}
-
-/// Waits for a line that contains `text`.
-fn wait_log(host: &Host, container: &Container, text: &str, timeout: Duration) -> Result<()> {
-    let start = Instant::now();
-    loop {
-        let alive = container.now()?.state.status.is_alive();
-        let log = logs::text(container)?;
-        if log.contains(text) {
-            return Ok(());
-        }
-        let last: Vec<&str> = log.lines().rev().take(5).collect();
-        let tail = last.into_iter().rev().collect::<Vec<_>>().join("\n");
-        let with_log =
-            |error: Error| if tail.is_empty() { error } else { error.with_source(Error::failed(tail.clone())) };
-        if !alive {
-            return Err(with_log(Error::conflict(format!("the container ended before it wrote {text:?}"))));
-        }
-        if start.elapsed() >= timeout {
-            let waited = crate::base::units::short_duration(timeout);
-            return Err(with_log(Error::timeout(format!("no {text:?} in the log within {waited}"))));
-        }
-        if host.is_stopping() {
-            return Err(Error::interrupted("interrupted"));
-        }
-        std::thread::sleep(LOG_POLL);
-    }
 }
 
 fn remove(container: &Container, options: Map) -> Result<()> {
@@ -224,30 +197,6 @@ pub(crate) mod container_verbs {
     #[rhai_fn(global, name = "wait", return_raw)]
     pub fn wait_default(ctx: NativeCallContext, container: Container) -> Fallible<i64> {
         wait(&container, DEFAULT_WAIT).raise(&ctx)
-    }
-
-    /// Waits until a line of the log contains a text; at most 60 s unless a time is given.
-    ///
-    /// ```rhai
-    /// let c = container::run("base", #{ command: "echo ready; sleep 300" });
-    /// c.wait_log("ready", 10.s);
-    /// c.remove(#{ force: true });
-    /// ```
-    #[rhai_fn(global, name = "wait_log", return_raw)]
-    pub fn wait_log_for(
-        ctx: NativeCallContext,
-        container: Container,
-        text: ImmutableString,
-        timeout: TimeSpan,
-    ) -> Fallible<()> {
-        let host = tag(&ctx)?.host;
-        duration_of(&timeout).and_then(|timeout| wait_log(&host, &container, &text, timeout)).raise(&ctx)
-    }
-
-    #[rhai_fn(global, name = "wait_log", return_raw)]
-    pub fn wait_log_default(ctx: NativeCallContext, container: Container, text: ImmutableString) -> Fallible<()> {
-        let host = tag(&ctx)?.host;
-        wait_log(&host, &container, &text, DEFAULT_WAIT).raise(&ctx)
     }
 
     /// Removes the container: `force: true` kills it first when it runs and forgives that it is gone already, `volumes: true`
