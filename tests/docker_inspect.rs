@@ -51,6 +51,8 @@ fn created() -> State {
         started: None,
         finished: None,
         health: None,
+        restart_count: 0,
+        stopped_by_user: false,
     }
 }
 

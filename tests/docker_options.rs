@@ -9,6 +9,7 @@ use rhumb::model::health::{HealthCheck, OnUnhealthy};
 use rhumb::model::limits::Ulimit;
 use rhumb::model::log::LogDriver;
 use rhumb::model::mount::{Mount, MountSource, VolumesFrom};
+use rhumb::model::restart::RestartPolicy;
 use serde_json::{Value, json};
 
 fn read(map: Value) -> Result<ContainerOptions, Error> {
@@ -147,6 +148,10 @@ fn every_plain_key_reaches_its_option() {
             let check = o.healthcheck.clone().unwrap();
             check.test == ["CMD", "x", "y"] && check.timeout.is_none()
         }),
+        (json!({"restart": "always"}), |o| o.restart == RestartPolicy::Always),
+        (json!({"restart": "unless-stopped"}), |o| o.restart == RestartPolicy::UnlessStopped),
+        (json!({"restart": "on-failure"}), |o| o.restart == RestartPolicy::OnFailure { max_retries: 0 }),
+        (json!({"restart": "on-failure:3"}), |o| o.restart == RestartPolicy::OnFailure { max_retries: 3 }),
         (json!({"name": null, "ports": null}), |o| *o == ContainerOptions::default()),
     ];
     for (map, check) in cases {
@@ -366,8 +371,6 @@ fn what_cannot_be_honoured_is_refused_by_name() {
         ("depends_on", json!(["db"])),
         ("deploy", json!({})),
         ("secrets", json!([])),
-        ("restart", json!("always")),
-        ("restart", json!("on-failure:3")),
         ("network_mode", json!("bridge")),
         ("network_mode", json!("service:db")),
         ("network_mode", json!("front")),

@@ -78,11 +78,9 @@ fn split(text: &str) -> Result<(&str, &str)> {
 }
 
 fn status(word: &str) -> Result<Status> {
-    const ALL: [Status; 6] =
-        [Status::Created, Status::Running, Status::Paused, Status::Exited, Status::Dead, Status::Removing];
-    ALL.into_iter().find(|status| status.as_str() == word).ok_or_else(|| {
+    Status::ALL.into_iter().find(|status| status.as_str() == word).ok_or_else(|| {
         let error = Error::invalid(format!("unknown status {word:?}"));
-        let names = ALL.map(Status::as_str);
+        let names = Status::ALL.map(Status::as_str);
         error.with_hint(suggest::hint(word, names).unwrap_or_else(|| format!("known are {}", names.join(", "))))
     })
 }

@@ -40,7 +40,7 @@ pub fn inspect(container: &Container, paths: &Paths) -> Value {
         "HostsPath": file("hosts"),
         "LogPath": log_path,
         "Name": format!("/{}", container.name),
-        "RestartCount": 0,
+        "RestartCount": container.state.restart_count,
         "Driver": "overlay2",
         "Platform": "linux",
         "MountLabel": "",
@@ -92,14 +92,18 @@ pub fn status_cell(state: &State) -> String {
             Some(status) => format!("{} ({})", up(), status.as_str()),
         },
         Status::Paused => format!("{} (Paused)", up()),
-        Status::Exited => {
-            let code = state.exit_code.unwrap_or(UNKNOWN_EXIT_CODE);
-            let ago = state.finished.map(|finished| format!(" {}", age(finished))).unwrap_or_default();
-            format!("Exited ({code}){ago}")
-        }
+        Status::Restarting => format!("Restarting {}", ended(state)),
+        Status::Exited => format!("Exited {}", ended(state)),
         Status::Dead => "Dead".into(),
         Status::Removing => "Removal In Progress".into(),
     }
+}
+
+/// `(0) 5 seconds ago`.
+fn ended(state: &State) -> String {
+    let code = state.exit_code.unwrap_or(UNKNOWN_EXIT_CODE);
+    let ago = state.finished.map(|finished| format!(" {}", age(finished))).unwrap_or_default();
+    format!("({code}){ago}")
 }
 
 /// COMMAND of `ps`: quoted, and cut to twenty characters.
@@ -128,7 +132,7 @@ fn state(state: &State) -> Value {
         "Status": state.status,
         "Running": state.status.is_alive(),
         "Paused": state.status == Status::Paused,
-        "Restarting": false,
+        "Restarting": state.status == Status::Restarting,
         "OOMKilled": state.oom_killed,
         "Dead": state.status == Status::Dead,
         "Pid": state.pid.unwrap_or(0),

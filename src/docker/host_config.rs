@@ -35,7 +35,7 @@ pub(super) fn host_config(record: &ContainerRecord) -> Value {
         "LogConfig": logging::log_config(&options.log),
         "NetworkMode": network_mode(&options.network_mode),
         "PortBindings": {},
-        "RestartPolicy": { "Name": "no", "MaximumRetryCount": 0 },
+        "RestartPolicy": { "Name": options.restart.as_str(), "MaximumRetryCount": options.restart.max_retries() },
         "AutoRemove": options.auto_remove,
         "VolumeDriver": "",
         "VolumesFrom": or_null(&volumes_from),

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use crate::base::{Error, Result, suggest};
 use crate::model::container::NetworkMode;
 use crate::model::limits::Ulimit;
+use crate::model::restart::RestartPolicy;
 
 /// What to do instead of a bridge network.
 pub(crate) const NO_NETWORKS: &str = "bridge networks are not built yet; use none, host or container:NAME";
@@ -179,24 +180,44 @@ pub fn expose(text: &str) -> Result<Vec<String>> {
     Ok((first..=last).map(|port| format!("{port}/{protocol}")).collect())
 }
 
-/// Accepts only the restart policy `no`.
+/// Reads `--restart`: `no`, `always`, `unless-stopped`, `on-failure` or `on-failure:5`. Empty is `no`.
 ///
 /// # Errors
-/// `unsupported` for Docker's other policies, `invalid_argument` for the rest.
-pub fn restart(text: &str) -> Result<()> {
-    match text.split(':').next().unwrap_or(text) {
-        "no" | "" => Ok(()),
-        "always" | "unless-stopped" | "on-failure" => {
-            Err(Error::unsupported(format!("restart policy {text:?} is not supported yet"))
-                .with_hint("restart policies are not built yet"))
+/// `invalid_argument`; as with Docker, only `on-failure` takes a number.
+pub fn restart(text: &str) -> Result<RestartPolicy> {
+    let refuse = |why: &str| Error::invalid(format!("invalid restart policy {text:?}: {why}"));
+    let (word, number) = match text.split_once(':') {
+        Some(("", _)) => return Err(refuse("there is no policy before the colon")),
+        // Docker takes a colon without a number.
+        Some((word, "")) => (word, None),
+        Some((word, number)) => {
+            let number = number.parse::<i64>().map_err(|_| refuse("the number of retries must be an integer"))?;
+            (word, Some(number).filter(|number| *number != 0))
         }
-        word => {
-            let error = Error::invalid(format!("unknown restart policy {text:?}"));
-            Err(match suggest::hint(word, ["no", "always", "unless-stopped", "on-failure"]) {
-                Some(hint) => error.with_hint(hint),
-                None => error,
-            })
+        None => (text, None),
+    };
+    let policy = match word {
+        "no" | "" => RestartPolicy::No,
+        "always" => RestartPolicy::Always,
+        "unless-stopped" => RestartPolicy::UnlessStopped,
+        "on-failure" => {
+            let max_retries = u32::try_from(number.unwrap_or(0)).map_err(|_| match number {
+                Some(..0) => refuse("the number of retries cannot be negative"),
+                _ => refuse("the number of retries is too large"),
+            })?;
+            return Ok(RestartPolicy::OnFailure { max_retries });
         }
+        _ => {
+            let names = ["no", "always", "unless-stopped", "on-failure"];
+            let hint = suggest::hint(word, names);
+            return Err(refuse("there is no such policy")
+                .with_hint(hint.unwrap_or_else(|| format!("use {}", names.join(", ")))));
+        }
+    };
+    match number {
+        Some(_) => Err(refuse("only \"on-failure\" takes a number of retries")
+            .with_hint(format!("write \"{policy}\", or \"on-failure:N\""))),
+        None => Ok(policy),
     }
 }
 

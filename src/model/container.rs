@@ -10,6 +10,7 @@ use crate::model::health::{Health, HealthCheck, HealthStatus, OnUnhealthy, Probe
 use crate::model::limits::{Limits, Ulimit};
 use crate::model::log::LogOptions;
 use crate::model::mount::{Mount, VolumesFrom};
+use crate::model::restart::RestartPolicy;
 
 /// How long `stop` waits before it kills, unless told otherwise; Docker's number.
 pub const DEFAULT_STOP_GRACE: Duration = Duration::from_secs(10);
@@ -126,6 +127,8 @@ pub struct ContainerOptions {
     pub stop_grace_period: Option<Duration>,
     /// Remove the container and its anonymous volumes when it ends (`--rm`).
     pub auto_remove: bool,
+    /// Run it again when it has ended; not together with `auto_remove`.
+    pub restart: RestartPolicy,
     /// Where its output goes.
     pub log: LogOptions,
     /// How its health is checked, over what the image says.
@@ -339,6 +342,8 @@ pub enum Status {
     Running,
     /// Frozen.
     Paused,
+    /// It ended, and its restart policy starts it again in a moment.
+    Restarting,
     /// Its first process ended and the exit status is known.
     Exited,
     /// It ended and nobody knows how: its monitor was killed or the machine was restarted.
@@ -348,21 +353,33 @@ pub enum Status {
 }
 
 impl Status {
+    /// Every one, in the order in which a container goes through them.
+    pub const ALL: [Status; 7] = [
+        Status::Created,
+        Status::Running,
+        Status::Paused,
+        Status::Restarting,
+        Status::Exited,
+        Status::Dead,
+        Status::Removing,
+    ];
+
     /// Docker's word.
     pub fn as_str(self) -> &'static str {
         match self {
             Status::Created => "created",
             Status::Running => "running",
             Status::Paused => "paused",
+            Status::Restarting => "restarting",
             Status::Exited => "exited",
             Status::Dead => "dead",
             Status::Removing => "removing",
         }
     }
 
-    /// Running or paused.
+    /// Running, paused or about to run again: what Docker counts as running.
     pub fn is_alive(self) -> bool {
-        matches!(self, Status::Running | Status::Paused)
+        matches!(self, Status::Running | Status::Paused | Status::Restarting)
     }
 }
 
@@ -391,6 +408,12 @@ pub struct State {
     pub finished: Option<Timestamp>,
     /// Its health, when it has a check and was started; the last that was known when it does not run.
     pub health: Option<Health>,
+    /// How often its restart policy has started it again since the user did.
+    #[serde(default)]
+    pub restart_count: u32,
+    /// The user stopped or killed it.
+    #[serde(default)]
+    pub stopped_by_user: bool,
 }
 
 /// A container in a listing or an inspect: record, name and live state.

@@ -11,6 +11,7 @@ pub mod limits;
 pub mod log;
 pub mod mount;
 pub mod process;
+pub mod restart;
 pub mod stats;
 pub mod system;
 pub mod volume;

@@ -14,6 +14,7 @@ use crate::base::failpoint;
 use crate::base::{Context as _, Error, Kind, Result};
 use crate::model::exec::ExecOptions;
 use crate::model::log::Stream;
+use crate::model::restart::RestartPolicy;
 use crate::runtime::attach::{self, Streams};
 use crate::runtime::plan::Plan;
 use crate::runtime::state::{self, ExitRecord};
@@ -188,6 +189,19 @@ impl Monitor {
         self.mend()?;
         // A monitor that is gone already has told the connection that started the container how it ended.
         let asked = self.channel.send(&Request::Wait, &[]);
+        self.wait_asked(asked, deadline, interrupt)
+    }
+
+    /// Waits for the exit record that was asked for.
+    fn wait_asked(
+        &mut self,
+        asked: Result<()>,
+        deadline: Option<Instant>,
+        interrupt: &AtomicBool,
+    ) -> Result<ExitRecord> {
+        if let Some(record) = &self.record {
+            return Ok(record.clone());
+        }
         let result = self.await_end(deadline, interrupt).map_err(|error| match asked {
             Err(asked) if error.kind() == Kind::Unavailable => asked,
             _ => error,
@@ -210,6 +224,11 @@ impl Monitor {
         }
     }
 
+    /// How the container ended, when this connection was told.
+    pub fn ended(&self) -> Option<&ExitRecord> {
+        self.record.as_ref()
+    }
+
     /// Sends a signal to the first process.
     ///
     /// # Errors
@@ -223,13 +242,8 @@ impl Monitor {
     /// # Errors
     /// `timeout` when even SIGKILL does not help within ten seconds; `interrupted`.
     pub fn stop(&mut self, signal: i32, grace: Duration, interrupt: &AtomicBool) -> Result<ExitRecord> {
-        // A frozen process could not answer.
-        match self.set_paused(false) {
-            Err(error) if error.kind() != Kind::Conflict => return Err(error),
-            _ => {}
-        }
-        self.signal(signal)?;
-        match self.wait(Some(Instant::now() + grace), interrupt) {
+        self.ask(&Request::Stop(signal))?;
+        match self.wait_asked(Ok(()), Some(Instant::now() + grace), interrupt) {
             Err(error) if error.kind() == Kind::Timeout => {}
             other => return other,
         }
@@ -238,6 +252,14 @@ impl Monitor {
             result => result?,
         }
         self.wait(Some(Instant::now() + DYING), interrupt).context(|| "killing the container")
+    }
+
+    /// Sets the restart policy.
+    ///
+    /// # Errors
+    /// `conflict` when the container has ended.
+    pub fn set_restart(&mut self, policy: RestartPolicy) -> Result<()> {
+        self.ask(&Request::SetRestart(policy))
     }
 
     /// Freezes or thaws all processes.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::health::Probe;
 use crate::model::log::LogOptions;
+use crate::model::restart::RestartPolicy;
 use crate::runtime::launch::Who;
 use crate::runtime::log::LogFacts;
 
@@ -41,11 +42,28 @@ pub struct Plan {
     /// How its health is checked.
     #[serde(default)]
     pub probe: Option<Probe>,
+    /// Whether it runs again when it has ended.
+    pub restart: RestartPolicy,
+    /// The stop signal, when it was given one: then only this signal and SIGKILL, sent by the user, end the restart policy.
+    pub stop_signal: Option<i32>,
+    /// Whose namespaces the specification names.
+    pub joined: Vec<Joined>,
     /// Write the exit record without fsync: the container goes away anyway (`--rm`).
     pub ephemeral: bool,
     /// What the monitor becomes when the container has ended and no client took the clean-up over: arguments for
     /// this program, such as the hidden verb that removes the container. Empty: nothing.
     pub on_exit: Vec<String>,
+}
+
+/// Another container, some of whose namespaces are joined.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Joined {
+    /// Its first process: the specification says `/proc/<pid>/…`. Looked up anew for each run.
+    pub pid: i32,
+    /// Its folder of durable state.
+    pub state_dir: PathBuf,
+    /// Its folder of run state.
+    pub run_dir: PathBuf,
 }
 
 impl Plan {

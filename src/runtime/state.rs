@@ -7,10 +7,12 @@
 //! <run_dir>/health.json      Health, replaced after each probe
 //! <state_dir>/health.json    Health when the container last ended
 //! <state_dir>/started.json   RunState at the start, removed at the end: tells after a reboot that it ran
-//! <state_dir>/exit.json      ExitRecord, written durably before the monitor goes, removed at the next start
+//! <state_dir>/exit.json      ExitRecord, written durably when a run has ended, removed at the next start
 //! ```
 //!
 //! A container that is made but not started has neither of the state files: until then its last end is what is known.
+//! Between two runs of a restart policy there are both: state.json, of a live monitor, is the newer truth, and says in
+//! `ended` what exit.json says.
 
 use std::fs::{File, TryLockError};
 use std::io::{ErrorKind, Read as _};
@@ -60,6 +62,15 @@ pub struct RunState {
     pub started: Timestamp,
     /// Frozen.
     pub paused: bool,
+    /// How often its restart policy has started it again since the user did.
+    #[serde(default)]
+    pub restart_count: u32,
+    /// The user stopped or killed it.
+    #[serde(default)]
+    pub stopped_by_user: bool,
+    /// How the last run ended, while the next one is waited for.
+    #[serde(default)]
+    pub ended: Option<ExitRecord>,
 }
 
 /// How a container ended.
@@ -75,6 +86,15 @@ pub struct ExitRecord {
     pub oom_killed: bool,
     /// Why it could not be started.
     pub error: Option<String>,
+    /// How often its restart policy has started it again since the user did, the time to come included.
+    #[serde(default)]
+    pub restart_count: u32,
+    /// The user stopped or killed it.
+    #[serde(default)]
+    pub stopped_by_user: bool,
+    /// Its restart policy starts it again: its monitor stays.
+    #[serde(default)]
+    pub restarting: bool,
 }
 
 /// What is known of a container's processes.
@@ -100,22 +120,37 @@ pub enum Life {
 /// # Errors
 /// `corrupt` when a state file cannot be read.
 pub fn life(state_dir: &Path, run_dir: &Path) -> Result<Life> {
-    let held = is_held(run_dir)?;
-    if let Some(record) = read_json::<ExitRecord>(&state_dir.join(EXIT))? {
-        return Ok(Life::Ended(record));
+    loop {
+        let held = is_held(run_dir)?;
+        // A monitor takes its state file away after it has recorded the end, and before it tells anybody.
+        let state = read_json::<RunState>(&run_dir.join(STATE))?;
+        let state = match (state, held) {
+            (Some(state), true) => return Ok(Life::Alive(state)),
+            (state, _) => state,
+        };
+        if let Some(record) = read_json::<ExitRecord>(&state_dir.join(EXIT))? {
+            return Ok(Life::Ended(record));
+        }
+        let state = match state {
+            Some(state) => Some(state),
+            None => read_json::<RunState>(&state_dir.join(STARTED))?,
+        };
+        let Some(state) = state else { return Ok(Life::Never) };
+        if held {
+            return Ok(Life::Alive(state));
+        }
+        // It was started between the looks.
+        if is_held(run_dir)? {
+            continue;
+        }
+        return Ok(match state.ended {
+            Some(record) => Life::Ended(record),
+            None => lost(state)?,
+        });
     }
-    let state = match read_json::<RunState>(&run_dir.join(STATE))? {
-        Some(state) => Some(state),
-        None => read_json::<RunState>(&state_dir.join(STARTED))?,
-    };
-    let Some(state) = state else { return Ok(Life::Never) };
-    if held {
-        return Ok(Life::Alive(state));
-    }
-    // It may have ended between the two looks: the lock is free only after the record was written.
-    if let Some(record) = read_json::<ExitRecord>(&state_dir.join(EXIT))? {
-        return Ok(Life::Ended(record));
-    }
+}
+
+fn lost(state: RunState) -> Result<Life> {
     let why = if state.boot_id == boot_id()? { "the monitor was killed" } else { "the machine was restarted" };
     Ok(Life::Lost { last: Some(state), why: why.to_owned() })
 }
@@ -295,7 +330,16 @@ mod tests {
 
     fn state(boot_id: &str) -> RunState {
         let started = Timestamp::from_nanos(1);
-        RunState { boot_id: boot_id.into(), monitor: (1, 2), init: Some((3, 4)), started, paused: false }
+        RunState {
+            boot_id: boot_id.into(),
+            monitor: (1, 2),
+            init: Some((3, 4)),
+            started,
+            paused: false,
+            restart_count: 0,
+            stopped_by_user: false,
+            ended: None,
+        }
     }
 
     #[test]
@@ -314,6 +358,24 @@ mod tests {
         let lock = File::create(run_dir.join(LOCK)).unwrap();
         lock.lock().unwrap();
         assert!(matches!(life(&state_dir, &run_dir).unwrap(), Life::Alive(_)));
+        drop(lock);
+        let record = ExitRecord {
+            started: None,
+            finished: Timestamp::from_nanos(2),
+            exit_code: 3,
+            oom_killed: false,
+            error: None,
+            restart_count: 1,
+            stopped_by_user: false,
+            restarting: true,
+        };
+        let resting = RunState { ended: Some(record.clone()), ..state(&boot_id().unwrap()) };
+        write_json(&run_dir.join(STATE), &resting, false).unwrap();
+        assert_eq!(life(&state_dir, &run_dir).unwrap(), Life::Ended(record.clone()));
+        write_json(&state_dir.join(EXIT), &record, false).unwrap();
+        let lock = File::create(run_dir.join(LOCK)).unwrap();
+        lock.lock().unwrap();
+        assert_eq!(life(&state_dir, &run_dir).unwrap(), Life::Alive(resting));
         drop(lock);
         std::fs::write(state_dir.join(EXIT), "{").unwrap();
         assert_eq!(life(&state_dir, &run_dir).unwrap_err().kind(), crate::base::Kind::Corrupt);

@@ -34,6 +34,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::error::CommandFailure;
 use crate::base::{Context as _, Error, Kind, Result};
 use crate::model::exec::ExecOptions;
+use crate::model::restart::RestartPolicy;
 use crate::runtime::plan::Plan;
 use crate::runtime::state::ExitRecord;
 use crate::sys::socket::{self, Interest};
@@ -73,10 +74,15 @@ pub(crate) enum Request {
     Detach,
     /// Send me the exit record when it is written.
     Wait,
-    /// Send this signal to the first process.
+    /// Send this signal to the first process, in the user's name: what that means for the restart policy is Docker's.
     Signal(i32),
-    /// Kill all processes.
+    /// Send this signal to the first process, frozen or not; the container is to end and not to be restarted. The exit
+    /// record follows.
+    Stop(i32),
+    /// Kill all processes; the container is not restarted.
     KillAll,
+    /// Have this restart policy from now on.
+    SetRestart(RestartPolicy),
     /// Freeze or thaw all processes.
     Pause(bool),
     /// Set the size of the container's terminal.

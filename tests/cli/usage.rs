@@ -66,7 +66,6 @@ fn flags_of_run_that_cannot_be_honoured_are_refused_by_name() {
         "--storage-opt size=1g",
         "--volume-driver nfs",
         "--isolation default",
-        "--restart always",
         "--pull always",
         "--network bridge",
         "--log-driver gelf",
@@ -124,7 +123,14 @@ fn wrong_values_name_their_flag() {
         ("-d -a stdout", "exclude each other"),
         ("--detach-keys ctrl-p,ctrlq", "\"--detach-keys\""),
         ("--tmpfs /a -v /a", "duplicate mount point \"/a\""),
-        ("--restart sometimes", "unknown restart policy"),
+        ("--restart sometimes", "invalid restart policy \"sometimes\": there is no such policy"),
+        ("--restart alway", "did you mean \"always\"?"),
+        ("--restart always:3", "only \"on-failure\" takes a number"),
+        ("--restart no:1", "only \"on-failure\" takes a number"),
+        ("--restart on-failure:x", "must be an integer"),
+        ("--restart on-failure:-1", "cannot be negative"),
+        ("--restart on-failure:5000000000", "too large"),
+        ("--restart :3", "no policy before the colon"),
     ] {
         let line = format!("run {flag} base true");
         let outcome = rhumb.sh(&line);

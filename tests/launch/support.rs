@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use rhumb::base::{Id, Result};
 use rhumb::model::exec::ExecOptions;
 use rhumb::model::log::{LogOptions, Stream};
+use rhumb::model::restart::RestartPolicy;
 use rhumb::runtime::client::{self, AttachEnd, Attachment, Monitor};
 use rhumb::runtime::plan::{Plan, Rootfs};
 use rhumb::runtime::state;
@@ -77,6 +78,9 @@ impl Box_ {
             stdin_open: false,
             init: false,
             probe: None,
+            restart: RestartPolicy::No,
+            stop_signal: None,
+            joined: Vec::new(),
             ephemeral: true,
             on_exit: Vec::new(),
         };

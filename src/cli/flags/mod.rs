@@ -15,6 +15,7 @@ use crate::cli::flags::limits::LimitFlags;
 use crate::cli::refused::RefusedFlags;
 use crate::docker::{env, logging, mounts, options, words};
 use crate::model::container::ContainerOptions;
+use crate::model::restart::RestartPolicy;
 
 mod health;
 mod isolation;
@@ -254,8 +255,8 @@ struct LifeFlags {
     /// Set an option of the log driver, such as max-size=10m
     #[arg(long, value_name = "NAME=VALUE")]
     log_opt: Vec<String>,
-    /// Choose when to restart; only "no" so far
-    #[arg(long, value_name = "POLICY", hide = true)]
+    /// Restart when it ends: no, always, unless-stopped or on-failure[:N]
+    #[arg(long, value_name = "POLICY")]
     restart: Option<String>,
     /// Choose when to pull the image; only "never" and "missing" so far
     #[arg(long, value_name = "WHEN", hide = true)]
@@ -285,7 +286,7 @@ impl LifeFlags {
             let pairs = each("--log-opt", &self.log_opt, log_option)?;
             options.log = flag("--log-driver", logging::logging(self.log_driver.as_deref(), &pairs))?;
         }
-        flag("--restart", self.restart.as_deref().map_or(Ok(()), words::restart))?;
+        options.restart = flag("--restart", self.restart.as_deref().map_or(Ok(RestartPolicy::No), words::restart))?;
         match self.pull.as_deref() {
             None | Some("never" | "missing") => Ok(()),
             Some("always") => Err(Error::unsupported("option \"--pull\" always is not supported yet")

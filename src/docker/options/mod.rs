@@ -15,6 +15,7 @@ use crate::docker::value::Field;
 use crate::docker::{devices, env, health, isolation, logging, mounts, words};
 use crate::model::container::ContainerOptions;
 use crate::model::exec::ExecOptions;
+use crate::model::restart::RestartPolicy;
 
 mod keys;
 mod limits;
@@ -217,8 +218,8 @@ fn surroundings(
         "log_opt" => log.1.extend(valued(field)?),
         "restart" => match field.value {
             // YAML's bare `no` is a boolean.
-            Value::Bool(false) => {}
-            _ => words::restart(&field.string()?).map_err(wrap)?,
+            Value::Bool(false) => options.restart = RestartPolicy::No,
+            _ => options.restart = words::restart(&field.string()?).map_err(wrap)?,
         },
         "pull_policy" => match field.string()?.as_str() {
             "never" | "missing" | "if_not_present" => {}

@@ -9,6 +9,7 @@ use crate::model::container::{
 use crate::model::health::HealthCheck;
 use crate::model::image::{Image, ImageConfig};
 use crate::model::mount::{Mount, MountSource};
+use crate::model::restart::RestartPolicy;
 
 /// What the decision needs besides the options.
 pub(super) struct Given<'a> {
@@ -245,6 +246,13 @@ fn check_limits(options: &ContainerOptions) -> Result<()> {
     }
     if options.oom_score_adj.is_some_and(|score| !(-1000..=1000).contains(&score)) {
         return Err(Error::invalid("oom_score_adj is between -1000 and 1000"));
+    }
+    if options.auto_remove && options.restart != RestartPolicy::No {
+        return Err(Error::invalid(format!(
+            "the restart policy \"{}\" and removal at the end exclude each other",
+            options.restart
+        ))
+        .with_hint("leave one of restart and rm out"));
     }
     let shares_net = matches!(options.network_mode, NetworkMode::Container(_));
     if shares_net && (options.hostname.is_some() || !options.dns.is_empty() || !options.extra_hosts.is_empty()) {

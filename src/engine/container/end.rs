@@ -10,7 +10,7 @@ use crate::engine::container::start::NEVER;
 use crate::engine::container::state::of_life;
 use crate::engine::container::{Found, find, names, tell};
 use crate::model::container::{
-    ContainerFilter, ContainerRecord, ContainerRemove, DEFAULT_STOP_GRACE, MountPointKind, State,
+    ContainerFilter, ContainerRecord, ContainerRemove, DEFAULT_STOP_GRACE, MountPointKind, State, Status,
 };
 use crate::model::event::{CONTAINER, Event};
 use crate::model::system::PruneReport;
@@ -153,7 +153,9 @@ impl Engine {
         };
         if let Some(mut monitor) = self.monitor_if_alive(&id)? {
             if !how.force {
-                return Err(Error::conflict(format!("the container {:?} is running", found.name))
+                let status = of_life(self.container_life(&id)?).status;
+                let status = if status.is_alive() { status } else { Status::Running };
+                return Err(Error::conflict(format!("the container {:?} is {status}", found.name))
                     .with_hint("stop it first, or remove it with force"));
             }
             // A monitor that goes away by itself is just as well; one that is stopped is found out by this.

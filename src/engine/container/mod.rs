@@ -9,6 +9,7 @@
 //! changes  diff, size, commit                       logs    reading and clearing, what goes with an entry
 //! host     what a specification asks of the machine  ids     ranges of ids for user namespaces
 //! seccomp  the filter of system calls (pure)         top     its processes
+//! restart  policies of containers that exist
 //! ```
 //!
 //! `container` is always what a user writes: a name, an id, or a unique beginning of an id.
@@ -27,6 +28,7 @@ mod ids;
 mod logs;
 mod names;
 mod process;
+mod restart;
 mod seccomp;
 mod spec;
 mod start;

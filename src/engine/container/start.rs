@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use oci_spec::runtime::Spec;
 
 use crate::base::failpoint;
+use crate::base::signal;
 use crate::base::{Context as _, Error, Id, Kind, Result};
 use crate::engine::Engine;
 use crate::engine::container::Found;
@@ -18,7 +19,7 @@ use crate::engine::container::{AttachEnd, Attachment};
 use crate::model::container::{Container, ContainerOptions, ContainerRecord, IpcMode, NamespaceMode, NetworkMode};
 use crate::model::exec::Output;
 use crate::runtime::client::{self, Monitor};
-use crate::runtime::plan::{Plan, Rootfs};
+use crate::runtime::plan::{self, Plan, Rootfs};
 use crate::runtime::skeleton;
 use crate::runtime::state::{Life, sweep};
 use crate::store::db::Phase;
@@ -283,6 +284,9 @@ impl Engine {
             stdin_open: record.options.stdin_open,
             init: record.options.init,
             probe: record.probe(),
+            restart: record.options.restart,
+            stop_signal: own_stop_signal(record)?,
+            joined: self.joined_plan(record, &others),
             ephemeral: record.options.auto_remove,
             on_exit: match record.options.auto_remove {
                 true => vec![REAP.to_owned(), self.paths().root().to_string_lossy().into_owned(), id.to_string()],
@@ -306,7 +310,8 @@ impl Engine {
 
     /// After the attachment: an ephemeral container that ended goes, one that was detached from is left to its monitor.
     fn container_ended(&self, monitor: Monitor, record: &ContainerRecord, end: Result<AttachEnd>) -> Result<AttachEnd> {
-        if !has_ended(&end) {
+        // A monitor whose container is to run again stays.
+        if !has_ended(&end) || monitor.ended().is_some_and(|exit| exit.restarting) {
             return end;
         }
         monitor.join()?;
@@ -341,6 +346,27 @@ impl Engine {
         spec::spec(record, self.paths(), joined, &host::facts(&record.options)?)
     }
 
+    /// Where a monitor finds the joined containers again.
+    fn joined_plan(&self, record: &ContainerRecord, others: &Others) -> Vec<plan::Joined> {
+        let options = &record.options;
+        let network = match &options.network_mode {
+            NetworkMode::Container(other) => Some(other),
+            _ => None,
+        };
+        let ipc = match &options.ipc_mode {
+            IpcMode::Container(other) => Some(other),
+            _ => None,
+        };
+        let pid = match &options.pid_mode {
+            NamespaceMode::Container(other) => Some(other),
+            _ => None,
+        };
+        let joined = [(network, others.network), (ipc, others.ipc), (pid, others.pid)].into_iter();
+        let joined = joined.filter_map(|(other, pid)| Some((Id::parse(other?).ok()?, pid?)));
+        let (containers, runs) = (|id: &Id| self.paths().container(id), |id: &Id| self.paths().container_run(id));
+        joined.map(|(id, pid)| plan::Joined { pid, state_dir: containers(&id), run_dir: runs(&id) }).collect()
+    }
+
     fn joined_containers(&self, record: &ContainerRecord) -> Result<Others> {
         let options = &record.options;
         let pid = |other: &str| -> Result<i32> {
@@ -367,6 +393,12 @@ impl Engine {
         };
         Ok(Others { network, pid, ipc })
     }
+}
+
+/// The stop signal that options or image gave it; the default one is none that was given.
+fn own_stop_signal(record: &ContainerRecord) -> Result<Option<i32>> {
+    let number = signal::parse(&record.stop_signal)?;
+    Ok(Some(number).filter(|number| record.options.stop_signal.is_some() || *number != signal::TERM))
 }
 
 /// The container has ended; it was not merely left.

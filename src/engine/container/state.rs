@@ -5,7 +5,7 @@ use crate::engine::Engine;
 use crate::engine::container::Found;
 use crate::model::container::{Container, ContainerFilter, ContainerRecord, MountPointKind, State, Status};
 use crate::model::health::{Health, HealthStatus};
-use crate::runtime::state::{self, Life, life};
+use crate::runtime::state::{self, ExitRecord, Life, RunState, life};
 use crate::store::db::{Noun, Phase};
 
 impl Engine {
@@ -121,34 +121,47 @@ pub(super) fn of_life(life: Life) -> State {
         started: None,
         finished: None,
         health: None,
+        restart_count: 0,
+        stopped_by_user: false,
     };
     match life {
         Life::Never => blank,
+        Life::Alive(RunState { ended: Some(exit), .. }) => State { status: Status::Restarting, ..of_end(exit, blank) },
         Life::Alive(run) => State {
             status: if run.paused { Status::Paused } else { Status::Running },
             pid: run.init.map(|(pid, _)| pid),
             started: Some(run.started),
+            restart_count: run.restart_count,
+            stopped_by_user: run.stopped_by_user,
             ..blank
         },
         // A command that could not be executed never ran: the container is as it was, and says why.
         Life::Ended(exit) if exit.started.is_none() => {
             State { exit_code: Some(exit.exit_code), error: exit.error, ..blank }
         }
-        Life::Ended(exit) => State {
-            status: Status::Exited,
-            exit_code: Some(exit.exit_code),
-            oom_killed: exit.oom_killed,
-            error: exit.error,
-            started: exit.started,
-            finished: Some(exit.finished),
-            ..blank
-        },
+        Life::Ended(exit) => of_end(exit, blank),
         Life::Lost { last, why } => State {
             status: Status::Dead,
             error: Some(format!("{why}; the exit status is unknown")),
-            started: last.map(|run| run.started),
+            started: last.as_ref().map(|run| run.started),
+            restart_count: last.as_ref().map_or(0, |run| run.restart_count),
+            stopped_by_user: last.is_some_and(|run| run.stopped_by_user),
             ..blank
         },
+    }
+}
+
+fn of_end(exit: ExitRecord, blank: State) -> State {
+    State {
+        status: Status::Exited,
+        exit_code: Some(exit.exit_code),
+        oom_killed: exit.oom_killed,
+        error: exit.error,
+        started: exit.started,
+        finished: Some(exit.finished),
+        restart_count: exit.restart_count,
+        stopped_by_user: exit.stopped_by_user,
+        ..blank
     }
 }
 

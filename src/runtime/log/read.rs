@@ -36,6 +36,8 @@ pub fn read(
 ) -> Result<()> {
     // Before the first look: what is written after it wakes us.
     let watch = query.follow.then(|| notify::watch_folder(state_dir).ok()).flatten();
+    // As with Docker, the end of a run is the end, also when another one follows.
+    let run = if query.follow { run_of(state_dir, run_dir)? } else { None };
     // With a stream of its own, only reading everything tells which entries are the last ones.
     let files = match query.tail.filter(|_| query.stream.is_none()) {
         Some(entries) => source::last(state_dir, id, form, entries)?,
@@ -55,7 +57,7 @@ pub fn read(
     }
     loop {
         // Asked before reading: what was written before the end is then read for certain.
-        let alive = matches!(life(state_dir, run_dir)?, Life::Alive(_));
+        let alive = run.is_some() && run_of(state_dir, run_dir)? == run;
         if reader.follow(&mut current, state_dir, id, form)?.is_break() {
             return Ok(());
         }
@@ -67,6 +69,14 @@ pub fn read(
         }
         pause(watch.as_ref())?;
     }
+}
+
+/// The run that is under way, known by its beginning.
+fn run_of(state_dir: &Path, run_dir: &Path) -> Result<Option<Timestamp>> {
+    Ok(match life(state_dir, run_dir)? {
+        Life::Alive(run) if run.ended.is_none() => Some(run.started),
+        _ => None,
+    })
 }
 
 /// Waits until something in the folder changed, for a moment.

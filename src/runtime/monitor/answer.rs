@@ -1,12 +1,10 @@
 //! What clients ask of a monitor, and the answers.
 
-use std::os::fd::AsFd as _;
-
 use super::Monitor;
 use crate::base::{Context as _, Error, Result};
 use crate::runtime::execs::{Owner, Wish};
 use crate::runtime::wire::{Reply, Request, STDIN};
-use crate::sys::{process, signal, tty};
+use crate::sys::{signal, tty};
 
 impl Monitor {
     /// Deals with everything that a client has sent.
@@ -40,11 +38,19 @@ impl Monitor {
 
     /// Does what was asked; none when the answer comes later.
     fn answer(&mut self, id: u64, request: Request) -> Result<Option<Reply>> {
+        if matches!(request, Request::Attach | Request::Exec { .. } | Request::Pause(_)) {
+            self.must_not_rest()?;
+        }
         let Some(conn) = self.conns.get_mut(&id) else { return Ok(None) };
         let run = &mut self.run;
         match request {
             Request::Create(_) => return Err(Error::invalid("a monitor holds one container")),
-            Request::Start => return self.start(id),
+            Request::Start => {
+                run.start(Some(id))?;
+                // Who started it may want to know how it ended after we have gone.
+                conn.waiting = true;
+                return Ok(None);
+            }
             Request::Attach => conn.attached = true,
             Request::Detach => conn.attached = false,
             Request::Wait => {
@@ -53,13 +59,28 @@ impl Monitor {
             }
             Request::TakeOver => conn.owner = true,
             Request::Signal(number) => {
-                run.must_run()?;
-                process::signal(run.init.pidfd.as_fd(), number)
-                    .context(|| format!("sending {}", signal::name(number)))?;
+                conn.waiting |= number == signal::KILL;
+                if !self.restarts.is_resting() {
+                    run.signal(number)?;
+                }
+                self.signalled(number)?;
             }
-            Request::KillAll => run.cgroup.kill_all(signal::KILL)?,
+            Request::Stop(number) => {
+                conn.waiting = true;
+                if !self.restarts.is_resting() {
+                    run.signal(number)?;
+                }
+                self.signalled(signal::KILL)?;
+            }
+            Request::KillAll => {
+                if !self.restarts.is_resting() {
+                    run.cgroup.kill_all(signal::KILL)?;
+                }
+                self.signalled(signal::KILL)?;
+            }
+            Request::SetRestart(policy) => self.plan.restart = policy,
             Request::Pause(paused) => {
-                run.set_paused(paused, &self.plan)?;
+                run.set_paused(paused, &self.plan, self.restarts.history)?;
                 self.pause_check(paused);
             }
             Request::Resize(size) => {
@@ -87,16 +108,11 @@ impl Monitor {
         Ok(Some(Reply::Done))
     }
 
-    fn start(&mut self, id: u64) -> Result<Option<Reply>> {
-        if self.run.started.is_some() || self.run.starter.is_some() {
-            return Err(Error::conflict("the container runs already"));
+    /// Refuses what cannot be done to a container between two runs.
+    fn must_not_rest(&self) -> Result<()> {
+        match self.restarts.is_resting() {
+            true => Err(Error::conflict("the container is restarting").with_hint("wait until it runs")),
+            false => Ok(()),
         }
-        self.run.start()?;
-        self.run.starter = Some(id);
-        if let Some(conn) = self.conns.get_mut(&id) {
-            // Who started it may want to know how it ended after we have gone.
-            conn.waiting = true;
-        }
-        Ok(None)
     }
 }

@@ -14,19 +14,15 @@ use crate::sys::{process, self_exe, signal};
 const LINGER: Duration = Duration::from_secs(10);
 
 impl Monitor {
-    /// After the end of the first process.
-    pub(super) fn end(&mut self) -> Result<()> {
-        let record = self.run.finish(&self.plan, &mut self.conns);
-        self.end_check();
+    /// After the end of the last run.
+    pub(super) fn end(&mut self, record: ExitRecord) -> Result<()> {
         // Who was abandoned, or goes at once by a client that is told the end anyway, leaves no record.
         let gone = self.abandoned || (self.plan.ephemeral && self.is_owned());
         let recorded = if gone { Ok(()) } else { self.record_end(&record) };
         // Before anybody is told: who was told must find nobody here.
         self.listener = None;
         let _ = state::remove_file(&self.plan.run_dir.join(state::SOCKET)); // in a folder that goes away anyway
-        for conn in self.conns.values_mut().filter(|conn| conn.attached || conn.waiting) {
-            conn.send(&Reply::Exited(record.clone()), None);
-        }
+        self.tell_end(&record);
         let removed = failpoint::hit("monitor.end.cgroup").and_then(|()| self.run.cgroup.remove());
         self.reap();
         self.linger();
@@ -34,6 +30,14 @@ impl Monitor {
             self.become_reaper()?;
         }
         recorded.and(removed)
+    }
+
+    /// Tells whoever watches or waits how a run has ended.
+    pub(super) fn tell_end(&mut self, record: &ExitRecord) {
+        for conn in self.conns.values_mut().filter(|conn| conn.attached || conn.waiting) {
+            conn.send(&Reply::Exited(record.clone()), None);
+            (conn.attached, conn.waiting) = (false, false);
+        }
     }
 
     /// A client has taken the clean-up over and is still there.
@@ -51,8 +55,7 @@ impl Monitor {
 
     /// Gives clients their last bytes, as long as they take some.
     fn linger(&mut self) {
-        self.run.outputs.clear();
-        self.run.input.close();
+        self.run.close();
         let mut last = Instant::now();
         let mut left: usize = self.conns.values().map(Conn::queued).sum();
         while left > 0 && last.elapsed() < LINGER {

@@ -127,7 +127,7 @@ impl Monitor {
         let Some(check) = &mut self.check else { return };
         self.timers.clear(Timer::Check);
         check.running = None;
-        if self.run.started.is_none() {
+        if !self.run.has_started() {
             return;
         }
         check.health.status = HealthStatus::Unhealthy;
@@ -253,6 +253,11 @@ impl Monitor {
         match action {
             OnUnhealthy::None => {}
             OnUnhealthy::Kill | OnUnhealthy::Stop | OnUnhealthy::Restart => {
+                match action {
+                    OnUnhealthy::Restart => self.restarts.demand(),
+                    OnUnhealthy::Stop => self.cancel(),
+                    _ => {} // what follows is the restart policy's
+                }
                 // It may have ended by itself, which is as good.
                 let _ = process::signal(self.run.init.pidfd.as_fd(), signal::KILL);
             }

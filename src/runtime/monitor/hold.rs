@@ -71,11 +71,14 @@ impl Monitor {
             Event::Signal => self.take_signals(),
             Event::Knock => self.take_connections(),
             Event::Stage => {
-                if let Some((starter, reply)) = self.run.hear_stage(&self.plan) {
+                if let Some((starter, reply)) = self.run.hear_stage(&self.plan, self.restarts.history) {
                     if matches!(reply, Reply::Started) {
+                        self.restarts.started();
                         self.begin_check();
                     }
-                    self.reply(starter, &reply);
+                    if let Some(id) = starter {
+                        self.reply(id, &reply);
+                    }
                 }
             }
             Event::Output(index) => self.run.take_output(index, &mut self.conns),
@@ -101,7 +104,7 @@ impl Monitor {
         match timer {
             Timer::Check => self.check_on_time(),
             Timer::Settle => memory::release_program_pages(),
-            Timer::Hear => {} // that it is set no longer is all
+            Timer::Hear | Timer::Restart => {} // that it is set no longer is all
         }
     }
 
@@ -160,7 +163,10 @@ impl Monitor {
             match number {
                 signal::CHLD => self.reap(),
                 // The machine goes down, or someone means the container.
-                signal::TERM => drop(process::signal(self.run.init.pidfd.as_fd(), signal::TERM)),
+                signal::TERM => {
+                    self.cancel();
+                    drop(process::signal(self.run.init.pidfd.as_fd(), signal::TERM));
+                }
                 _ => {}
             }
         }
@@ -200,7 +206,7 @@ impl Monitor {
         for id in closed {
             drop(self.conns.remove(&id));
             self.run.execs.client_left(id);
-            let unborn = self.run.started.is_none() && self.run.exit_code.is_none() && self.run.starter.is_none();
+            let unborn = self.run.is_waiting_for_start();
             if id == self.creator && unborn {
                 // Nobody else can start it: a container that was never started leaves nothing behind.
                 self.abandoned = true;

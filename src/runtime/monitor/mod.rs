@@ -2,22 +2,24 @@
 //!
 //! ```text
 //! rhumb [monitor]     standard input is the creator's connection, whose first frame is the plan
-//!   run      one run of the first process: birth, stage, streams, record        an error of the birth is the reply
+//!   run      one run of the first process: birth, stage, streams, record        an error of the first is the reply
 //!   hold     the loop over everything that can happen, and at which time        timers   the deadlines
 //!   answer   what clients ask
 //!   health   one probe at a time, when its time has come, and what comes of it
+//!   restart  whether another run follows, and after which pause
 //!   end      drain, record, cgroup, last bytes to clients        then `on_exit`, unless an owner is still connected
 //! ```
 //!
 //! It has one thread and never waits for a client. It holds no descriptor of the host's that it does not need, and sets its
 //! own memory to a few hundred kilobytes: no allocation grows with what the container writes.
 //!
-//! It does not restart or resolve names.
+//! It does not resolve names.
 
 mod answer;
 mod end;
 mod health;
 mod hold;
+mod restart;
 mod run;
 mod timers;
 
@@ -28,6 +30,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use self::health::Check;
+use self::restart::Restarts;
 use self::run::Run;
 use self::timers::Timers;
 use crate::base::{Context as _, Error, Result};
@@ -90,8 +93,7 @@ fn run() -> Result<()> {
             monitor.creator = monitor.adopt(fd, decoder);
             // It may have sent more than its first frame already.
             monitor.serve(monitor.creator);
-            monitor.hold();
-            monitor.end()
+            monitor.live()
         }
         Err(error) => {
             channel.send(&Reply::Failed((&error).into()), &[])?;
@@ -106,6 +108,7 @@ struct Monitor {
     _lock: File,
     listener: Option<OwnedFd>,
     run: Run,
+    restarts: Restarts,
     timers: Timers,
     check: Option<Check>,
     conns: BTreeMap<u64, Conn>,
@@ -129,6 +132,7 @@ impl Monitor {
             _lock: lock,
             listener: Some(listener),
             run,
+            restarts: Restarts::default(),
             timers: Timers::default(),
             conns: BTreeMap::new(),
             next_conn: 0,

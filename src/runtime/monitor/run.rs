@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use oci_spec::runtime::LinuxNamespaceType;
 
+use super::restart::History;
 use crate::base::failpoint;
 use crate::base::{Context as _, Error, Result, Timestamp};
 use crate::model::log::Stream;
@@ -36,10 +37,10 @@ pub(super) struct Run {
     pub(super) init: Child,
     /// The talk with the init until it has executed the command.
     pub(super) stage: Option<Channel>,
-    /// Who asked for the start and waits for the answer.
-    pub(super) starter: Option<u64>,
+    /// The start was asked for, by this client if it was one, and has not been answered.
+    starter: Option<Option<u64>>,
     start_failed: Option<Error>,
-    pub(super) started: Option<Timestamp>,
+    started: Option<(Timestamp, Instant)>,
     pub(super) exit_code: Option<i32>,
     pub(super) paused: bool,
     pub(super) terminal: Option<OwnedFd>,
@@ -92,11 +93,29 @@ impl Run {
         })
     }
 
-    /// Tells the init to execute the command; [`Run::hear_stage`] says what came of it.
-    pub(super) fn start(&mut self) -> Result<()> {
+    /// Tells the init to execute the command, for a client or by ourselves; [`Run::hear_stage`] says what came of it.
+    ///
+    /// # Errors
+    /// `conflict` when it runs or has ended.
+    pub(super) fn start(&mut self, starter: Option<u64>) -> Result<()> {
+        if self.started.is_some() || self.starter.is_some() {
+            return Err(Error::conflict("the container runs already"));
+        }
         let Some(stage) = &self.stage else { return Err(Error::conflict("the container has ended")) };
         failpoint::hit("monitor.start.execute")?;
-        stage.send(&ToStage::Start, &[]).context(|| "starting the container")
+        stage.send(&ToStage::Start, &[]).context(|| "starting the container")?;
+        self.starter = Some(starter);
+        Ok(())
+    }
+
+    /// It is made, and nobody has asked for its start.
+    pub(super) fn is_waiting_for_start(&self) -> bool {
+        self.started.is_none() && self.exit_code.is_none() && self.starter.is_none()
+    }
+
+    /// Its command was executed, whatever came of it.
+    pub(super) fn has_started(&self) -> bool {
+        self.started.is_some()
     }
 
     /// The command runs: it was executed and has not ended.
@@ -109,6 +128,15 @@ impl Run {
         if self.is_running() { Ok(()) } else { Err(Error::conflict("the container does not run")) }
     }
 
+    /// Sends a signal to the first process.
+    ///
+    /// # Errors
+    /// `conflict` when it does not run.
+    pub(super) fn signal(&self, number: i32) -> Result<()> {
+        self.must_run()?;
+        process::signal(self.init.pidfd.as_fd(), number).context(|| format!("sending {}", signal::name(number)))
+    }
+
     /// Kills all its processes.
     pub(super) fn kill(&self) {
         // Both may be too late, which is what was wanted.
@@ -116,8 +144,18 @@ impl Run {
         let _ = self.cgroup.kill_all(signal::KILL);
     }
 
-    /// What the init says until it has executed the command. Returns who waits for the start, and the answer.
-    pub(super) fn hear_stage(&mut self, plan: &Plan) -> Option<(u64, Reply)> {
+    /// Takes back what [`Run::make`] made.
+    ///
+    /// # Errors
+    /// `timeout` when a process does not die.
+    pub(super) fn undo(self) -> Result<()> {
+        birth::end(&self.init);
+        self.cgroup.remove()
+    }
+
+    /// What the init says until it has executed the command. Returns the answer to the start, and who waits for it if
+    /// that is a client.
+    pub(super) fn hear_stage(&mut self, plan: &Plan, history: History) -> Option<(Option<u64>, Reply)> {
         let stage = self.stage.as_mut()?;
         let alive = stage.fill().unwrap_or(false);
         while let Ok(Some(frame)) = stage.decoder.next() {
@@ -132,7 +170,7 @@ impl Run {
         let starter = self.starter.take()?;
         let reply = match &self.start_failed {
             Some(error) => Reply::Failed(error.into()),
-            None => match self.record_start(plan) {
+            None => match self.record_start(plan, history) {
                 Ok(()) => Reply::Started,
                 Err(error) => {
                     // Without a record of its start nobody could tell what became of it.
@@ -146,24 +184,28 @@ impl Run {
         Some((starter, reply))
     }
 
-    fn record_start(&mut self, plan: &Plan) -> Result<()> {
-        self.started = Some(Timestamp::now());
+    fn record_start(&mut self, plan: &Plan, history: History) -> Result<()> {
+        self.started = Some((Timestamp::now(), Instant::now()));
         state::remove_file(&plan.state_dir.join(state::EXIT))?;
-        let state = self.state()?;
+        let state = self.state(history)?;
         state::write_json(&plan.state_dir.join(state::STARTED), &state, false)?;
         state::write_json(&plan.run_dir.join(state::STATE), &state, false)
     }
 
-    fn state(&self) -> Result<RunState> {
+    /// What the state files say while it runs.
+    pub(super) fn state(&self, history: History) -> Result<RunState> {
         let pid = std::process::id() as i32;
         // An init that has ended already still has its number: it is our child and not reaped.
-        let init = state::start_time(self.init.pid).ok().map(|start| (self.init.pid, start));
+        let init = self.exit_code.is_none().then(|| state::start_time(self.init.pid).ok()).flatten();
         Ok(RunState {
             boot_id: state::boot_id()?,
             monitor: (pid, state::start_time(pid)?),
-            init,
-            started: self.started.unwrap_or_default(),
+            init: init.map(|start| (self.init.pid, start)),
+            started: self.started.map(|(time, _)| time).unwrap_or_default(),
             paused: self.paused,
+            restart_count: history.restart_count,
+            stopped_by_user: history.stopped_by_user,
+            ended: None,
         })
     }
 
@@ -171,7 +213,7 @@ impl Run {
     ///
     /// # Errors
     /// `conflict` when it does not run or is so already; what the freezer or the disk gives, with everything undone.
-    pub(super) fn set_paused(&mut self, paused: bool, plan: &Plan) -> Result<()> {
+    pub(super) fn set_paused(&mut self, paused: bool, plan: &Plan, history: History) -> Result<()> {
         self.must_run()?;
         if paused == self.paused {
             let which = if paused { "paused already" } else { "not paused" };
@@ -187,7 +229,7 @@ impl Run {
         }
         self.paused = paused;
         let noted = failpoint::hit("monitor.pause.record")
-            .and_then(|()| self.state())
+            .and_then(|()| self.state(history))
             .and_then(|state| state::write_json(&plan.run_dir.join(state::STATE), &state, false));
         noted.map_err(|error| {
             self.paused = !paused;
@@ -196,6 +238,18 @@ impl Run {
                 Err(more) => error.context(format!("and undoing it failed: {more}")),
             }
         })
+    }
+
+    /// How long the command has run, or ran.
+    pub(super) fn lived(&self) -> Duration {
+        self.started.map_or(Duration::ZERO, |(_, at)| at.elapsed())
+    }
+
+    /// Lets go of the streams.
+    pub(super) fn close(&mut self) {
+        self.outputs.clear();
+        self.input.close();
+        self.terminal = None;
     }
 
     /// Passes on what a stream has to say, to the log and to whoever is attached.
@@ -211,11 +265,11 @@ impl Run {
     }
 
     /// After the end of the first process: hears and reads what is left, and says how it ended.
-    pub(super) fn finish(&mut self, plan: &Plan, conns: &mut BTreeMap<u64, Conn>) -> ExitRecord {
+    pub(super) fn finish(&mut self, plan: &Plan, history: History, conns: &mut BTreeMap<u64, Conn>) -> ExitRecord {
         // An init that failed said why before it ended.
         while self.stage.is_some() {
-            if let Some((starter, reply)) = self.hear_stage(plan)
-                && let Some(conn) = conns.get_mut(&starter)
+            if let Some((starter, reply)) = self.hear_stage(plan, history)
+                && let Some(conn) = starter.and_then(|id| conns.get_mut(&id))
             {
                 conn.send(&reply, None);
             }
@@ -226,11 +280,14 @@ impl Run {
         let exit_code = self.exit_code.unwrap_or_default();
         let failure = self.start_failed.as_ref().and_then(Error::failure);
         ExitRecord {
-            started: self.started,
+            started: self.started.map(|(time, _)| time),
             finished: Timestamp::now(),
             exit_code: failure.map_or(exit_code, |failure| failure.exit_code),
             oom_killed,
             error: self.start_failed.as_ref().map(Error::to_string),
+            restart_count: history.restart_count,
+            stopped_by_user: history.stopped_by_user,
+            restarting: false,
         }
     }
 

@@ -15,6 +15,8 @@ pub(super) enum Timer {
     Settle,
     /// Hear clients that knock again.
     Hear,
+    /// Begin the next run.
+    Restart,
 }
 
 /// The deadlines that are set, at most one of each kind.
@@ -32,6 +34,11 @@ impl Timers {
     /// Sets one no longer.
     pub(super) fn clear(&mut self, timer: Timer) {
         self.deadlines.remove(&timer);
+    }
+
+    /// Forgets all that a run had set.
+    pub(super) fn clear_all(&mut self) {
+        self.deadlines.retain(|timer, _| *timer == Timer::Hear);
     }
 
     /// It is set and not due yet.

@@ -47,11 +47,10 @@ fn oneshot(host: &Host, image: &OneImage, command: &Command, options: Map) -> Re
 fn list(engine: &Engine, options: Map) -> Result<Array> {
     let mut keys = Keys::new("container::list", options);
     let status = |text: &String| {
-        let all = [Status::Created, Status::Running, Status::Paused, Status::Exited, Status::Dead, Status::Removing];
-        let found = all.into_iter().find(|status| status.as_str() == text);
+        let found = Status::ALL.into_iter().find(|status| status.as_str() == text);
         found.ok_or_else(|| {
             let error = Error::invalid(format!("{text:?} is not a status"));
-            match crate::base::suggest::hint(text, all.map(Status::as_str)) {
+            match crate::base::suggest::hint(text, Status::ALL.map(Status::as_str)) {
                 Some(hint) => error.with_hint(hint),
                 None => error,
             }
