@@ -7,6 +7,7 @@ pub mod container;
 pub mod event;
 pub mod image;
 mod lock;
+mod pipe;
 pub mod system;
 pub mod volume;
 

@@ -222,6 +222,23 @@ pub struct IdRange {
     pub size: u32,
 }
 
+impl IdRange {
+    /// The container's numbers of a user and a group of the host; what it has no number for is `nobody`.
+    pub fn inside(self, uid: u32, gid: u32) -> (u32, u32) {
+        let number = |id: u32, base: u32| id.checked_sub(base).filter(|id| *id < self.size).unwrap_or(NOBODY);
+        (number(uid, self.uid_base), number(gid, self.gid_base))
+    }
+
+    /// The host's numbers of a user and a group of the container; of those that it has not, its root's.
+    pub fn outside(self, uid: u32, gid: u32) -> (u32, u32) {
+        let number = |id: u32, base: u32| base + if id < self.size { id } else { 0 };
+        (number(uid, self.uid_base), number(gid, self.gid_base))
+    }
+}
+
+/// The number that the kernel shows for what has none in a user namespace (user_namespaces(7)).
+const NOBODY: u32 = 65_534;
+
 /// The durable record of a container: what was asked for and what was decided at creation. It does not change while the
 /// container runs; the live part is [`State`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -87,6 +87,28 @@ impl Default for CommitOptions {
     }
 }
 
+/// How files are copied out of a container or into it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CopyOptions {
+    /// Out: keep owners, set-id bits, capabilities and devices. In: give all to the container's user.
+    pub archive: bool,
+    /// Follow a link that the source is.
+    pub follow_link: bool,
+}
+
+/// What was copied.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Copied {
+    /// Files, folders, links and the rest.
+    pub entries: u64,
+    /// Bytes of content, holes left out.
+    pub content_bytes: u64,
+    /// Sockets that were left out.
+    pub skipped_sockets: u64,
+    /// Devices that were left out.
+    pub skipped_devices: u64,
+}
+
 /// Bytes of a name as text: what is no UTF-8 as `\xff`, control characters as Rust escapes them.
 pub fn printable(bytes: &[u8]) -> String {
     use std::fmt::Write as _;

@@ -12,7 +12,7 @@
 //! skeleton mount points that every root has
 //! seccomp  the filter of system calls
 //! cgroup   limits                                    user      passwd and group of the container
-//! processes  who is in it, read from outside
+//! processes  who is in it, read from outside         visit     its files, read and written from outside
 //! state    the files that tell what lives            log       written by the monitor, read by anyone
 //! reach    connections into a container's network
 //! ```
@@ -46,4 +46,5 @@ pub mod state;
 mod stdio;
 mod sysctl;
 mod user;
+pub mod visit;
 mod wire;

@@ -13,6 +13,7 @@ pub mod layer;
 pub mod lease;
 pub mod pack;
 pub mod scratch;
+pub mod spread;
 pub mod sweep;
 mod tar;
 pub mod upper;

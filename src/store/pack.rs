@@ -13,6 +13,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
 use crate::base::{Context as _, Error, Kind as ErrorKind, Result, Timestamp};
+use crate::model::container::IdRange;
 use crate::store::layer::unpack::{self, Purpose};
 use crate::store::layer::whiteout;
 use crate::store::tar::write::Writer;
@@ -48,6 +49,20 @@ pub struct PackOptions {
     pub root_entry: bool,
     /// Keep times to the nanosecond (a PAX header for most entries); otherwise to the second.
     pub nanoseconds: bool,
+    /// Owners are shown by a user namespace: the archive gets their numbers inside of it.
+    pub ids: Option<IdRange>,
+    /// Fail before packing the folder with this identity, into which the archive is unpacked.
+    pub avoid: Option<(u64, u64)>,
+}
+
+/// Something that is packed, and how it is called in the archive.
+pub struct Top<'a> {
+    /// The folder it is in.
+    pub dir: &'a Dir,
+    /// Its name there; empty for the folder itself.
+    pub name: &'a [u8],
+    /// Its path in the archive.
+    pub alias: &'a [u8],
 }
 
 /// What went into an archive.
@@ -71,27 +86,42 @@ pub struct Packed {
 /// `not_found`; `invalid_argument` when it is no folder, or a name cannot be in a layer; `unsupported` when it is deeper
 /// than 512 levels; what reading and writing give.
 pub fn pack(tree: &Path, options: &PackOptions, out: &mut dyn Write) -> Result<Packed> {
-    let root = Dir::open(tree).map_err(|error| match error.kind() {
-        io::ErrorKind::NotADirectory => Error::invalid(format!("{tree:?} is not a folder")),
-        _ => Error::from(error).context(format!("opening {tree:?}")),
-    })?;
-    let mut packer = Packer {
-        options,
-        writer: Writer::new(io::BufWriter::with_capacity(PIECE_BYTES, out)),
-        seen: HashMap::new(),
-        piece: vec![0; PIECE_BYTES],
-        done: Packed::default(),
-    };
+    let root = open(tree)?;
+    let mut packer = Packer::new(options, out);
     if options.root_entry {
-        let facts = node::facts_of(&root).context(|| format!("reading {tree:?}"))?;
-        let mut entry = packer.describe(b"./", &facts, Kind::Dir);
-        entry.xattrs = packer.xattrs(&root, b"", b"./")?;
-        packer.put(&entry)?;
+        packer.folder_entry(&root, b"./").context(|| format!("packing {tree:?}"))?;
     }
     packer.folder(&root, &mut Vec::new(), 0).context(|| format!("packing {tree:?}"))?;
-    let done = packer.done;
-    packer.writer.finish().and_then(|mut out| out.flush()).context(|| "writing the archive")?;
-    Ok(done)
+    packer.finish()
+}
+
+/// Writes what `tops` name, with everything below, as one tar to `out`.
+///
+/// # Errors
+/// `not_found` when one is not there; otherwise as [`pack`].
+pub fn pack_tops(tops: &[Top<'_>], options: &PackOptions, out: &mut dyn Write) -> Result<Packed> {
+    let mut packer = Packer::new(options, out);
+    for top in tops {
+        let mut path = top.alias.to_vec();
+        let packed = match top.name {
+            b"" => packer
+                .folder_entry(top.dir, &[top.alias, b"/"].concat())
+                .and_then(|()| packer.folder(top.dir, &mut path, 0)),
+            name => packer.name(top.dir, name, &mut path, 0).map_err(|gone| match gone {
+                Gone::Vanished => Error::not_found(format!("{} is gone", shown(name))),
+                Gone::Failed(error) => error,
+            }),
+        };
+        packed.context(|| format!("packing {}", shown(top.alias)))?;
+    }
+    packer.finish()
+}
+
+fn open(tree: &Path) -> Result<Dir> {
+    Dir::open(tree).map_err(|error| match error.kind() {
+        io::ErrorKind::NotADirectory => Error::invalid(format!("{tree:?} is not a folder")),
+        _ => Error::from(error).context(format!("opening {tree:?}")),
+    })
 }
 
 struct Packer<'a> {
@@ -103,7 +133,33 @@ struct Packer<'a> {
     done: Packed,
 }
 
-impl Packer<'_> {
+impl<'a> Packer<'a> {
+    fn new(options: &'a PackOptions, out: &'a mut dyn Write) -> Packer<'a> {
+        Packer {
+            options,
+            writer: Writer::new(io::BufWriter::with_capacity(PIECE_BYTES, out)),
+            seen: HashMap::new(),
+            piece: vec![0; PIECE_BYTES],
+            done: Packed::default(),
+        }
+    }
+
+    fn finish(self) -> Result<Packed> {
+        self.writer.finish().and_then(|mut out| out.flush()).context(|| "writing the archive")?;
+        Ok(self.done)
+    }
+
+    /// The entry of an open folder.
+    fn folder_entry(&mut self, dir: &Dir, path: &[u8]) -> Result<()> {
+        let facts = node::facts_of(dir)?;
+        if self.options.avoid == Some(facts.identity) {
+            return Err(Error::invalid("a folder cannot be copied into itself"));
+        }
+        let mut entry = self.describe(path, &facts, Kind::Dir);
+        entry.xattrs = self.xattrs(dir, b"", path)?;
+        self.put(&entry)
+    }
+
     /// Everything in a folder. `path` is its own, empty for the root, and the same again afterwards.
     fn folder(&mut self, dir: &Dir, path: &mut Vec<u8>, level: usize) -> Result<()> {
         if level > MOST_LEVELS {
@@ -174,12 +230,10 @@ impl Packer<'_> {
 
     fn subfolder(&mut self, dir: &Dir, name: &[u8], path: &mut Vec<u8>, level: usize) -> Result<(), Gone> {
         let inner = dir.child(name)?;
-        let facts = node::facts_of(&inner)?;
         path.push(b'/');
-        let mut entry = self.describe(path, &facts, Kind::Dir);
+        let entry = self.folder_entry(&inner, path);
         path.pop();
-        entry.xattrs = self.xattrs(&inner, b"", path)?;
-        self.put(&entry)?;
+        entry?;
         Ok(self.folder(&inner, path, level + 1)?)
     }
 
@@ -234,13 +288,14 @@ impl Packer<'_> {
     fn describe(&self, path: &[u8], facts: &Facts, kind: Kind) -> Entry {
         let nanos = if self.options.nanoseconds { facts.mtime.nanos } else { 0 };
         let is_device = matches!(kind, Kind::CharDevice | Kind::BlockDevice);
+        let (uid, gid) = self.options.ids.map_or((facts.uid, facts.gid), |ids| ids.inside(facts.uid, facts.gid));
         Entry {
             path: path.to_vec(),
             link: Vec::new(),
             kind,
             mode: facts.mode,
-            uid: facts.uid,
-            gid: facts.gid,
+            uid,
+            gid,
             mtime: Time { seconds: facts.mtime.seconds, nanos },
             size_bytes: if kind == Kind::File { facts.size_bytes } else { 0 },
             data: None,

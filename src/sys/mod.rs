@@ -13,6 +13,7 @@ pub mod machine;
 pub mod memory;
 pub mod mount;
 pub mod namespace;
+pub mod new_file;
 pub mod node;
 pub mod notify;
 pub mod overlay;

@@ -2,13 +2,14 @@
 //! so that no name is looked up twice (CVE-2021-30465).
 //!
 //! Below: [`place`], where something is mounted or made; [`filesystem`], new file systems; [`root`], entering a root;
-//! [`shared`], shared memory of another container.
+//! [`shared`], shared memory of another container; [`visit`], a look into a container from outside.
 #![expect(unsafe_code, reason = "mount_setattr has no safe wrapper")]
 
 mod filesystem;
 mod place;
 mod root;
 mod shared;
+mod visit;
 
 use std::io;
 use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
@@ -25,6 +26,7 @@ pub use place::{
 };
 pub use root::{change_root, enter_nothing, enter_root, let_go, move_root};
 pub use shared::clone_tmpfs_of;
+pub use visit::{assemble, root_of};
 
 /// `MOUNT_ATTR_RDONLY`.
 pub const READ_ONLY: u64 = libc::MOUNT_ATTR_RDONLY;

@@ -82,6 +82,17 @@ pub fn facts_at(dir: &Dir, name: &[u8]) -> io::Result<Facts> {
     facts(&rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW | AtFlags::EMPTY_PATH)?)
 }
 
+/// Whether something is mounted at `name`, in whatever mount namespace the folder was reached. Replacing or removing the
+/// name would take that mount away from those who have it, where it is not our own namespace (namespaces(7), mounts).
+///
+/// # Errors
+/// `NotFound`.
+pub fn is_mount_point(dir: &Dir, name: &[u8]) -> io::Result<bool> {
+    use rustix::fs::{StatxAttributes, StatxFlags};
+    let facts = rustix::fs::statx(dir, name, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::TYPE)?;
+    Ok(facts.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
+}
+
 /// Makes a pipe, socket or device node with exactly this mode; `device` is used for devices only.
 ///
 /// # Errors

@@ -5,6 +5,7 @@ mod support;
 
 mod container;
 mod content;
+mod copy;
 mod golden;
 mod help;
 mod image;

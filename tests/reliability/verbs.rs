@@ -121,6 +121,27 @@ pub(crate) const VERBS: &[Verb] = &[
         between: &["paused", "dead"],
         clean: &[RM, "rhumb rmi extra:1"],
     },
+    Verb {
+        name: "cp_in",
+        prepare: &["rhumb run -d --name box -v vol:/v base:1 sleep 1000", "rhumb exec box sh -c 'echo old > /v/zeros'"],
+        act: "rhumb cp in/files/zeros box:/v/zeros",
+        between: &[],
+        clean: &[RM, "rhumb volume rm vol"],
+    },
+    Verb {
+        name: "cp_in_stopped",
+        prepare: &["rhumb create --name box -v vol:/v base:1 true"],
+        act: "rhumb cp in/files/zeros box:/v/zeros",
+        between: &[],
+        clean: &[RM, "rhumb volume rm vol"],
+    },
+    Verb {
+        name: "cp_out",
+        prepare: &["rhumb run -d --name box base:1 sleep 1000"],
+        act: "rhumb cp box:/usr/bin/true out/true",
+        between: &["dead"],
+        clean: &[RM],
+    },
     Verb { name: "load", prepare: &[], act: "rhumb load -i in/extra.tar", between: &[], clean: &["rhumb rmi extra:1"] },
     Verb { name: "save", prepare: &[], act: "rhumb save -o out/base.tar base:1", between: &[], clean: &[] },
     Verb {

@@ -94,7 +94,7 @@ fn what_is_packed_unpacks_the_same_here_and_with_gnu_tar() {
     std::fs::create_dir(&source).unwrap();
     make_everything(&source);
     let _socket = std::os::unix::net::UnixListener::bind(source.join("socket")).unwrap();
-    let options = PackOptions { form: PackForm::Tree, root_entry: true, nanoseconds: true };
+    let options = PackOptions { form: PackForm::Tree, root_entry: true, nanoseconds: true, ..PackOptions::default() };
     let (bytes, done) = packed(&source, options);
     assert_eq!(packed(&source, options).0, bytes);
     assert_eq!((done.skipped_sockets, done.changed_files), (1, 0));

@@ -3,10 +3,11 @@
 //! ```text
 //! life      kill pause rename restart rm stop unpause wait      listing   ls
 //! content   commit diff export                                  logs      logs
-//! top       top
+//! top       top                                             copy      cp
 //! ```
 
 mod content;
+mod copy;
 mod life;
 mod listing;
 mod logs;
@@ -32,6 +33,8 @@ pub(crate) enum ContainerVerb {
     Attach(AttachArgs),
     /// Make an image of a container and what it changed
     Commit(content::CommitArgs),
+    /// Copy files out of a container or into it
+    Cp(copy::CopyArgs),
     /// Make a container without starting it
     #[command(disable_help_flag = true, override_usage = "rhumb create [OPTIONS] IMAGE [COMMAND] [ARG]...")]
     Create(Box<CreateArgs>),
@@ -104,6 +107,7 @@ impl ContainerVerb {
         match self {
             ContainerVerb::Attach(args) => args.run(session),
             ContainerVerb::Commit(args) => args.run(session),
+            ContainerVerb::Cp(args) => args.run(session),
             ContainerVerb::Create(args) => args.run(session),
             ContainerVerb::Diff(args) => args.run(session),
             ContainerVerb::Exec(args) => args.run(session),

@@ -8,7 +8,6 @@
 //! All of it looks at the upper folder from the outside: a container need not run, and volumes are not in it. Reading a
 //! running container gives no one moment of it, so commit freezes it meanwhile unless told otherwise.
 
-use std::io::Write as _;
 use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 
@@ -17,6 +16,7 @@ use crate::engine::Engine;
 use crate::engine::container::Found;
 use crate::engine::container::content::view;
 use crate::engine::image::changes as instructions;
+use crate::engine::pipe::through;
 use crate::model::container::{ContainerRecord, MountPointKind};
 use crate::model::content::{Change, CommitOptions, ContainerSize};
 use crate::model::image::{History, Image, ImageConfig, Layer};
@@ -26,7 +26,7 @@ use crate::store::db::Phase;
 use crate::store::image::NewImage;
 use crate::store::image::config::{self, MAX_JSON_BYTES, MAX_LAYERS};
 use crate::store::layer::LayerSource;
-use crate::store::pack::{PackForm, PackOptions, Packed, pack};
+use crate::store::pack::{PackForm, PackOptions, pack};
 use crate::store::upper;
 
 impl Engine {
@@ -133,28 +133,14 @@ impl Engine {
         let upper = self.container_upper(found);
         let source =
             LayerSource { parent: below.map(|layer| layer.chain_id.clone()), compress: true, ..LayerSource::default() };
-        let options = PackOptions { form: PackForm::Upper, root_entry: false, nanoseconds: false };
+        let options =
+            PackOptions { form: PackForm::Upper, root_entry: false, nanoseconds: false, ..PackOptions::default() };
         if std::fs::read_dir(&upper).context(|| format!("reading {upper:?}"))?.next().is_none() {
             return Ok(None);
         }
-        let (mut reader, mut writer) = std::io::pipe().context(|| "making a pipe")?;
-        let (packed, layer) = std::thread::scope(|scope| {
-            let packing = std::thread::Builder::new().name("pack".into()).spawn_scoped(scope, move || {
-                let packed = pack(&upper, &options, &mut writer);
-                // Without its end mark what was written is no layer.
-                packed.and_then(|packed| writer.flush().map(|()| packed).context(|| "writing a layer"))
-            })?;
-            let layer = self.store.layer_import(&mut reader, &source);
-            drop(reader);
-            let packed = packing.join().unwrap_or_else(|_| Err(Error::failed("the packing thread panicked")));
-            Ok::<(Result<Packed>, Result<Layer>), Error>((packed, layer))
-        })?;
-        match (packed, layer) {
-            // Nobody read on: why is the other's error.
-            (Err(error), Err(reading)) if is_broken_pipe(&error) => Err(reading),
-            (Err(error), _) => Err(error),
-            (Ok(packed), layer) => layer.map(|layer| (packed.entries > 0).then_some(layer)),
-        }
+        let (packed, layer) =
+            through(|writer| pack(&upper, &options, writer), |reader| self.store.layer_import(reader, &source))?;
+        Ok((packed.entries > 0).then_some(layer))
     }
 
     /// Freezes a container that runs. None when there is nothing to thaw afterwards.
@@ -191,12 +177,6 @@ fn thaw(mut monitor: Monitor) -> Result<()> {
         Err(error) if matches!(error.kind(), Kind::Conflict | Kind::Unavailable) => Ok(()),
         thawed => thawed.context(|| "thawing the container"),
     }
-}
-
-fn is_broken_pipe(error: &Error) -> bool {
-    std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source())
-        .filter_map(|error| error.downcast_ref::<std::io::Error>())
-        .any(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
 /// What the changes say and, where they say nothing, the container's own config: moby's rules (`daemon/commit.go`). Its

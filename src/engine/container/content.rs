@@ -25,7 +25,8 @@ impl Engine {
         lower.extend(self.lower_dirs(&found.record.layers));
         let root = view(&lower)?;
         let path = PathBuf::from(format!("/proc/self/fd/{}", root.as_raw_fd()));
-        let options = PackOptions { form: PackForm::Tree, root_entry: false, nanoseconds: false };
+        let options =
+            PackOptions { form: PackForm::Tree, root_entry: false, nanoseconds: false, ..PackOptions::default() };
         pack(&path, &options, out).context(|| format!("exporting the container {:?}", found.name))?;
         self.tell_of_found(&found, "export");
         Ok(())

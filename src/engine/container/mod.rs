@@ -7,6 +7,7 @@
 //! waits    until it is healthy, listens, answers, says so
 //! process  exec                                     content export, volume, copy-up
 //! changes  diff, size, commit                       logs    reading and clearing, what goes with an entry
+//! copy     cp, both ways
 //! host     what a specification asks of the machine  ids     ranges of ids for user namespaces
 //! seccomp  the filter of system calls (pure)         top     its processes
 //! restart  policies of containers that exist
@@ -19,6 +20,7 @@
 
 mod changes;
 mod content;
+mod copy;
 mod create;
 mod decide;
 mod end;
@@ -37,6 +39,7 @@ mod tell;
 mod top;
 mod waits;
 
+pub use copy::{CopySource, CopyTarget};
 pub use start::REAP;
 
 pub(in crate::engine) use content::disk_usage;

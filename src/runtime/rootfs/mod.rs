@@ -47,6 +47,11 @@ pub(crate) struct Users<'a> {
     pub(crate) gid: u32,
 }
 
+/// Pins where something is to be mounted, made when it is missing.
+pub(crate) fn target(root: BorrowedFd<'_>, path: &Path, folder: bool) -> Result<OwnedFd> {
+    Ok(place::target(root, path, folder)?.fd)
+}
+
 /// Mounts the root file system, attached nowhere; `users` shows its files with the ids of that user namespace.
 pub(crate) fn mount_root(rootfs: &Rootfs, users: Option<Users<'_>>) -> Result<OwnedFd> {
     let private = Attributes { propagation: Propagation::Private, recursive: true, ..Attributes::default() };

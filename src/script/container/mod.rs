@@ -7,7 +7,7 @@
 //! logs.rs         c.logs follow
 //! waits.rs        c.wait_healthy wait_port wait_http wait_log
 //! observe.rs      c.top
-//! content.rs      c.diff commit
+//! content.rs      c.diff commit copy_to copy_from
 //! ```
 //!
 //! Each decodes, calls the engine once and encodes. A handle is an id and the engine: every property reads the live state.

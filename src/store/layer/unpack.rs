@@ -335,7 +335,7 @@ fn attribute_rule(name: &[u8], purpose: Purpose) -> Rule {
 }
 
 /// Plain components joined by `/`; empty for the root.
-pub(super) fn clean(path: &[u8]) -> Result<Vec<u8>> {
+pub(in crate::store) fn clean(path: &[u8]) -> Result<Vec<u8>> {
     if path.contains(&0) {
         return Err(Error::invalid(format!("the name {} has a NUL byte in it", shown(path))));
     }
@@ -356,7 +356,7 @@ pub(super) fn clean(path: &[u8]) -> Result<Vec<u8>> {
 }
 
 /// Folder and name of a clean path; none for the root.
-fn split(path: &[u8]) -> Option<(&[u8], &[u8])> {
+pub(in crate::store) fn split(path: &[u8]) -> Option<(&[u8], &[u8])> {
     match path.iter().rposition(|b| *b == b'/') {
         Some(slash) => Some((&path[..slash], &path[slash + 1..])),
         None if path.is_empty() => None,

@@ -161,7 +161,7 @@ impl Store {
 }
 
 fn pack_tree(data: &Path, out: &mut dyn Write) -> Result<Packed> {
-    let options = PackOptions { form: PackForm::Tree, root_entry: true, nanoseconds: true };
+    let options = PackOptions { form: PackForm::Tree, root_entry: true, nanoseconds: true, ..PackOptions::default() };
     pack::pack(data, &options, out).context(|| "packing a volume")
 }
 

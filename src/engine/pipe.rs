@@ -1,0 +1,71 @@
+//! Two halves of one work with a pipe between them: one makes a stream on a thread of its own, the other takes it in.
+
+use std::io::{self, Read, Write};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use crate::base::{Context as _, Error, Result};
+
+/// Runs both and gives what both give. What made one fail is told, not that the other found its end of the pipe closed.
+pub(super) fn through<A: Send, B>(
+    make: impl FnOnce(&mut dyn Write) -> Result<A> + Send,
+    take: impl FnOnce(&mut dyn Read) -> Result<B>,
+) -> Result<(A, B)> {
+    let (mut reader, mut writer) = io::pipe().context(|| "making a pipe")?;
+    std::thread::scope(|scope| {
+        let maker = std::thread::Builder::new()
+            .name("make".into())
+            .spawn_scoped(scope, move || make(&mut writer))
+            .context(|| "starting a thread")?;
+        let taken = take(&mut reader);
+        drop(reader);
+        let made = maker.join().unwrap_or_else(|_| Err(Error::failed("the thread that makes a stream panicked")));
+        match (made, taken) {
+            // Nobody read on: why is the other's error.
+            (Err(error), Err(taking)) if is_broken_pipe(&error) => Err(taking),
+            (Err(error), _) => Err(error),
+            (Ok(made), taken) => taken.map(|taken| (made, taken)),
+        }
+    })
+}
+
+fn is_broken_pipe(error: &Error) -> bool {
+    std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source())
+        .filter_map(|error| error.downcast_ref::<io::Error>())
+        .any(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+/// A stream that counts its bytes, and fails once the engine is interrupted.
+pub(super) struct Metered<'a, S> {
+    pub(super) stream: S,
+    pub(super) moved: &'a AtomicU64,
+    pub(super) interrupt: &'a AtomicBool,
+}
+
+impl<S> Metered<'_, S> {
+    fn step(&self) -> io::Result<()> {
+        // Not the kind Interrupted, upon which everybody tries again.
+        if self.interrupt.load(Ordering::Relaxed) { Err(io::Error::other("interrupted")) } else { Ok(()) }
+    }
+
+    fn count(&self, count: usize) {
+        self.moved.fetch_add(count as u64, Ordering::Relaxed);
+    }
+}
+
+impl<S: Write> Write for Metered<'_, S> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.step()?;
+        self.stream.write(bytes).inspect(|count| self.count(*count))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream.flush()
+    }
+}
+
+impl<S: Read> Read for Metered<'_, S> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.step()?;
+        self.stream.read(buffer).inspect(|count| self.count(*count))
+    }
+}
