@@ -53,6 +53,7 @@ fn created() -> State {
         health: None,
         restart_count: 0,
         stopped_by_user: false,
+        execs: Vec::new(),
     }
 }
 

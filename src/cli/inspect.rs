@@ -85,7 +85,9 @@ fn look_up(engine: &Engine, name: &str, kind: Option<Kind>) -> Result<Value> {
 
 fn facts(engine: &Engine, name: &str, kind: Kind) -> Result<Value> {
     match kind {
-        Kind::Container => engine.container_get(name).map(|container| inspect::container(&container, engine.paths())),
+        Kind::Container => {
+            engine.container_inspect(name).map(|container| inspect::container(&container, engine.paths()))
+        }
         Kind::Image => engine.image_get(name).map(|image| inspect::image(&image, engine.paths())),
         Kind::Volume => engine.volume_get(name).map(|volume| inspect::volume(&volume)),
     }

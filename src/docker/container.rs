@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::base::{Paths, Timestamp, units};
+use crate::base::{Id, Paths, Timestamp, units};
 use crate::docker::host_config::host_config;
 use crate::docker::{health, words};
 use crate::model::container::{Container, ContainerRecord, MountPoint, MountPointKind, NetworkMode, State, Status};
@@ -46,7 +46,7 @@ pub fn inspect(container: &Container, paths: &Paths) -> Value {
         "MountLabel": "",
         "ProcessLabel": "",
         "AppArmorProfile": "",
-        "ExecIDs": null,
+        "ExecIDs": ids_or_null(&container.state.execs),
         "HostConfig": host_config(record),
         "GraphDriver": graph_driver(container, paths),
         "Mounts": record.mounts.iter().filter_map(|mount| mount_point(mount, paths)).collect::<Vec<_>>(),
@@ -313,6 +313,10 @@ fn mounts_cell(record: &ContainerRecord, no_trunc: bool) -> String {
 
 /// Docker writes an empty list of strings as null where nothing was given.
 pub(super) fn or_null(list: &[String]) -> Value {
+    if list.is_empty() { Value::Null } else { json!(list) }
+}
+
+fn ids_or_null(list: &[Id]) -> Value {
     if list.is_empty() { Value::Null } else { json!(list) }
 }
 

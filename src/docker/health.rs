@@ -30,12 +30,8 @@ const KEYS: &[(&str, &[&str])] = &[
 /// Reads what is done about an unhealthy container.
 ///
 /// # Errors
-/// `invalid_argument`; `unsupported` for restart and stop.
+/// `invalid_argument`.
 pub fn on_unhealthy(word: &str) -> Result<OnUnhealthy> {
-    if matches!(word, "restart" | "stop") {
-        return Err(Error::unsupported(format!("the action {word:?} for an unhealthy container is not built yet"))
-            .with_hint("use none or kill"));
-    }
     OnUnhealthy::ALL.into_iter().find(|action| action.as_str() == word).ok_or_else(|| {
         let names = OnUnhealthy::ALL.map(OnUnhealthy::as_str);
         Error::invalid(format!("unknown action {word:?} for an unhealthy container"))

@@ -7,6 +7,7 @@ pub mod container;
 pub mod devices;
 pub mod env;
 pub mod event;
+pub mod exec;
 pub mod health;
 mod host_config;
 pub mod image;

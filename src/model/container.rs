@@ -423,6 +423,9 @@ pub struct State {
     pub started: Option<Timestamp>,
     /// When it ended.
     pub finished: Option<Timestamp>,
+    /// Its further processes that run; known to [`crate::engine::Engine::container_inspect`] alone.
+    #[serde(default)]
+    pub execs: Vec<Id>,
     /// Its health, when it has a check and was started; the last that was known when it does not run.
     pub health: Option<Health>,
     /// How often its restart policy has started it again since the user did.

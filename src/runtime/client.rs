@@ -11,8 +11,8 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use crate::base::failpoint;
-use crate::base::{Context as _, Error, Kind, Result};
-use crate::model::exec::ExecOptions;
+use crate::base::{Context as _, Error, Id, Kind, Result};
+use crate::model::exec::{Exec, ExecOptions};
 use crate::model::log::Stream;
 use crate::model::restart::RestartPolicy;
 use crate::runtime::attach::{self, Streams};
@@ -163,19 +163,54 @@ impl Monitor {
         attach::further(self, attachment, streams)
     }
 
-    /// Runs a further process without streams; returns its host pid.
+    /// Runs a further process without streams; returns its identity.
     ///
     /// # Errors
     /// As [`Monitor::exec`].
-    pub fn exec_detached(&mut self, options: &ExecOptions) -> Result<i32> {
+    pub fn exec_detached(&mut self, options: &ExecOptions) -> Result<Id> {
         let request = Request::Exec { options: Box::new(options.clone()), streams: false, size: None };
         let reply = self.talk(&request)?;
         // How it ends comes on this connection at some time.
         self.broken = true;
         match reply {
-            Reply::ExecStarted { pid } => Ok(pid),
+            Reply::ExecStarted { id, .. } => Ok(id),
             other => Err(unexpected(&other)),
         }
+    }
+
+    /// The further processes: those that run, and the last that have ended, oldest first.
+    ///
+    /// # Errors
+    /// `unavailable` when the monitor is gone; `timeout`.
+    pub fn execs(&mut self) -> Result<Vec<Exec>> {
+        match self.talk(&Request::Execs)? {
+            Reply::Execs(execs) => Ok(execs),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// As [`Monitor::execs`] for those who show them among other things: a monitor that is stopped or busy is not waited
+    /// for longer than `patience`.
+    ///
+    /// # Errors
+    /// As [`Monitor::execs`].
+    pub fn execs_within(&mut self, patience: Duration) -> Result<Vec<Exec>> {
+        self.mend()?;
+        self.channel.send(&Request::Execs, &[])?;
+        let reply = self.reply(Some(Instant::now() + patience));
+        self.broken |= reply.is_err();
+        match reply? {
+            Reply::Execs(execs) => Ok(execs),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Sends a signal to the further process of this identity.
+    ///
+    /// # Errors
+    /// `not_found`; `conflict` when it has ended.
+    pub fn kill_exec(&mut self, id: &Id, signal: i32) -> Result<()> {
+        self.ask(&Request::KillExec { id: id.clone(), signal })
     }
 
     /// Waits for the end of the container.

@@ -7,8 +7,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
-use crate::base::{Context as _, Error, Result};
-use crate::model::exec::ExecOptions;
+use crate::base::{Context as _, Error, Id, Result, Timestamp};
+use crate::model::exec::{self as model, ExecOptions};
 use crate::runtime::cgroup::Cgroup;
 use crate::runtime::conn::Conn;
 use crate::runtime::exec::{self, Entry};
@@ -25,6 +25,10 @@ use crate::sys::{signal, socket};
 
 /// How many further processes may run at once.
 const MAX_EXECS: usize = 128;
+/// How many that have ended are remembered.
+const MAX_ENDED: usize = 16;
+/// How much of a command line is remembered, in bytes: all of them together go into one frame.
+const MAX_SHOWN: usize = 1024;
 
 /// All further processes of a container.
 #[derive(Debug, Default)]
@@ -33,6 +37,8 @@ pub(crate) struct Execs {
     /// The filter of system calls, once it was needed: to make it takes longer than to load it.
     filter: Option<Option<Filter>>,
     news: VecDeque<News>,
+    /// The last that have ended, oldest first.
+    ended: VecDeque<model::Exec>,
 }
 
 /// Who hears of a process.
@@ -72,6 +78,7 @@ pub(crate) struct Wish {
 
 #[derive(Debug)]
 struct Exec {
+    facts: model::Exec,
     child: Child,
     owner: Owner,
     /// The talk with it until it has executed its command.
@@ -110,6 +117,7 @@ impl Execs {
         let agent = filter.as_ref().and_then(Filter::listener).cloned();
         let agent =
             agent.map(|agent| (agent, hooks::state(&plan.spec, &plan.id, &plan.state_dir, "running", init.pid)));
+        let mut facts = facts(&options, owner)?;
         let (child, stage) = exec::start(Entry {
             spec: &plan.spec,
             init: init.pidfd.try_clone().context(doing)?,
@@ -121,7 +129,8 @@ impl Execs {
             // A process that is to be privileged has all capabilities, but is as confined as the others, as with Docker.
             launch: Launch { filter, ..exec::describe(plan, &options)? },
         })?;
-        self.running.push(Exec { child, owner, stage: Some(stage), failed: false, terminal: None, agent });
+        facts.pid = child.pid;
+        self.running.push(Exec { facts, child, owner, stage: Some(stage), failed: false, terminal: None, agent });
         Ok(())
     }
 
@@ -176,6 +185,13 @@ impl Execs {
         while exec.stage.is_some() {
             exec.hear(conns, &mut self.news);
         }
+        if !exec.failed && !exec.facts.health_check {
+            exec.facts.exit_code = Some(ended.code);
+            if self.ended.len() >= MAX_ENDED {
+                self.ended.pop_front();
+            }
+            self.ended.push_back(exec.facts.clone());
+        }
         match exec.owner {
             _ if exec.failed => {}
             Owner::Check => self.news.push_back(News::Ended(ended.code)),
@@ -185,6 +201,29 @@ impl Execs {
                 }
             }
             Owner::Nobody => {}
+        }
+    }
+
+    /// Those that run, and the last that have ended, oldest first.
+    pub(crate) fn all(&self) -> Vec<model::Exec> {
+        let mut all: Vec<_> = self.ended.iter().chain(self.running.iter().map(|exec| &exec.facts)).cloned().collect();
+        all.sort_by_key(|exec| exec.started);
+        all
+    }
+
+    /// Sends a signal to the process of this identity.
+    ///
+    /// # Errors
+    /// `not_found`; `conflict` when it has ended.
+    pub(crate) fn kill(&self, id: &Id, signal: i32) -> Result<()> {
+        let short = id.short();
+        match self.running.iter().find(|exec| exec.facts.id == *id) {
+            Some(exec) => process::signal(exec.child.pidfd.as_fd(), signal)
+                .context(|| format!("sending {} to the process {short}", signal::name(signal))),
+            None if self.ended.iter().any(|exec| exec.id == *id) => {
+                Err(Error::conflict(format!("the process {short} has ended")))
+            }
+            None => Err(Error::not_found(format!("no such process {short}"))),
         }
     }
 
@@ -202,6 +241,33 @@ impl Execs {
         let send = if group { process::signal_group } else { process::signal };
         send(exec.child.pidfd.as_fd(), signal).context(|| "sending a signal")
     }
+}
+
+/// What is remembered of a process that is to be started.
+fn facts(options: &ExecOptions, owner: Owner) -> Result<model::Exec> {
+    let mut room = MAX_SHOWN;
+    let mut args = Vec::new();
+    for arg in &options.args {
+        let shown = &arg[..arg.floor_char_boundary(room)];
+        room -= shown.len();
+        args.push(shown.to_owned());
+        if shown.len() < arg.len() || args.len() == MAX_SHOWN {
+            args.push("…".to_owned());
+            break;
+        }
+    }
+    let user = options.user.clone().filter(|user| user.len() < MAX_SHOWN);
+    Ok(model::Exec {
+        id: Id::random()?,
+        pid: 0,
+        args,
+        user,
+        tty: options.tty,
+        privileged: options.privileged,
+        health_check: owner == Owner::Check,
+        started: Timestamp::now(),
+        exit_code: None,
+    })
 }
 
 impl Exec {
@@ -236,7 +302,7 @@ impl Exec {
         if !alive {
             self.stage = None;
             if !self.failed {
-                reply = Some(Reply::ExecStarted { pid: self.child.pid });
+                reply = Some(Reply::ExecStarted { id: self.facts.id.clone(), pid: self.child.pid });
             }
         }
         let Some(reply) = reply else { return };

@@ -1,6 +1,7 @@
 //! What the runtime is asked to do, as data. The engine makes it, the monitor and the init carry it out.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use oci_spec::runtime::Spec;
 use serde::{Deserialize, Serialize};
@@ -46,6 +47,8 @@ pub struct Plan {
     pub restart: RestartPolicy,
     /// The stop signal, when it was given one: then only this signal and SIGKILL, sent by the user, end the restart policy.
     pub stop_signal: Option<i32>,
+    /// How it is stopped when its health check asks for that.
+    pub stop: Stop,
     /// Whose namespaces the specification names.
     pub joined: Vec<Joined>,
     /// Write the exit record without fsync: the container goes away anyway (`--rm`).
@@ -53,6 +56,15 @@ pub struct Plan {
     /// What the monitor becomes when the container has ended and no client took the clean-up over: arguments for
     /// this program, such as the hidden verb that removes the container. Empty: nothing.
     pub on_exit: Vec<String>,
+}
+
+/// How a container is asked to end.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Stop {
+    /// The signal that its first process gets.
+    pub signal: i32,
+    /// How long it may take before all of it is killed.
+    pub grace: Duration,
 }
 
 /// Another container, some of whose namespaces are joined.

@@ -32,8 +32,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::base::error::CommandFailure;
-use crate::base::{Context as _, Error, Kind, Result};
-use crate::model::exec::ExecOptions;
+use crate::base::{Context as _, Error, Id, Kind, Result};
+use crate::model::exec::{Exec, ExecOptions};
 use crate::model::restart::RestartPolicy;
 use crate::runtime::plan::Plan;
 use crate::runtime::state::ExitRecord;
@@ -98,6 +98,15 @@ pub(crate) enum Request {
         /// The size of its terminal.
         size: Option<Size>,
     },
+    /// Tell me the further processes: those that run, and the last that have ended.
+    Execs,
+    /// Send this signal to the further process of this identity.
+    KillExec {
+        /// Its identity.
+        id: Id,
+        /// The signal.
+        signal: i32,
+    },
     /// Send this signal to the process that this connection runs, or with `group` to its whole process group.
     SignalExec {
         /// The signal.
@@ -121,8 +130,12 @@ pub(crate) enum Reply {
     Failed(WireError),
     /// The container has ended.
     Exited(ExitRecord),
+    /// The further processes, oldest first.
+    Execs(Vec<Exec>),
     /// The further process runs; the master of its terminal came along when it has one.
     ExecStarted {
+        /// Its identity.
+        id: Id,
         /// Its host pid.
         pid: i32,
     },

@@ -146,6 +146,36 @@ fn an_unhealthy_container_is_killed_when_asked_for() {
 }
 
 #[test]
+fn an_unhealthy_container_is_restarted_or_stopped_when_asked_for() {
+    let rhumb = Rhumb::with_base();
+    // Well until it is told not to be, and again after its restart, since that is in memory.
+    let flags = "--health-retries=1 --tmpfs /state --stop-timeout 1 --health-on-unhealthy";
+    run(&rhumb, "again", &format!("{flags}=restart"), "! test -e /state/sick");
+    becomes(&rhumb, "again", "healthy");
+    let pid = rhumb.inspect("again")["State"]["Pid"].clone();
+    rhumb.sh("exec again touch /state/sick").ok();
+    eventually("the restart", PATIENCE, || {
+        let facts = rhumb.inspect("again");
+        let renewed = facts["State"]["Pid"] != pid && facts["State"]["Health"]["Status"] == "healthy";
+        (renewed && facts["RestartCount"] == 1).then_some(())
+    });
+    // Stopped is stopped, whatever the restart policy.
+    run(&rhumb, "stay", &format!("{flags}=stop --restart=always"), "! test -e /state/sick");
+    becomes(&rhumb, "stay", "healthy");
+    rhumb.sh("exec stay touch /state/sick").ok();
+    eventually("the end", PATIENCE, || (rhumb.states()["stay"] == "exited").then_some(()));
+    std::thread::sleep(Duration::from_millis(300));
+    let facts = rhumb.inspect("stay");
+    assert_eq!((&facts["State"]["Status"], &facts["RestartCount"]), (&json!("exited"), &json!(0)));
+    // Killed, it is the restart policy's.
+    run(&rhumb, "kill", &format!("{flags}=kill --restart=on-failure:5"), "! test -e /state/sick");
+    becomes(&rhumb, "kill", "healthy");
+    rhumb.sh("exec kill touch /state/sick").ok();
+    eventually("the restart", PATIENCE, || (rhumb.inspect("kill")["RestartCount"] == 1).then_some(()));
+    becomes(&rhumb, "kill", "healthy");
+}
+
+#[test]
 fn options_win_over_the_image_and_turn_its_check_off() {
     let rhumb = Rhumb::with_base();
     // An image of our own config: what `save` wrote, with a check put in.

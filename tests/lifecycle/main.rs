@@ -3,6 +3,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod execs;
 mod health;
 mod top;
 mod waits;

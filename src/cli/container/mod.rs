@@ -3,11 +3,13 @@
 //! ```text
 //! life      kill pause rename restart rm stop unpause wait      listing   ls
 //! content   commit diff export                                  logs      logs
-//! top       top                                             copy      cp
+//! top       top                                                 copy      cp
+//! execs     execs exec-kill
 //! ```
 
 mod content;
 mod copy;
+mod execs;
 mod life;
 mod listing;
 mod logs;
@@ -85,6 +87,10 @@ pub(crate) enum ContainerCommand {
     /// List containers
     #[command(visible_aliases = ["ps", "list"])]
     Ls(PsArgs),
+    /// Send a signal to processes that exec started
+    ExecKill(execs::ExecKillArgs),
+    /// List the processes that exec started
+    Execs(execs::ExecsArgs),
     /// Remove all containers that do not run
     Prune(PruneArgs),
 }
@@ -137,6 +143,8 @@ impl ContainerCommand {
         match self {
             ContainerCommand::Verb(verb) => verb.run(session),
             ContainerCommand::Inspect(args) => inspect::run(args, Some(inspect::Kind::Container), session),
+            ContainerCommand::ExecKill(args) => args.run(session),
+            ContainerCommand::Execs(args) => args.run(session),
             ContainerCommand::Ls(args) => args.run(session),
             ContainerCommand::Prune(args) => {
                 args.run(session, "This will remove all containers that do not run.", "Deleted Containers:", |engine| {

@@ -29,7 +29,7 @@ pub(super) struct HealthFlags {
     /// Check so often within the start period [default: 5s]
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     health_start_interval: Option<String>,
-    /// Choose what follows: none or kill [default: none]
+    /// Choose what follows: none, restart, stop or kill [default: none]
     #[arg(long, visible_alias = "health-on-failure", value_name = "ACTION")]
     health_on_unhealthy: Option<String>,
     /// Ignore the image's health check

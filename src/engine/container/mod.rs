@@ -4,6 +4,7 @@
 //! decide   options + image → record (pure)          spec    record → OCI specification (pure)
 //! create   record, folders, volumes                 start   monitor, attach, run, oneshot
 //! state    record + run state → facts; get, list    end     wait, stop, kill, pause, remove, prune
+//! execs    further processes: listed, killed
 //! waits    until it is healthy, listens, answers, says so
 //! process  exec                                     content export, volume, copy-up
 //! changes  diff, size, commit                       logs    reading and clearing, what goes with an entry
@@ -24,6 +25,7 @@ mod copy;
 mod create;
 mod decide;
 mod end;
+mod execs;
 mod files;
 mod host;
 mod ids;

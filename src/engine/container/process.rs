@@ -56,12 +56,12 @@ impl Engine {
         self.exec_monitor(container, options)?.exec(options, attachment)
     }
 
-    /// Starts a command in a running container and leaves it.
+    /// Starts a command in a running container and leaves it; its identity.
     ///
     /// # Errors
     /// As [`Engine::container_exec`].
-    pub fn container_exec_detached(&self, container: &str, options: &ExecOptions) -> Result<()> {
-        self.exec_monitor(container, options)?.exec_detached(options).map(|_| ())
+    pub fn container_exec_detached(&self, container: &str, options: &ExecOptions) -> Result<Id> {
+        self.exec_monitor(container, options)?.exec_detached(options)
     }
 
     fn exec_monitor(&self, container: &str, options: &ExecOptions) -> Result<Monitor> {

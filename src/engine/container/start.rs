@@ -16,10 +16,12 @@ use crate::engine::container::host;
 use crate::engine::container::process::{Capture, feed};
 use crate::engine::container::spec::{self, Joined};
 use crate::engine::container::{AttachEnd, Attachment};
-use crate::model::container::{Container, ContainerOptions, ContainerRecord, IpcMode, NamespaceMode, NetworkMode};
+use crate::model::container::{
+    Container, ContainerOptions, ContainerRecord, DEFAULT_STOP_GRACE, IpcMode, NamespaceMode, NetworkMode,
+};
 use crate::model::exec::Output;
 use crate::runtime::client::{self, Monitor};
-use crate::runtime::plan::{self, Plan, Rootfs};
+use crate::runtime::plan::{self, Plan, Rootfs, Stop};
 use crate::runtime::skeleton;
 use crate::runtime::state::{Life, sweep};
 use crate::store::db::Phase;
@@ -284,6 +286,10 @@ impl Engine {
             stdin_open: record.options.stdin_open,
             init: record.options.init,
             probe: record.probe(),
+            stop: Stop {
+                signal: signal::parse(&record.stop_signal)?,
+                grace: record.options.stop_grace_period.unwrap_or(DEFAULT_STOP_GRACE),
+            },
             restart: record.options.restart,
             stop_signal: own_stop_signal(record)?,
             joined: self.joined_plan(record, &others),

@@ -123,6 +123,7 @@ pub(super) fn of_life(life: Life) -> State {
         health: None,
         restart_count: 0,
         stopped_by_user: false,
+        execs: Vec::new(),
     };
     match life {
         Life::Never => blank,

@@ -103,6 +103,8 @@ impl Monitor {
                 run.execs.start(&self.plan, &run.cgroup, &run.init, wish)?;
                 return Ok(None);
             }
+            Request::Execs => return Ok(Some(Reply::Execs(run.execs.all()))),
+            Request::KillExec { id, signal } => run.execs.kill(&id, signal)?,
             Request::SignalExec { signal, group } => run.execs.signal(id, signal, group)?,
         }
         Ok(Some(Reply::Done))

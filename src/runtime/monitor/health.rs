@@ -20,7 +20,8 @@ use crate::model::health::{Health, HealthResult, HealthStatus, MAX_OUTPUT_BYTES,
 use crate::runtime::execs::{News, Owner, Wish};
 use crate::runtime::plan::Plan;
 use crate::runtime::state;
-use crate::sys::{process, signal, socket};
+use crate::sys::signal::KILL;
+use crate::sys::{process, socket};
 
 /// How long a probe may take until it has executed its command; that time is not its own.
 const BIRTH: Duration = Duration::from_secs(30);
@@ -126,6 +127,7 @@ impl Monitor {
     pub(super) fn end_check(&mut self) {
         let Some(check) = &mut self.check else { return };
         self.timers.clear(Timer::Check);
+        self.timers.clear(Timer::Kill);
         check.running = None;
         if !self.run.has_started() {
             return;
@@ -250,17 +252,24 @@ impl Monitor {
     }
 
     fn act_on_unhealthy(&mut self, action: OnUnhealthy) {
-        match action {
-            OnUnhealthy::None => {}
-            OnUnhealthy::Kill | OnUnhealthy::Stop | OnUnhealthy::Restart => {
-                match action {
-                    OnUnhealthy::Restart => self.restarts.demand(),
-                    OnUnhealthy::Stop => self.cancel(),
-                    _ => {} // what follows is the restart policy's
-                }
-                // It may have ended by itself, which is as good.
-                let _ = process::signal(self.run.init.pidfd.as_fd(), signal::KILL);
+        let signal = match action {
+            OnUnhealthy::None => return,
+            // What follows is the restart policy's.
+            OnUnhealthy::Kill => KILL,
+            OnUnhealthy::Stop => {
+                self.cancel();
+                self.note_stopped();
+                self.plan.stop.signal
             }
+            OnUnhealthy::Restart => {
+                self.restarts.demand();
+                self.plan.stop.signal
+            }
+        };
+        // It may have ended by itself, which is as good.
+        let _ = process::signal(self.run.init.pidfd.as_fd(), signal);
+        if signal != KILL {
+            self.timers.set(Timer::Kill, self.plan.stop.grace);
         }
     }
 }

@@ -102,6 +102,7 @@ impl Monitor {
 
     fn on_time(&mut self, timer: Timer) {
         match timer {
+            Timer::Kill => self.run.kill(),
             Timer::Check => self.check_on_time(),
             Timer::Settle => memory::release_program_pages(),
             Timer::Hear | Timer::Restart => {} // that it is set no longer is all

@@ -192,7 +192,8 @@ impl Monitor {
         }
     }
 
-    fn note_stopped(&mut self) {
+    /// The user, or what the user asked for, wants the container to end, which is remembered across a boot.
+    pub(super) fn note_stopped(&mut self) {
         if std::mem::replace(&mut self.restarts.history.stopped_by_user, true) {
             return;
         }

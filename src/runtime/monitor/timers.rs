@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 /// What is done when its time has come; see `Monitor::on_time`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Timer {
+    /// Kill what was asked to end and has not.
+    Kill,
     /// Begin a probe, or end one that takes too long.
     Check,
     /// Give back the memory that only the start needed.

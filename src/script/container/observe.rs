@@ -1,9 +1,10 @@
-//! What a running container is doing, as its handle's methods tell it: processes.
+//! What a running container is doing, as its handle's methods tell it: its processes, and those that were started in it.
 
 use rhai::plugin::*;
 use rhai::{Array, Dynamic, ImmutableString, Map, NativeCallContext};
 
 use crate::base::Result;
+use crate::model::exec::Exec;
 use crate::model::process::{Process, ProcessTable};
 use crate::script::error::{Fallible, Raise};
 
@@ -20,6 +21,21 @@ fn process(process: Process) -> Dynamic {
         ("terminal", terminal),
         ("cpu_time", Dynamic::from(process.cpu_time)),
         ("command", process.command.into()),
+    ];
+    Dynamic::from(entries.into_iter().map(|(key, value)| (key.into(), value)).collect::<Map>())
+}
+
+fn exec(exec: Exec) -> Dynamic {
+    let running = exec.is_running();
+    let entries: [(&str, Dynamic); 8] = [
+        ("id", exec.id.to_string().into()),
+        ("pid", i64::from(exec.pid).into()),
+        ("command", exec.args.into_iter().map(Dynamic::from).collect::<Array>().into()),
+        ("user", exec.user.map_or(Dynamic::UNIT, Dynamic::from)),
+        ("running", running.into()),
+        ("exit_code", exec.exit_code.map_or(Dynamic::UNIT, |code| i64::from(code).into())),
+        ("started", Dynamic::from(exec.started)),
+        ("health_check", exec.health_check.into()),
     ];
     Dynamic::from(entries.into_iter().map(|(key, value)| (key.into(), value)).collect::<Map>())
 }
@@ -56,6 +72,48 @@ pub(crate) mod container_observe {
     #[rhai_fn(global, name = "top", return_raw)]
     pub fn top_default(ctx: NativeCallContext, container: Container) -> Fallible<Array> {
         top(&container).raise(&ctx)
+    }
+
+    /// The processes that `exec` started, those of the health check included: maps with `id pid command user running exit_code
+    /// started health_check`. Of those that have ended the last few are there.
+    ///
+    /// ```rhai
+    /// let c = container::run("base", #{ command: ["sleep", "300"] });
+    /// c.exec("sleep 200", #{ detach: true });
+    /// let one = c.execs()[0];
+    /// assert(one.running && one.command == ["sh", "-c", "sleep 200"]);
+    /// c.exec_kill(one.id);
+    /// c.remove(#{ force: true });
+    /// ```
+    #[rhai_fn(global, return_raw)]
+    pub fn execs(ctx: NativeCallContext, container: Container) -> Fallible<Array> {
+        let list = container.engine.container_execs(container.id.as_str()).raise(&ctx)?;
+        Ok(list.into_iter().map(exec).collect())
+    }
+
+    /// Sends a signal to a process that `exec` started, by its id: a name such as `"HUP"`, or SIGKILL when none is given.
+    ///
+    /// ```rhai
+    /// let c = container::run("base", #{ command: ["sleep", "300"] });
+    /// c.exec("sleep 200", #{ detach: true });
+    /// c.exec_kill(c.execs()[0].id, "KILL");
+    /// retry(100, 50.ms, || assert(c.execs()[0].exit_code == 137));
+    /// c.remove(#{ force: true });
+    /// ```
+    #[rhai_fn(global, return_raw)]
+    pub fn exec_kill(
+        ctx: NativeCallContext,
+        container: Container,
+        id: ImmutableString,
+        signal: ImmutableString,
+    ) -> Fallible<()> {
+        let killed = container.engine.container_exec_kill(container.id.as_str(), &id, Some(&signal));
+        killed.map(drop).raise(&ctx)
+    }
+
+    #[rhai_fn(global, name = "exec_kill", return_raw)]
+    pub fn exec_kill_default(ctx: NativeCallContext, container: Container, id: ImmutableString) -> Fallible<()> {
+        container.engine.container_exec_kill(container.id.as_str(), &id, None).map(drop).raise(&ctx)
     }
 
     /// What the host's `ps` shows of its processes with these options: maps with the column titles in lower case.

@@ -290,7 +290,7 @@ pub(crate) mod container_verbs {
     /// ```
     #[rhai_fn(global, return_raw)]
     pub fn inspect(ctx: NativeCallContext, container: Container) -> Fallible<Dynamic> {
-        let now = container.now().raise(&ctx)?;
+        let now = container.engine.container_inspect(container.id.as_str()).raise(&ctx)?;
         Ok(from_json(&crate::docker::inspect::container(&now, container.engine.paths())))
     }
 }
