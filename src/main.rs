@@ -12,6 +12,12 @@ fn main() -> ExitCode {
     {
         return ExitCode::from(u8::try_from(rhumb::runtime::monitor::main()).unwrap_or(1));
     }
+    if let [_, verb, parent] = args.as_slice()
+        && verb == rhumb::runtime::log::compress::VERB
+    {
+        let code = rhumb::runtime::log::compress::main(&parent.to_string_lossy());
+        return ExitCode::from(u8::try_from(code).unwrap_or(1));
+    }
     if let [_, verb, root, id] = args.as_slice()
         && verb == rhumb::engine::container::REAP
     {

@@ -54,6 +54,7 @@ fn created() -> State {
         restart_count: 0,
         stopped_by_user: false,
         execs: Vec::new(),
+        log_lost: Default::default(),
     }
 }
 

@@ -144,6 +144,10 @@ fn state(state: &State) -> Value {
     if let Some(health) = &state.health {
         value["Health"] = health::json(health);
     }
+    // Not Docker's: shown only when there is something to tell.
+    if !state.log_lost.is_none() {
+        value["LogLost"] = json!({ "Lines": state.log_lost.lines, "Bytes": state.log_lost.bytes });
+    }
     value
 }
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::{Digest, Id, Timestamp};
 use crate::model::health::{Health, HealthCheck, HealthStatus, OnUnhealthy, Probe};
 use crate::model::limits::{Limits, Ulimit};
-use crate::model::log::LogOptions;
+use crate::model::log::{LogLoss, LogOptions};
 use crate::model::mount::{Mount, VolumesFrom};
 use crate::model::restart::RestartPolicy;
 
@@ -426,6 +426,8 @@ pub struct State {
     /// Its further processes that run; known to [`crate::engine::Engine::container_inspect`] alone.
     #[serde(default)]
     pub execs: Vec<Id>,
+    /// Output of its last run that did not get into the log; of a run under way only what `inspect` asked for.
+    pub log_lost: LogLoss,
     /// Its health, when it has a check and was started; the last that was known when it does not run.
     pub health: Option<Health>,
     /// How often its restart policy has started it again since the user did.

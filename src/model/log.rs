@@ -264,6 +264,12 @@ impl LogLoss {
         *self == LogLoss::default()
     }
 
+    /// Both.
+    #[must_use]
+    pub fn and(self, other: LogLoss) -> LogLoss {
+        LogLoss { lines: self.lines + other.lines, bytes: self.bytes + other.bytes }
+    }
+
     /// Counts one more entry.
     pub fn add(&mut self, bytes: usize) {
         self.lines += 1;

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use crate::base::failpoint;
 use crate::base::{Context as _, Error, Id, Kind, Result};
 use crate::model::exec::{Exec, ExecOptions};
-use crate::model::log::Stream;
+use crate::model::log::{LogLoss, Stream};
 use crate::model::restart::RestartPolicy;
 use crate::runtime::attach::{self, Streams};
 use crate::runtime::plan::Plan;
@@ -303,6 +303,30 @@ impl Monitor {
     /// `conflict` when it is in that state already.
     pub fn set_paused(&mut self, paused: bool) -> Result<()> {
         self.ask(&Request::Pause(paused))
+    }
+
+    /// Forgets what was written to the log so far.
+    ///
+    /// # Errors
+    /// What removing the files gives.
+    pub fn clear_log(&mut self) -> Result<()> {
+        self.ask(&Request::ClearLog)
+    }
+
+    /// How much output of this run did not get into the log. A monitor that is stopped or busy is not waited for longer than
+    /// `patience`.
+    ///
+    /// # Errors
+    /// `timeout`; `unavailable` when the monitor is gone.
+    pub fn log_lost(&mut self, patience: Duration) -> Result<LogLoss> {
+        self.mend()?;
+        self.channel.send(&Request::LogLost, &[])?;
+        let reply = self.reply(Some(Instant::now() + patience));
+        self.broken |= reply.is_err();
+        match reply? {
+            Reply::LogLost(lost) => Ok(lost),
+            other => Err(unexpected(&other)),
+        }
     }
 
     /// Tells the monitor that this client cleans up after the container has ended, so that it does not run `on_exit`.

@@ -25,6 +25,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::{Context as _, Error, Result, Timestamp};
 use crate::model::health::{Health, HealthStatus};
+use crate::model::log::LogLoss;
 use crate::runtime::cgroup::{self, Cgroup};
 use crate::sys::{process, signal};
 
@@ -95,6 +96,9 @@ pub struct ExitRecord {
     /// Its restart policy starts it again: its monitor stays.
     #[serde(default)]
     pub restarting: bool,
+    /// Output of this run that did not get into the log.
+    #[serde(default, skip_serializing_if = "LogLoss::is_none")]
+    pub log_lost: LogLoss,
 }
 
 /// What is known of a container's processes.
@@ -368,6 +372,7 @@ mod tests {
             restart_count: 1,
             stopped_by_user: false,
             restarting: true,
+            log_lost: Default::default(),
         };
         let resting = RunState { ended: Some(record.clone()), ..state(&boot_id().unwrap()) };
         write_json(&run_dir.join(STATE), &resting, false).unwrap();

@@ -52,12 +52,12 @@ impl Output {
         self.fd.as_ref().map(|fd| fd.as_fd())
     }
 
-    /// What is there; none for nothing now or never again.
-    pub(crate) fn read(&mut self) -> Option<&[u8]> {
+    /// What is there, at most so many bytes; none for nothing now or never again.
+    pub(crate) fn read(&mut self, most: usize) -> Option<&[u8]> {
         let fd = self.fd.as_ref()?;
         // Made when something is written for the first time: many containers never write anything.
         self.buffer.resize(CHUNK, 0);
-        match socket::read(fd, &mut self.buffer) {
+        match socket::read(fd, &mut self.buffer[..most.min(CHUNK)]) {
             Ok(length @ 1..) => Some(&self.buffer[..length]),
             Err(error) if error.kind() == ErrorKind::WouldBlock => None,
             // The end; a terminal whose last user has gone says EIO.

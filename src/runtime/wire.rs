@@ -34,6 +34,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::error::CommandFailure;
 use crate::base::{Context as _, Error, Id, Kind, Result};
 use crate::model::exec::{Exec, ExecOptions};
+use crate::model::log::LogLoss;
 use crate::model::restart::RestartPolicy;
 use crate::runtime::plan::Plan;
 use crate::runtime::state::ExitRecord;
@@ -74,6 +75,10 @@ pub(crate) enum Request {
     Detach,
     /// Send me the exit record when it is written.
     Wait,
+    /// Forget what was written to the log so far.
+    ClearLog,
+    /// Say how much output did not get into the log.
+    LogLost,
     /// Send this signal to the first process, in the user's name: what that means for the restart policy is Docker's.
     Signal(i32),
     /// Send this signal to the first process, frozen or not; the container is to end and not to be restarted. The exit
@@ -124,6 +129,8 @@ pub(crate) enum Reply {
     Created,
     /// Done.
     Done,
+    /// So much output of this run did not get into the log.
+    LogLost(LogLoss),
     /// The command was executed.
     Started,
     /// It could not be done.

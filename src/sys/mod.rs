@@ -19,6 +19,7 @@ pub mod notify;
 pub mod overlay;
 pub mod path;
 pub mod process;
+pub mod remote;
 pub mod scheduling;
 pub mod seccomp;
 pub mod segments;

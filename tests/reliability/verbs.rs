@@ -73,6 +73,13 @@ pub(crate) const VERBS: &[Verb] = &[
         clean: &[RM],
     },
     Verb {
+        name: "logs_clear",
+        prepare: &["rhumb run -d --name box base:1 sh -c 'echo hello; sleep 1000'"],
+        act: "rhumb logs --clear box",
+        between: &["dead"],
+        clean: &[RM],
+    },
+    Verb {
         name: "pause",
         prepare: &["rhumb run -d --name box base:1 sleep 1000"],
         act: "rhumb pause box",

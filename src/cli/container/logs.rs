@@ -10,7 +10,7 @@ use clap::Args;
 
 use crate::base::{Context as _, Error, Result, Timestamp, units};
 use crate::cli::out::Out;
-use crate::cli::{Session, flags, out};
+use crate::cli::{Session, flags, out, report};
 use crate::docker::logging;
 use crate::model::log::{LogEntry, LogQuery, LogSink, Stream};
 use crate::sys::socket::{self, Interest};
@@ -18,6 +18,9 @@ use crate::sys::socket::{self, Interest};
 // `rhumb logs`.
 #[derive(Debug, Args)]
 pub(crate) struct LogsArgs {
+    /// Forget what was written so far instead of showing it
+    #[arg(long, conflicts_with_all = ["details", "follow", "since", "tail", "timestamps", "until"])]
+    clear: bool,
     /// Show labels, variables and the tag that the log driver was told to keep
     #[arg(long)]
     details: bool,
@@ -50,6 +53,10 @@ impl LogsArgs {
             stream: None,
         };
         let engine = session.engine()?;
+        if self.clear {
+            engine.container_logs_clear(&self.container)?;
+            return Ok(0);
+        }
         let mut printer = Printer {
             out: &mut session.out,
             err: BufWriter::with_capacity(BUFFER_BYTES, std::io::stderr()),
@@ -59,7 +66,11 @@ impl LogsArgs {
         };
         let read = engine.container_logs(&self.container, &query, &mut printer);
         printer.err.flush().context(|| WRITING)?;
-        read?;
+        let lost = read?;
+        if !lost.is_none() && !out::is_broken() {
+            session.out.flush()?;
+            report::note(&format!("{} lines ({} bytes) of output are missing in this log", lost.lines, lost.bytes));
+        }
         Ok(0)
     }
 }

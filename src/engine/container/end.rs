@@ -323,7 +323,7 @@ impl Engine {
     }
 
     /// The monitor of a container, or none when the container does not run.
-    fn monitor_if_alive(&self, id: &Id) -> Result<Option<Monitor>> {
+    pub(super) fn monitor_if_alive(&self, id: &Id) -> Result<Option<Monitor>> {
         let begun = Instant::now();
         while matches!(self.container_life(id)?, Life::Alive(_)) {
             match client::connect(&self.paths().container_run(id)) {

@@ -15,7 +15,7 @@ use crate::runtime::client;
 const PATIENCE: Duration = Duration::from_secs(1);
 
 impl Engine {
-    /// One container with its live state and its further processes.
+    /// One container with its live state, its further processes, and what is missing in its log.
     ///
     /// # Errors
     /// As [`Engine::container_get`].
@@ -27,6 +27,7 @@ impl Engine {
             && let Ok(execs) = monitor.execs_within(PATIENCE)
         {
             found.state.execs = execs.into_iter().filter(Exec::is_running).map(|exec| exec.id).collect();
+            found.state.log_lost = monitor.log_lost(PATIENCE).unwrap_or_default();
         }
         Ok(found)
     }

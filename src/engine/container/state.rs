@@ -120,6 +120,7 @@ pub(super) fn of_life(life: Life) -> State {
         error: None,
         started: None,
         finished: None,
+        log_lost: Default::default(),
         health: None,
         restart_count: 0,
         stopped_by_user: false,
@@ -160,6 +161,7 @@ fn of_end(exit: ExitRecord, blank: State) -> State {
         error: exit.error,
         started: exit.started,
         finished: Some(exit.finished),
+        log_lost: exit.log_lost,
         restart_count: exit.restart_count,
         stopped_by_user: exit.stopped_by_user,
         ..blank

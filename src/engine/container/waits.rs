@@ -109,7 +109,7 @@ impl Engine {
                     Ok(if found { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
                 });
                 // Whoever waits for it may have given up.
-                let _ = sender.send(read.map(|()| found));
+                let _ = sender.send(read.map(|_lost| found));
             });
             let result = loop {
                 match receiver.recv_timeout(LOOK) {

@@ -6,7 +6,7 @@ use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use super::{MAX_ENTRY_BYTES, file, local};
+use super::{MAX_ENTRY_BYTES, compress, compressed, file, local};
 use crate::base::{Context as _, Error, Result};
 use crate::model::log::{LogFiles, LogForm};
 use crate::sys::fs::NO_FOLLOW;
@@ -19,13 +19,22 @@ pub(super) struct Files {
     /// None until there is something to write: a file less for each of the many containers that say nothing.
     live: Option<File>,
     live_bytes: u64,
+    /// Who compresses which of the older files.
+    compressing: Option<(compress::Running, u32)>,
 }
 
 impl Files {
     /// # Errors
     /// `failed` when there is a link or something else than a file in the live one's place.
     pub(super) fn new(state_dir: &Path, id: &str, how: LogFiles) -> Result<Files> {
-        let files = Files { state_dir: state_dir.to_owned(), id: id.to_owned(), how, live: None, live_bytes: 0 };
+        let files = Files {
+            state_dir: state_dir.to_owned(),
+            id: id.to_owned(),
+            how,
+            live: None,
+            live_bytes: 0,
+            compressing: None,
+        };
         let path = files.path(0);
         if std::fs::symlink_metadata(&path).is_ok_and(|facts| !facts.is_file()) {
             return Err(Error::failed(format!("the log {path:?} is not an ordinary file")));
@@ -104,13 +113,19 @@ impl Files {
 
     /// Shifts the files: the live one becomes the youngest of the older ones. What fails is tried again at the next entry.
     pub(super) fn rotate(&mut self) {
-        let keep = self.how.max_files;
-        let shifted = if keep == 1 {
+        let oldest = self.how.max_files - 1;
+        let shifted = if oldest == 0 {
             std::fs::remove_file(self.path(0))
         } else {
-            for number in (1..keep - 1).rev() {
-                // There are as many older files as there were rotations; a missing one is no fault.
-                let _ = std::fs::rename(self.path(number), self.path(number + 1));
+            self.forget(oldest);
+            // There are as many older files as there were rotations; a missing one is no fault.
+            for number in (1..oldest).rev() {
+                let (from, to) = (self.path(number), self.path(number + 1));
+                let _ = std::fs::rename(&from, &to);
+                let _ = std::fs::rename(compressed(&from), compressed(&to));
+            }
+            if let Some((_, number)) = &mut self.compressing {
+                *number += 1;
             }
             std::fs::rename(self.path(0), self.path(1))
         };
@@ -119,6 +134,70 @@ impl Files {
             Err(error) if error.kind() == ErrorKind::NotFound => self.live = None,
             Err(_) => self.live_bytes = 0, // better a file that is too long than no log
         }
+        self.compress();
+    }
+
+    /// Removes an older file in whichever form it is.
+    fn forget(&mut self, number: u32) {
+        if self.compressing.as_ref().is_some_and(|(_, compressing)| *compressing == number) {
+            self.stop_compressing();
+        }
+        let path = self.path(number);
+        for path in [compressed(&path), path] {
+            // It need not be there; another reason shows itself at the next rename onto it.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+
+    /// Where a file is compressed to before it gets its name.
+    fn unfinished(&self) -> PathBuf {
+        let mut name = compressed(&self.path(0)).into_os_string();
+        name.push(".tmp");
+        PathBuf::from(name)
+    }
+
+    /// Has the youngest plain one of the older files compressed, unless one is under way. What fails leaves it plain.
+    fn compress(&mut self) {
+        if !self.how.compress || self.compressing.is_some() {
+            return;
+        }
+        let Some((number, from)) = (1..self.how.max_files).find_map(|number| {
+            let file = OpenOptions::new().read(true).custom_flags(NO_FOLLOW).open(self.path(number)).ok()?;
+            Some((number, file))
+        }) else {
+            return;
+        };
+        // One that an earlier monitor began may be there.
+        let _ = std::fs::remove_file(self.unfinished());
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true).mode(0o640).custom_flags(NO_FOLLOW);
+        let started = options.open(self.unfinished()).and_then(|to| compress::start(from, to));
+        self.compressing = started.ok().map(|process| (process, number));
+    }
+
+    /// A child of this process has ended: true when it was ours.
+    pub(super) fn child_ended(&mut self, pid: i32, code: i32) -> bool {
+        if self.compressing.as_ref().is_none_or(|(process, _)| !process.is(pid)) {
+            return false;
+        }
+        let Some((_, number)) = self.compressing.take() else { return false };
+        let plain = self.path(number);
+        let named = code == 0 && std::fs::rename(self.unfinished(), compressed(&plain)).is_ok();
+        // Readers look for the plain one first, so that one of the two is always there.
+        if named && std::fs::remove_file(&plain).is_ok() {
+            self.compress();
+        } else {
+            let _ = std::fs::remove_file(self.unfinished()); // the next one would replace it
+        }
+        true
+    }
+
+    /// Ends what is being compressed; the file stays as it is, for the next run or for ever.
+    pub(super) fn stop_compressing(&mut self) {
+        if let Some((process, _)) = self.compressing.take() {
+            process.kill();
+            let _ = std::fs::remove_file(self.unfinished()); // the next one would replace it
+        }
     }
 
     /// Removes everything that was written.
@@ -126,6 +205,7 @@ impl Files {
     /// # Errors
     /// What removing gives; the oldest files go first, so that what is left has no gap.
     pub(super) fn clear(&mut self) -> Result<()> {
+        self.stop_compressing();
         clear(&self.state_dir, &self.id, self.how.form)?;
         self.live = None;
         self.live_bytes = 0;
@@ -133,16 +213,22 @@ impl Files {
     }
 }
 
-/// As [`Files::clear`] for a log that nobody writes.
-pub(super) fn clear(state_dir: &Path, id: &str, form: LogForm) -> Result<()> {
+/// Removes every file of a log that nobody writes. The oldest go first, so that what is left after a failure has no gap.
+///
+/// # Errors
+/// What removing gives.
+pub fn clear(state_dir: &Path, id: &str, form: LogForm) -> Result<()> {
     let path = |number| file(state_dir, id, form, number);
-    let count = (1..).take_while(|number| path(*number).symlink_metadata().is_ok()).count() as u32;
-    for number in (0..=count).rev() {
-        match std::fs::remove_file(path(number)) {
-            Err(error) if error.kind() != ErrorKind::NotFound => {
-                return Err(Error::from(error).context(format!("removing {:?}", path(number))));
+    let exists = |path: &Path| path.symlink_metadata().is_ok();
+    let older = (1..).take_while(|number| exists(&path(*number)) || exists(&compressed(&path(*number)))).count() as u32;
+    for number in (0..=older).rev() {
+        for path in [compressed(&path(number)), path(number)] {
+            match std::fs::remove_file(&path) {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    return Err(Error::from(error).context(format!("removing {path:?}")));
+                }
+                _ => {}
             }
-            _ => {}
         }
     }
     Ok(())

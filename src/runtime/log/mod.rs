@@ -12,17 +12,22 @@
 //! cut     bytes of two streams → entries           json, local   an entry ↔ bytes of a file
 //! write   what the monitor holds                   files         the files of a log, for the writer
 //! read    selection, the last entries, following   source        the files of a log, for readers
+//! remote  entries on their way to others           syslog, journald   an entry → a message
 //! compress  a short-lived process of its own
 //! ```
 //!
-//! Nothing here waits for anybody but the disk.
+//! The writer waits for nobody but the disk: who takes entries over a socket has a queue of bounded size.
 
+pub mod compress;
 mod cut;
 mod files;
+mod journald;
 mod json;
 mod local;
 mod read;
+mod remote;
 mod source;
+mod syslog;
 mod write;
 
 use std::collections::BTreeMap;
@@ -30,7 +35,10 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+pub use self::files::clear;
+pub use self::journald::SOCKET as JOURNAL;
 pub use self::read::read;
+pub use self::remote::Peer;
 pub use self::write::Writer;
 use crate::model::log::LogForm;
 
@@ -47,6 +55,16 @@ const MAX_ENTRY_BYTES: usize = (MAX_PIECE_BYTES + MAX_ATTRS_BYTES) * 8 + 256;
 pub struct LogFacts {
     /// What goes with every entry: labels, variables, the tag.
     pub attrs: BTreeMap<String, String>,
+    /// How the container is called in a log that many write to.
+    pub tag: String,
+    /// Its name.
+    pub name: String,
+    /// Its image, as the user wrote it.
+    pub image: String,
+    /// The machine's name.
+    pub host: String,
+    /// Who takes the entries; none when they are only kept here.
+    pub peer: Option<Peer>,
 }
 
 /// The file with this number; 0 is the live one.
@@ -59,6 +77,13 @@ fn file(state_dir: &Path, id: &str, form: LogForm, number: u32) -> PathBuf {
         0 => state_dir.join(name),
         number => state_dir.join(format!("{name}.{number}")),
     }
+}
+
+/// The name of a file when it is compressed.
+fn compressed(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".gz");
+    PathBuf::from(name)
 }
 
 #[cfg(test)]

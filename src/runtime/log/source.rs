@@ -3,10 +3,11 @@
 
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
+use std::io::Read;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use super::{MAX_ENTRY_BYTES, file, json, local};
+use super::{MAX_ENTRY_BYTES, compress, compressed, file, json, local};
 use crate::base::{Context as _, Error, Result, Timestamp};
 use crate::model::log::{LogEntry, LogForm};
 use crate::sys::fs::NO_FOLLOW;
@@ -21,8 +22,12 @@ pub(super) struct Source {
     pub(super) path: PathBuf,
     form: LogForm,
     file: File,
+    /// For a compressed file: whose content it has, and the content.
+    packed: Option<(Option<(u64, u64)>, Box<dyn Read + Send>)>,
     /// Where the next entry begins.
     offset: u64,
+    /// So many entries are passed over first.
+    skip: usize,
     /// What was read from there on, and how much of that was given.
     block: Vec<u8>,
     given: usize,
@@ -53,19 +58,36 @@ impl Decoder {
 impl Source {
     /// None when there is no such file.
     pub(super) fn open(path: PathBuf, form: LogForm) -> Result<Option<Source>> {
-        match OpenOptions::new().read(true).custom_flags(NO_FOLLOW).open(&path) {
-            Ok(file) => Ok(Some(Source { path, form, file, offset: 0, block: Vec::new(), given: 0 })),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(Error::from(error).context(format!("opening the log {path:?}"))),
+        // The plain file goes when the compressed one has its name.
+        for (packed, path) in [(false, path.clone()), (true, compressed(&path))] {
+            let doing = || format!("opening the log {path:?}");
+            let file = match OpenOptions::new().read(true).custom_flags(NO_FOLLOW).open(&path) {
+                Ok(file) => file,
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(Error::from(error).context(doing())),
+            };
+            return Source::new(path, form, file, packed).map(Some);
         }
+        Ok(None)
+    }
+
+    fn new(path: PathBuf, form: LogForm, file: File, packed: bool) -> Result<Source> {
+        let packed = match packed {
+            true => Some(compress::open(file.try_clone().context(|| format!("opening the log {path:?}"))?)),
+            false => None,
+        };
+        Ok(Source { path, form, file, packed, offset: 0, skip: 0, block: Vec::new(), given: 0 })
     }
 
     fn doing(&self) -> String {
         format!("reading the log {:?}", self.path)
     }
 
-    /// The file itself, whatever it is called now.
+    /// The file itself, whatever it is called now and whether it was compressed.
     fn identity(&self) -> Result<(u64, u64)> {
+        if let Some((Some(identity), _)) = &self.packed {
+            return Ok(*identity);
+        }
         let facts = self.file.metadata().context(|| self.doing())?;
         Ok((facts.dev(), facts.ino()))
     }
@@ -80,12 +102,6 @@ impl Source {
     fn is_older_than(&self, time: Timestamp) -> bool {
         let written = self.file.metadata().and_then(|facts| facts.modified());
         written.is_ok_and(|written| Timestamp::from_system(written) < time)
-    }
-
-    /// Goes on at this offset.
-    pub(super) fn go_to(&mut self, offset: u64) {
-        (self.offset, self.given) = (offset, 0);
-        self.block.clear();
     }
 
     /// The next whole entry. What has no end yet is looked at anew each time.
@@ -103,9 +119,13 @@ impl Source {
             let at = self.offset;
             self.given = range.end + usize::from(self.form == LogForm::Json);
             self.offset += (self.given - range.start) as u64;
-            if self.form == LogForm::Local || !is_rest(&self.block[range.clone()]) {
+            if self.form == LogForm::Json && is_rest(&self.block[range.clone()]) {
+                continue;
+            }
+            if self.skip == 0 {
                 break (at, range);
             }
+            self.skip -= 1;
         };
         let entry = &self.block[range];
         let decoded = match decoder {
@@ -138,10 +158,17 @@ impl Source {
         self.given = 0;
         let kept = self.block.len();
         self.block.resize(kept + BLOCK_BYTES, 0);
-        let read = self.file.read_at(&mut self.block[kept..], self.offset + kept as u64);
+        let into = &mut self.block[kept..];
+        let read = match &mut self.packed {
+            None => self.file.read_at(into, self.offset + kept as u64),
+            Some((_, content)) => content.read(into),
+        };
         self.block.truncate(kept + *read.as_ref().unwrap_or(&0));
         if read.context(|| self.doing())? > 0 {
             return Ok(true);
+        }
+        if self.packed.is_some() {
+            return Ok(false);
         }
         self.block.clear();
         // Somebody emptied it, as people do with Docker's log files.
@@ -149,6 +176,32 @@ impl Source {
             self.offset = 0;
         }
         Ok(false)
+    }
+
+    /// Goes to the first of the last `wanted` entries; how many there are, if they are less.
+    fn go_to_last(&mut self, wanted: usize) -> Result<usize> {
+        if self.packed.is_some() {
+            // Only from its start can it be read.
+            let again = self.file.try_clone().context(|| self.doing())?;
+            let mut all = Source::new(self.path.clone(), self.form, again, true)?;
+            let mut count = 0;
+            loop {
+                match all.whole_entry()? {
+                    Some(range) => {
+                        all.given = range.end + usize::from(all.form == LogForm::Json);
+                        count += usize::from(all.form == LogForm::Local || !is_rest(&all.block[range]));
+                    }
+                    None if all.fill()? => {}
+                    None => break,
+                }
+            }
+            self.skip = count - count.min(wanted);
+            return Ok(count.min(wanted));
+        }
+        let (found, offset) = self.last(wanted)?;
+        (self.offset, self.given) = (offset, 0);
+        self.block.clear();
+        Ok(found)
     }
 
     /// How many whole entries up to `wanted` it has, and where the first of those begins.
@@ -257,17 +310,14 @@ pub(super) fn last(state_dir: &Path, id: &str, form: LogForm, wanted: usize) -> 
     let mut first = files.len();
     while missing > 0 && first > 0 {
         first -= 1;
-        let (found, offset) = files[first].last(missing)?;
-        files[first].go_to(offset);
-        missing -= found;
+        missing -= files[first].go_to_last(missing)?;
     }
     if wanted == 0
         && let Some(live) = files.back_mut()
     {
         // A follower wants what comes after.
         first = first.saturating_sub(1);
-        let (_, offset) = live.last(0)?;
-        live.go_to(offset);
+        live.go_to_last(0)?;
     }
     Ok(files.split_off(first))
 }

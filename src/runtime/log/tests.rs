@@ -243,3 +243,164 @@ fn a_log_that_is_a_link_is_not_followed() {
     assert!(Writer::open(dir.path(), ID, &LogOptions::default(), &LogFacts::default()).is_err());
     assert!(entries(dir.path(), &LogQuery::default()).is_err());
 }
+
+/// Compresses what the writer would have compressed by another process.
+fn compress_older(dir: &Path, name: &str, numbers: &[u32]) {
+    for number in numbers {
+        let plain = dir.join(format!("{name}.{number}"));
+        let from = std::fs::File::open(&plain).unwrap();
+        let to = std::fs::File::create(compressed(&plain)).unwrap();
+        compress::write(from, to).unwrap();
+        std::fs::remove_file(&plain).unwrap();
+    }
+}
+
+#[test]
+fn compressed_files_are_read_like_others_and_shift_like_others() {
+    for (driver, name) in [(LogDriver::JsonFile, "abc-json.log"), (LogDriver::Local, "local.log")] {
+        let dir = tempfile::tempdir().unwrap();
+        let options = LogOptions { max_size_bytes: Some(400), max_files: Some(4), compress: Some(false), ..of(driver) };
+        let mut writer = open(dir.path(), &options);
+        let mut next = 0..;
+        let mut write_until = |files: usize| {
+            while std::fs::read_dir(dir.path()).unwrap().count() < files {
+                writer.write(Stream::Stdout, format!("line {}\n", next.next().unwrap()).as_bytes());
+            }
+            for number in next.by_ref().take(3) {
+                writer.write(Stream::Stdout, format!("line {number}\n").as_bytes());
+            }
+        };
+        write_until(4);
+        let before = text_of(dir.path(), driver, &LogQuery::default());
+        compress_older(dir.path(), name, &[2, 3]);
+        assert_eq!(text_of(dir.path(), driver, &LogQuery::default()), before);
+        let total = before.lines().count();
+        for lines in [1, total / 2, total - 1, total, total + 1] {
+            let tail = LogQuery { tail: Some(lines), ..LogQuery::default() };
+            let expected: Vec<&str> = before.lines().skip(total.saturating_sub(lines)).collect();
+            let found = text_of(dir.path(), driver, &tail);
+            assert_eq!(found.lines().collect::<Vec<_>>(), expected, "{driver:?} {lines} of {total}");
+        }
+        // The oldest goes, the others get a higher number in whichever form they are.
+        for _ in 0..12 {
+            write_until(4);
+        }
+        let after = text_of(dir.path(), driver, &LogQuery::default());
+        let numbers: Vec<u32> =
+            after.lines().map(|line| line.strip_prefix("line ").unwrap().parse().unwrap()).collect();
+        assert!(numbers.windows(2).all(|pair| pair[1] == pair[0] + 1), "{after}");
+        writer.clear().unwrap();
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+}
+
+#[test]
+fn a_follower_finds_its_place_after_rotation_and_compression() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = LogOptions { max_size_bytes: Some(300), max_files: Some(9), ..of(LogDriver::JsonFile) };
+    let mut writer = open(dir.path(), &options);
+    writer.write(Stream::Stdout, b"0\n");
+    let form = options.files().unwrap().form;
+    let mut source = source::last(dir.path(), ID, form, 0).unwrap().pop_back().unwrap();
+    for number in 1..20 {
+        writer.write(Stream::Stdout, format!("{number}\n").as_bytes());
+    }
+    compress_older(dir.path(), "abc-json.log", &[2, 3, 4]);
+    let (mut seen, mut decoder) = (Vec::new(), source::Decoder::new(form));
+    loop {
+        while let source::Next::Entry(entry) = source.next(&mut decoder).unwrap() {
+            seen.extend_from_slice(entry.bytes);
+        }
+        match source::after(Some(&source), dir.path(), ID, form).unwrap() {
+            Some(next) => source = next,
+            None => break,
+        }
+    }
+    let expected: String = (1..20).map(|number| format!("{number}\n")).collect();
+    assert_eq!(String::from_utf8(seen).unwrap(), expected);
+}
+
+/// A receiver of datagrams in `dir`, and facts that name it.
+fn receiver(dir: &Path) -> (std::os::unix::net::UnixDatagram, LogFacts) {
+    let path = dir.join("socket");
+    let socket = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+    socket.set_read_timeout(Some(std::time::Duration::from_secs(10))).unwrap();
+    (socket, LogFacts { tag: "web".into(), peer: Some(Peer::Datagrams(path)), ..LogFacts::default() })
+}
+
+#[test]
+fn entries_go_to_the_journal_and_a_copy_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let (socket, facts) = receiver(dir.path());
+    let mut writer = Writer::open(dir.path(), &"a".repeat(64), &of(LogDriver::Journald), &facts).unwrap();
+    writer.write(Stream::Stderr, b"one\ntwo");
+    writer.finish();
+    let mut buffer = [0; 4096];
+    for (message, partial) in [("MESSAGE=one\nPRIORITY=3\n", false), ("MESSAGE=two\nPRIORITY=3\n", true)] {
+        let length = socket.recv(&mut buffer).unwrap();
+        let text = String::from_utf8_lossy(&buffer[..length]);
+        assert!(text.starts_with(message) && text.contains("PARTIAL") == partial, "{text}");
+    }
+    assert_eq!(text_of(dir.path(), LogDriver::Local, &LogQuery::default()), "one\ntwo");
+}
+
+#[test]
+fn a_slow_receiver_holds_back_or_costs_entries_as_was_asked() {
+    let dir = tempfile::tempdir().unwrap();
+    let (socket, facts) = receiver(dir.path());
+    let line = [&[b'x'; 999][..], b"\n"].concat();
+    let mut options = of(LogDriver::Syslog);
+    options.cache.disabled = true;
+    let mut writer = Writer::open(dir.path(), ID, &options, &facts).unwrap();
+    let mut written = 0;
+    while !writer.is_full() {
+        writer.write(Stream::Stdout, &line);
+        written += 1;
+        assert!(written < 100_000, "nothing holds it back");
+    }
+    assert!(writer.waits_for().is_some() && writer.lost().is_none());
+    let reader = std::thread::spawn(move || {
+        let mut buffer = [0; 4096];
+        (0..written).map(|_| socket.recv(&mut buffer).unwrap()).filter(|length| *length > 1000).count()
+    });
+    writer.finish();
+    assert_eq!(reader.join().unwrap(), written);
+    assert!(writer.lost().is_none());
+    // The same, but nothing may wait for long.
+    let dir = tempfile::tempdir().unwrap();
+    let (_socket, facts) = receiver(dir.path());
+    let options = LogOptions { non_blocking: true, max_buffer_bytes: Some(10_000), ..options };
+    let mut writer = Writer::open(dir.path(), ID, &options, &facts).unwrap();
+    for _ in 0..2000 {
+        writer.write(Stream::Stdout, &line);
+    }
+    assert!(!writer.is_full() && writer.lost().lines > 1000, "{:?}", writer.lost());
+    assert_eq!(writer.lost().bytes, writer.lost().lines * 1000);
+}
+
+#[test]
+fn a_stream_is_whole_across_a_receiver_that_comes_late_and_goes() {
+    use std::io::{BufRead as _, BufReader};
+    let dir = tempfile::tempdir().unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut options = of(LogDriver::Syslog);
+    options.cache.disabled = true;
+    let facts = LogFacts { tag: "web".into(), peer: Some(Peer::Tcp(address)), ..LogFacts::default() };
+    let mut writer = Writer::open(dir.path(), ID, &options, &facts).unwrap();
+    writer.write(Stream::Stdout, b"first\n");
+    let (connection, _) = listener.accept().unwrap();
+    writer.write(Stream::Stdout, b"second\n");
+    let mut lines = BufReader::new(connection).lines();
+    while writer.waits_for().is_some() {
+        writer.flush();
+    }
+    assert!(lines.next().unwrap().unwrap().ends_with(": first"));
+    assert!(lines.next().unwrap().unwrap().ends_with(": second"));
+    drop((lines, listener));
+    // Nobody is there: the container is not held back, and what does not fit is counted.
+    for _ in 0..300 {
+        writer.write(Stream::Stdout, &[&[b'y'; 999][..], b"\n"].concat());
+    }
+    assert!(!writer.is_full() && writer.lost().lines > 50, "{:?}", writer.lost());
+}

@@ -79,6 +79,8 @@ impl Monitor {
                 self.signalled(signal::KILL)?;
             }
             Request::SetRestart(policy) => self.plan.restart = policy,
+            Request::ClearLog => run.log.clear()?,
+            Request::LogLost => return Ok(Some(Reply::LogLost(run.log.lost()))),
             Request::Pause(paused) => {
                 run.set_paused(paused, &self.plan, self.restarts.history)?;
                 self.pause_check(paused);

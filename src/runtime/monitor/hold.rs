@@ -29,6 +29,7 @@ enum Event {
     Stage,
     Output(usize),
     Input,
+    Log,
     ConnIn(u64),
     ConnOut(u64),
     Exec(i32),
@@ -52,9 +53,12 @@ impl Monitor {
 
     /// Waits for something to happen, at most `limit`, and deals with it.
     pub(super) fn turn(&mut self, limit: Option<Duration>) -> Result<()> {
-        let ready = self.wait(self.timers.left().into_iter().chain(limit).min())?;
+        let ready = self.wait(self.timers.left().into_iter().chain(limit).chain(self.run.log.left()).min())?;
         for event in ready {
             self.on_event(event);
+        }
+        if self.run.log.left().is_some_and(|left| left.is_zero()) {
+            self.run.log.flush();
         }
         while let Some(news) = self.run.execs.news() {
             self.hear_check(news);
@@ -83,6 +87,7 @@ impl Monitor {
             }
             Event::Output(index) => self.run.take_output(index, &mut self.conns),
             Event::Input => self.run.input.flush(),
+            Event::Log => self.run.log.flush(),
             Event::ConnIn(id) => {
                 if let Some(conn) = self.conns.get_mut(&id) {
                     conn.fill();
@@ -111,7 +116,8 @@ impl Monitor {
 
     fn wait(&self, timeout: Option<Duration>) -> Result<Vec<Event>> {
         let run = &self.run;
-        let held_back = self.conns.values().any(|conn| conn.attached && conn.queued() > HIGH_WATER);
+        let held_back =
+            self.conns.values().any(|conn| conn.attached && conn.queued() > HIGH_WATER) || run.log.is_full();
         let mut events = vec![Event::Signal];
         let mut interests = vec![Interest::new(self.signals.as_fd(), true, false)];
         let mut watch = |event, interest| {
@@ -131,6 +137,9 @@ impl Monitor {
                     watch(Event::Output(index), Interest::new(fd, true, false));
                 }
             }
+        }
+        if let Some(fd) = run.log.waits_for() {
+            watch(Event::Log, Interest::new(fd, false, true));
         }
         if let Some(fd) = run.input.wants_to_write() {
             watch(Event::Input, Interest::new(fd, false, true));
@@ -178,7 +187,7 @@ impl Monitor {
         while let Ok(Some(ended)) = process::reap() {
             if self.run.exit_code.is_none() && ended.pid == self.run.init.pid {
                 self.run.exit_code = Some(ended.code);
-            } else {
+            } else if !self.run.log.child_ended(ended.pid, ended.code) {
                 self.run.execs.ended(ended, &mut self.conns);
             }
         }

@@ -23,7 +23,7 @@ use crate::runtime::mounts;
 use crate::runtime::plan::Plan;
 use crate::runtime::state::{self, ExitRecord, RunState};
 use crate::runtime::stdio::{self, Input, Output};
-use crate::runtime::wire::{Channel, Reply, STDERR, STDOUT};
+use crate::runtime::wire::{CHUNK, Channel, Reply, STDERR, STDOUT};
 use crate::sys::process::{self, Child};
 use crate::sys::signal;
 use crate::sys::socket::{self, Interest};
@@ -46,7 +46,7 @@ pub(super) struct Run {
     pub(super) terminal: Option<OwnedFd>,
     pub(super) outputs: Vec<Output>,
     pub(super) input: Input,
-    log: Writer,
+    pub(super) log: Writer,
     pub(super) execs: Execs,
 }
 
@@ -256,7 +256,7 @@ impl Run {
     pub(super) fn take_output(&mut self, index: usize, conns: &mut BTreeMap<u64, Conn>) {
         let Some(output) = self.outputs.get_mut(index) else { return };
         let stream = output.stream;
-        let Some(bytes) = output.read() else { return };
+        let Some(bytes) = output.read(self.log.appetite(CHUNK)) else { return };
         self.log.write(stream, bytes);
         let kind = if stream == Stream::Stdout { STDOUT } else { STDERR };
         for conn in conns.values_mut().filter(|conn| conn.attached) {
@@ -288,6 +288,7 @@ impl Run {
             restart_count: history.restart_count,
             stopped_by_user: history.stopped_by_user,
             restarting: false,
+            log_lost: self.log.lost(),
         }
     }
 

@@ -131,7 +131,7 @@ fn follow(ctx: &NativeCallContext, container: &Container, wanted: &Wanted, closu
             ended = lines.call(&rest).is_break();
         }
     }
-    lines.failure.map_or_else(|| result.raise(ctx), Err)
+    lines.failure.map_or_else(|| result.map(drop).raise(ctx), Err)
 }
 
 /// Remembers that the closure wants no more.
@@ -189,6 +189,20 @@ pub(crate) mod container_logs {
     #[rhai_fn(global, name = "follow", return_raw)]
     pub fn follow_lines(ctx: NativeCallContext, container: Container, closure: FnPtr) -> Fallible<()> {
         follow(&ctx, &container, &Wanted::default(), &closure)
+    }
+
+    /// Forgets what it wrote so far; who follows its log goes on with what comes.
+    ///
+    /// ```rhai
+    /// let c = container::run("base", #{ command: "echo one" });
+    /// c.wait();
+    /// c.clear_logs();
+    /// assert(c.logs() == "");
+    /// c.remove();
+    /// ```
+    #[rhai_fn(global, return_raw)]
+    pub fn clear_logs(ctx: NativeCallContext, container: Container) -> Fallible<()> {
+        container.engine.container_logs_clear(container.id.as_str()).raise(&ctx)
     }
 
     #[rhai_fn(global, name = "follow", return_raw)]
