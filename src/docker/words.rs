@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use crate::base::{Error, Result, suggest};
-use crate::model::container::NetworkMode;
+use crate::model::container::{NetworkMode, WaitCondition};
 use crate::model::limits::Ulimit;
 use crate::model::restart::RestartPolicy;
 
@@ -178,6 +178,18 @@ pub fn expose(text: &str) -> Result<Vec<String>> {
         return Err(refuse());
     }
     Ok((first..=last).map(|port| format!("{port}/{protocol}")).collect())
+}
+
+/// Reads what is waited for: `not-running`, `next-exit` or `removed`.
+///
+/// # Errors
+/// `invalid_argument`.
+pub fn wait_condition(text: &str) -> Result<WaitCondition> {
+    WaitCondition::ALL.into_iter().find(|condition| condition.as_str() == text).ok_or_else(|| {
+        let names = WaitCondition::ALL.map(WaitCondition::as_str);
+        let hint = suggest::hint(text, names).unwrap_or_else(|| format!("use {}", names.join(", ")));
+        Error::invalid(format!("invalid wait condition {text:?}")).with_hint(hint)
+    })
 }
 
 /// Reads `--restart`: `no`, `always`, `unless-stopped`, `on-failure` or `on-failure:5`. Empty is `no`.

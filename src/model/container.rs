@@ -474,6 +474,32 @@ pub struct ContainerFilter {
     pub last: Option<usize>,
 }
 
+/// What is waited for; the words are those of Docker's API.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum WaitCondition {
+    /// It does not run; at once if so.
+    #[default]
+    NotRunning,
+    /// It ends the next time, however long it is until it runs; or it is removed.
+    NextExit,
+    /// It is removed.
+    Removed,
+}
+
+impl WaitCondition {
+    /// Every one.
+    pub const ALL: [WaitCondition; 3] = [WaitCondition::NotRunning, WaitCondition::NextExit, WaitCondition::Removed];
+
+    /// Docker's word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            WaitCondition::NotRunning => "not-running",
+            WaitCondition::NextExit => "next-exit",
+            WaitCondition::Removed => "removed",
+        }
+    }
+}
+
 /// How a container is removed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ContainerRemove {

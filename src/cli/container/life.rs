@@ -7,6 +7,8 @@ use clap::Args;
 use crate::base::{Error, Result};
 use crate::cli::Session;
 use crate::cli::container::Names;
+use crate::cli::flags::flag;
+use crate::docker::words;
 use crate::model::container::ContainerRemove;
 
 /// How long `stop -t -1` waits: for ever, as far as anybody can tell.
@@ -57,6 +59,16 @@ pub(crate) struct RmArgs {
     names: Names,
 }
 
+// `rhumb wait`.
+#[derive(Debug, Args)]
+pub(crate) struct WaitArgs {
+    /// Wait for this: not-running, next-exit or removed
+    #[arg(long, value_name = "CONDITION", default_value = "not-running")]
+    condition: String,
+    #[command(flatten)]
+    names: Names,
+}
+
 impl KillArgs {
     pub(super) fn run(&self, session: &mut Session) -> Result<u8> {
         self.names.each(session, |engine, name| engine.container_kill(name, Some(&self.signal)))
@@ -78,12 +90,9 @@ impl StopArgs {
     }
 
     pub(super) fn restart(&self, session: &mut Session) -> Result<u8> {
-        if self.signal.is_some() {
-            return Err(Error::unsupported("option \"--signal\" of restart is not supported yet")
-                .with_hint("stop with --signal, then start"));
-        }
         let grace = self.grace()?;
-        self.names.each(session, |engine, name| engine.container_restart(name, grace))
+        let signal = self.signal.as_deref();
+        self.names.each(session, |engine, name| engine.container_restart(name, signal, grace))
     }
 
     fn grace(&self) -> Result<Option<Duration>> {
@@ -104,18 +113,21 @@ impl RmArgs {
     }
 }
 
-pub(super) fn wait(names: &Names, session: &mut Session) -> Result<u8> {
-    let engine = session.engine()?;
-    Ok(session.each(&names.containers, |session, name| {
-        let state = engine.container_wait(name, None)?;
-        match state.exit_code {
-            Some(code) => session.out.line(code),
-            // A container that was never started has Docker's zero.
-            None if state.error.is_none() => session.out.line(0),
-            None => {
-                let why = state.error.unwrap_or_default();
-                Err(Error::failed(format!("the exit code of {name:?} is unknown: {why}")))
+impl WaitArgs {
+    pub(super) fn run(&self, session: &mut Session) -> Result<u8> {
+        let condition = flag("--condition", words::wait_condition(&self.condition))?;
+        let engine = session.engine()?;
+        Ok(session.each(&self.names.containers, |session, name| {
+            let state = engine.container_wait(name, condition, None)?;
+            match state.exit_code {
+                Some(code) => session.out.line(code),
+                // A container that was never started has Docker's zero.
+                None if state.error.is_none() => session.out.line(0),
+                None => {
+                    let why = state.error.unwrap_or_default();
+                    Err(Error::failed(format!("the exit code of {name:?} is unknown: {why}")))
+                }
             }
-        }
-    }))
+        }))
+    }
 }

@@ -73,7 +73,7 @@ pub(crate) enum ContainerVerb {
     /// Thaw all processes of containers
     Unpause(Names),
     /// Wait until containers end and print their exit codes
-    Wait(Names),
+    Wait(life::WaitArgs),
 }
 
 /// `rhumb container`.
@@ -129,7 +129,7 @@ impl ContainerVerb {
             ContainerVerb::Stop(args) => args.stop(session),
             ContainerVerb::Top(args) => args.run(session),
             ContainerVerb::Unpause(names) => names.each(session, |engine, name| engine.container_unpause(name)),
-            ContainerVerb::Wait(names) => life::wait(&names, session),
+            ContainerVerb::Wait(args) => args.run(session),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Ending containers: wait, stop, kill, pause, restart, remove, rename, prune.
+//! Ending containers: stop, kill, pause, restart, remove, rename, prune.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use crate::engine::container::start::NEVER;
 use crate::engine::container::state::of_life;
 use crate::engine::container::{Found, find, names, tell};
 use crate::model::container::{
-    ContainerFilter, ContainerRecord, ContainerRemove, DEFAULT_STOP_GRACE, MountPointKind, State, Status,
+    ContainerFilter, ContainerRecord, ContainerRemove, DEFAULT_STOP_GRACE, MountPointKind, Status,
 };
 use crate::model::event::{CONTAINER, Event};
 use crate::model::system::PruneReport;
@@ -23,30 +23,6 @@ use crate::sys::path::remove_tree;
 const MONITOR_GONE: Duration = Duration::from_secs(10);
 
 impl Engine {
-    /// Waits until a container does not run (at once if so) and returns its state.
-    ///
-    /// # Errors
-    /// `timeout` carries the container's last log lines; `interrupted`.
-    pub fn container_wait(&self, container: &str, timeout: Option<Duration>) -> Result<State> {
-        let found = self.container_find(container)?;
-        let deadline = timeout.map(|timeout| Instant::now() + timeout);
-        let Some(mut monitor) = self.monitor_if_alive(&found.id)? else {
-            return Ok(of_life(self.container_life(&found.id)?));
-        };
-        match monitor.wait(deadline, &self.interrupt) {
-            Ok(exit) => Ok(of_life(Life::Ended(exit))),
-            Err(error) if error.kind() == Kind::Timeout => {
-                let name = &found.name;
-                let waited = crate::base::units::short_duration(timeout.unwrap_or_default());
-                let error = Error::timeout(format!("the container {name:?} still runs after {waited}"));
-                Err(self.with_log_tail(&found.id, error))
-            }
-            // The monitor died: say what is known.
-            Err(error) if error.kind() == Kind::Unavailable => Ok(of_life(self.life_once_settled(&found.id)?)),
-            Err(error) => Err(error),
-        }
-    }
-
     /// Sends the stop signal, and SIGKILL after the grace period; nothing for a container that does not run.
     ///
     /// # Errors
@@ -77,20 +53,21 @@ impl Engine {
         }
     }
 
-    /// Stops and starts.
+    /// Stops, with this signal or its own, and starts. The count of its restart policy begins anew.
     ///
     /// # Errors
     /// As stop and start.
-    pub fn container_restart(&self, container: &str, grace: Option<Duration>) -> Result<()> {
+    pub fn container_restart(&self, container: &str, signal: Option<&str>, grace: Option<Duration>) -> Result<()> {
         let id = self.container_find(container)?.id;
         // Held over both halves: in between, one with `--rm` would look like one that ended, and be taken away.
         let _lock = self.lock_container(&id)?;
         let found = self.container_reload(&id)?;
+        let signal = signal::parse(signal.unwrap_or(&found.record.stop_signal))?;
         if let Some(mut monitor) = self.monitor_if_alive(&id)? {
             if found.record.options.auto_remove {
                 monitor.take_over_cleanup()?;
             }
-            self.stop_monitor(monitor, &found, signal::parse(&found.record.stop_signal)?, grace)?;
+            self.stop_monitor(monitor, &found, signal, grace)?;
             self.tell_of_found(&found, "stop");
         }
         self.container_start_locked(&found)?;
@@ -342,7 +319,7 @@ impl Engine {
     }
 
     /// What is known once the monitor, which does not answer any more, is gone.
-    fn life_once_settled(&self, id: &Id) -> Result<Life> {
+    pub(super) fn life_once_settled(&self, id: &Id) -> Result<Life> {
         let begun = Instant::now();
         loop {
             match self.container_life(id)? {

@@ -11,7 +11,7 @@
 //! copy     cp, both ways
 //! host     what a specification asks of the machine  ids     ranges of ids for user namespaces
 //! seccomp  the filter of system calls (pure)         top     its processes
-//! restart  policies of containers that exist
+//! restart  policies of containers that exist          wait    for their end
 //! ```
 //!
 //! `container` is always what a user writes: a name, an id, or a unique beginning of an id.
@@ -39,6 +39,7 @@ mod start;
 mod state;
 mod tell;
 mod top;
+mod wait;
 mod waits;
 
 pub use copy::{CopySource, CopyTarget};

@@ -37,6 +37,7 @@ impl Engine {
     /// Starts a created or ended container; nothing to do for one that runs, as with Docker.
     ///
     /// # Errors
+    /// `conflict` for a paused one;
     /// `command_failed` with 126 or 127 when its command cannot be executed; what a step gives otherwise.
     pub fn container_start(&self, container: &str) -> Result<()> {
         let id = self.container_find(container)?.id;
@@ -48,8 +49,13 @@ impl Engine {
     pub(super) fn container_start_locked(&self, found: &Found) -> Result<()> {
         let life = self.container_life(&found.id)?;
         require_whole(found, &life)?;
-        if matches!(life, Life::Alive(_)) {
-            return Ok(());
+        match life {
+            Life::Alive(run) if run.paused => {
+                return Err(Error::conflict(format!("the container {:?} is paused", found.name))
+                    .with_hint("unpause it instead"));
+            }
+            Life::Alive(_) => return Ok(()),
+            _ => {}
         }
         let mut monitor = self.container_launch(&found.record, None)?;
         monitor.start().context(|| format!("starting the container {:?}", found.name))

@@ -9,7 +9,9 @@ use rhai::{Dynamic, ImmutableString, Map, NativeCallContext};
 use crate::base::error::Context as _;
 use crate::base::{Error, Kind, Result};
 use crate::docker::options::exec_options;
-use crate::model::container::ContainerRemove;
+use crate::docker::words::wait_condition;
+use crate::engine::Engine;
+use crate::model::container::{ContainerRemove, WaitCondition};
 use crate::model::exec::ExecOptions;
 use crate::script::context::{Host, tag};
 use crate::script::convert::{Command, Keys, command_of, from_json, to_json};
@@ -56,12 +58,30 @@ fn remove(container: &Container, options: Map) -> Result<()> {
     }
 }
 
-fn wait(container: &Container, timeout: Duration) -> Result<i64> {
-    let state = container.engine.container_wait(container.id.as_str(), Some(timeout))?;
+fn wait(container: &Container, condition: WaitCondition, timeout: Duration) -> Result<i64> {
+    let state = container.engine.container_wait(container.id.as_str(), condition, Some(timeout))?;
     state.exit_code.map(i64::from).ok_or_else(|| {
         let why = state.error.unwrap_or_else(|| "nobody saw it end".to_owned());
         Error::failed(format!("the exit status of the container is not known: {why}"))
     })
+}
+
+fn wait_options(container: &Container, options: Map) -> Result<i64> {
+    let mut keys = Keys::new("wait", options);
+    let condition = keys.text("condition")?.map_or(Ok(WaitCondition::NotRunning), |text| wait_condition(&text))?;
+    let timeout = keys.duration("timeout")?.unwrap_or(DEFAULT_WAIT);
+    keys.finish()?;
+    wait(container, condition, timeout)
+}
+
+/// What stops with a signal and a grace period.
+type Stop = fn(&Engine, &str, Option<&str>, Option<Duration>) -> Result<()>;
+
+fn stop_by(container: &Container, verb: &'static str, options: Map, act: Stop) -> Result<()> {
+    let mut keys = Keys::new(verb, options);
+    let (signal, timeout) = (keys.text("signal")?, keys.duration("timeout")?);
+    keys.finish()?;
+    act(&container.engine, container.id.as_str(), signal.as_deref(), timeout)
 }
 
 fn export_tar(container: &Container, path: &str) -> Result<()> {
@@ -115,24 +135,35 @@ pub(crate) mod container_verbs {
         container.engine.container_stop(container.id.as_str(), None, None).raise(&ctx)
     }
 
-    /// Stops and starts the container.
+    #[rhai_fn(global, name = "stop", return_raw)]
+    pub fn stop_with(ctx: NativeCallContext, container: Container, options: Map) -> Fallible<()> {
+        stop_by(&container, "stop", options, Engine::container_stop).raise(&ctx)
+    }
+
+    /// Stops and starts the container. Options of this and of `stop`: `signal timeout`.
     ///
     /// ```rhai
     /// let c = container::run("base", #{ command: ["sleep", "300"], stop_grace_period: 10.ms });
     /// let before = c.pid;
     /// c.restart();
     /// assert(c.pid != before);
+    /// c.restart(#{ signal: "KILL", timeout: 5.s });
     /// c.remove(#{ force: true });
     /// ```
     #[rhai_fn(global, return_raw)]
     pub fn restart(ctx: NativeCallContext, container: Container) -> Fallible<()> {
-        container.engine.container_restart(container.id.as_str(), None).raise(&ctx)
+        container.engine.container_restart(container.id.as_str(), None, None).raise(&ctx)
     }
 
     #[rhai_fn(global, name = "restart", return_raw)]
     pub fn restart_after(ctx: NativeCallContext, container: Container, grace: TimeSpan) -> Fallible<()> {
         let grace = duration_of(&grace).raise(&ctx)?;
-        container.engine.container_restart(container.id.as_str(), Some(grace)).raise(&ctx)
+        container.engine.container_restart(container.id.as_str(), None, Some(grace)).raise(&ctx)
+    }
+
+    #[rhai_fn(global, name = "restart", return_raw)]
+    pub fn restart_with(ctx: NativeCallContext, container: Container, options: Map) -> Fallible<()> {
+        stop_by(&container, "restart", options, Engine::container_restart).raise(&ctx)
     }
 
     /// Sends a signal to the container's first process: a name such as `"HUP"`, or SIGKILL when none is given.
@@ -182,21 +213,28 @@ pub(crate) mod container_verbs {
     }
 
     /// Waits until the container has ended and returns its exit status; at most 60 s unless a time is given. The
-    /// `timeout` error shows the last lines of its log.
+    /// `timeout` error shows the last lines of its log. Options: `condition timeout`; the condition is `"not-running"`,
+    /// `"next-exit"` or `"removed"`.
     ///
     /// ```rhai
     /// let c = container::run("base", #{ command: "exit 4" });
     /// assert(c.wait(10.s) == 4);
+    /// assert(c.wait(#{ condition: "not-running", timeout: 10.s }) == 4);
     /// c.remove();
     /// ```
     #[rhai_fn(global, name = "wait", return_raw)]
     pub fn wait_for(ctx: NativeCallContext, container: Container, timeout: TimeSpan) -> Fallible<i64> {
-        duration_of(&timeout).and_then(|timeout| wait(&container, timeout)).raise(&ctx)
+        duration_of(&timeout).and_then(|timeout| wait(&container, WaitCondition::NotRunning, timeout)).raise(&ctx)
     }
 
     #[rhai_fn(global, name = "wait", return_raw)]
     pub fn wait_default(ctx: NativeCallContext, container: Container) -> Fallible<i64> {
-        wait(&container, DEFAULT_WAIT).raise(&ctx)
+        wait(&container, WaitCondition::NotRunning, DEFAULT_WAIT).raise(&ctx)
+    }
+
+    #[rhai_fn(global, name = "wait", return_raw)]
+    pub fn wait_with(ctx: NativeCallContext, container: Container, options: Map) -> Fallible<i64> {
+        wait_options(&container, options).raise(&ctx)
     }
 
     /// Removes the container: `force: true` kills it first when it runs and forgives that it is gone already, `volumes: true`
