@@ -1,4 +1,4 @@
-//! The verbs of the engine as a whole: info, df, events, prune, check, version.
+//! The verbs of the engine as a whole: info, df, events, prune, check, resume, version.
 
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -26,6 +26,8 @@ pub(crate) enum SystemCommand {
     Info(FormatArgs),
     /// Remove all that is not used
     Prune(SystemPruneArgs),
+    /// Start what restart policies ask for, after a boot
+    Resume(ResumeArgs),
 }
 
 // `rhumb system check`.
@@ -37,6 +39,14 @@ pub(crate) struct CheckArgs {
     /// Read every blob and compare it with its digest
     #[arg(long)]
     rehash: bool,
+    /// Print the report as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+// `rhumb system resume`.
+#[derive(Debug, Args)]
+pub(crate) struct ResumeArgs {
     /// Print the report as JSON
     #[arg(long)]
     json: bool,
@@ -81,6 +91,7 @@ impl SystemCommand {
             SystemCommand::Df(args) => df(&args, session),
             SystemCommand::Events(args) => args.run(session),
             SystemCommand::Info(args) => args.info(session),
+            SystemCommand::Resume(args) => resume(&args, session),
             SystemCommand::Prune(args) => {
                 let images = if args.all { "all images that no container uses" } else { "all images without a name" };
                 let volumes = if args.volumes { ", all anonymous volumes that no container uses" } else { "" };
@@ -169,6 +180,18 @@ fn check(args: &CheckArgs, session: &mut Session) -> Result<u8> {
         report::note("hint: run rhumb system check --repair");
     }
     Ok(if left == 0 { 0 } else { Kind::Corrupt.exit_code() })
+}
+
+fn resume(args: &ResumeArgs, session: &mut Session) -> Result<u8> {
+    let resumed = session.engine()?.system_resume()?;
+    if args.json {
+        session.out.pretty_json(&resumed)?;
+    } else {
+        resumed.started.iter().try_for_each(|id| session.out.line(id))?;
+        session.out.flush()?;
+        resumed.failures.iter().for_each(|failure| report::error(&Error::failed(failure.clone())));
+    }
+    Ok(if resumed.failures.is_empty() { 0 } else { Kind::Failed.exit_code() })
 }
 
 fn df(args: &FormatArgs, session: &mut Session) -> Result<u8> {

@@ -1,6 +1,8 @@
-//! The engine as a whole: facts, disk usage, prune. The cross-check is in [`check`].
+//! The engine as a whole: facts, disk usage, prune. The cross-check is in [`check`], what follows a boot in
+//! [`resume`].
 
 mod check;
+mod resume;
 
 use std::collections::BTreeSet;
 

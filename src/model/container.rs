@@ -138,6 +138,23 @@ pub struct ContainerOptions {
 }
 
 impl ContainerOptions {
+    /// The containers whose network, ipc and pid namespaces it joins.
+    pub fn joined(&self) -> [Option<&str>; 3] {
+        let network = match &self.network_mode {
+            NetworkMode::Container(other) => Some(other.as_str()),
+            _ => None,
+        };
+        let ipc = match &self.ipc_mode {
+            IpcMode::Container(other) => Some(other.as_str()),
+            _ => None,
+        };
+        let pid = match &self.pid_mode {
+            NamespaceMode::Container(other) => Some(other.as_str()),
+            _ => None,
+        };
+        [network, ipc, pid]
+    }
+
     /// Nothing is masked or read-only: the container is privileged, or was asked to be so in this.
     pub fn sees_system_paths(&self) -> bool {
         self.privileged || self.security_opt.iter().any(|option| option == "systempaths=unconfined")

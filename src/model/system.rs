@@ -66,6 +66,17 @@ pub struct DiskUsageRow {
     pub reclaimable_bytes: u64,
 }
 
+/// What `system resume` did.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResumeReport {
+    /// Ids of the containers that were started.
+    pub started: Vec<String>,
+    /// How many run already.
+    pub running: u64,
+    /// What could not be started, and why.
+    pub failures: Vec<String>,
+}
+
 /// Facts about this machine and engine.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Info {

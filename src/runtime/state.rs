@@ -10,7 +10,8 @@
 //! <state_dir>/exit.json      ExitRecord, written durably when a run has ended, removed at the next start
 //! ```
 //!
-//! A container that is made but not started has neither of the state files: until then its last end is what is known.
+//! A container that is made but not started has no state.json: until then its last end, or that it was lost, is what is
+//! known.
 //! Between two runs of a restart policy there are both: state.json, of a live monitor, is the newer truth, and says in
 //! `ended` what exit.json says.
 
@@ -132,19 +133,21 @@ pub fn life(state_dir: &Path, run_dir: &Path) -> Result<Life> {
             (Some(state), true) => return Ok(Life::Alive(state)),
             (state, _) => state,
         };
-        if let Some(record) = read_json::<ExitRecord>(&state_dir.join(EXIT))? {
-            return Ok(Life::Ended(record));
+        // The monitor may have been killed when a new run had begun and the record of the last one was still there.
+        let is_newer = |record: &ExitRecord| {
+            state.as_ref().is_some_and(|state| state.ended.is_none() && state.started > record.finished)
+        };
+        match read_json::<ExitRecord>(&state_dir.join(EXIT))? {
+            Some(record) if !is_newer(&record) => return Ok(Life::Ended(record)),
+            _ => {}
         }
         let state = match state {
             Some(state) => Some(state),
             None => read_json::<RunState>(&state_dir.join(STARTED))?,
         };
         let Some(state) = state else { return Ok(Life::Never) };
-        if held {
-            return Ok(Life::Alive(state));
-        }
-        // It was started between the looks.
-        if is_held(run_dir)? {
+        // Unless it is only being made, it was started between the looks.
+        if !held && is_held(run_dir)? {
             continue;
         }
         return Ok(match state.ended {
@@ -310,6 +313,15 @@ pub(crate) fn remove_file(path: &Path) -> Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// When the last run that is on record began and ended; of one that was lost the end is not known.
+pub(crate) fn last_run(state_dir: &Path) -> Result<Option<(Timestamp, Option<Timestamp>)>> {
+    let ended = read_json::<ExitRecord>(&state_dir.join(EXIT))?;
+    if let Some(ExitRecord { started: Some(started), finished, .. }) = ended {
+        return Ok(Some((started, Some(finished))));
+    }
+    Ok(read_json::<RunState>(&state_dir.join(STARTED))?.map(|state| (state.started, None)))
 }
 
 fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {

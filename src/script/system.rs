@@ -110,6 +110,20 @@ pub(crate) mod system_functions {
         prune(&engine(&ctx)?, options).raise(&ctx)
     }
 
+    /// Starts the containers whose restart policies ask for it, after a boot; one failure does not stop the others. Returns
+    /// `ok`, the ids that were `started`, how many are `running` already, and the `failures` in words.
+    ///
+    /// ```rhai
+    /// assert(system::resume().ok);
+    /// ```
+    #[rhai_fn(return_raw)]
+    pub fn resume(ctx: NativeCallContext) -> Fallible<Map> {
+        let report = engine(&ctx)?.system_resume().raise(&ctx)?;
+        let mut map = facts(&report).raise(&ctx)?;
+        map.insert("ok".into(), report.failures.is_empty().into());
+        Ok(map)
+    }
+
     /// Compares records, folders, blobs and kernel objects. Options: `repair`, `rehash`. Returns `ok checked problems`.
     ///
     /// ```rhai

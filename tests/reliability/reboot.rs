@@ -109,3 +109,84 @@ fn run_state_of_another_boot_is_void() {
     assert_eq!(after(&rhumb, 1, &["inspect", "box"]).state().expect("it is there").0, "running");
     after(&rhumb, 1, &["rm", "-f", "box"]).ok();
 }
+
+/// What resume starts after a boot, and what it leaves: Docker's rules at the start of its daemon.
+#[test]
+fn resume_starts_what_policies_ask_for() {
+    let rhumb = Rhumb::with_base();
+    let run = |name: &str, policy: &str, args: &[&str]| {
+        let line = ["run", "-d", "--name", name, "--restart", policy];
+        let line: Vec<&str> = line.iter().chain(args).copied().collect();
+        after(&rhumb, 0, &line).ok();
+    };
+    let forever = [BASE, "sleep", "1000"];
+    run("none", "no", &forever);
+    run("always", "always", &forever);
+    run("always-stopped", "always", &forever);
+    run("unless", "unless-stopped", &forever);
+    run("unless-stopped", "unless-stopped", &forever);
+    run("failing", "on-failure", &forever);
+    run("fine", "on-failure", &[BASE, "true"]);
+    run("exhausted", "on-failure:1", &[BASE, "false"]);
+    // Made before the one that it joins runs again, so that the order matters.
+    run("server", "always", &forever);
+    run("guest", "always", &["--network", "container:server", BASE, "sleep", "1000"]);
+    run("orphan", "always", &["--network", "container:none", BASE, "sleep", "1000"]);
+    after(&rhumb, 0, &["create", "--name", "never", "--restart", "always", BASE, "sleep", "1000"]).ok();
+    after(&rhumb, 0, &["stop", "-t", "0", "always-stopped", "unless-stopped"]).ok();
+    eventually("the last try has failed", PATIENCE, || {
+        let state = after(&rhumb, 0, &["inspect", "exhausted"]).state().expect("it is there").0;
+        (state == "exited").then_some(())
+    });
+    restart(&rhumb);
+    let resumed = after(&rhumb, 1, &["system", "resume"]);
+    assert_eq!(resumed.code, 1, "{resumed}");
+    assert!(resumed.stderr.contains("resuming the container \"orphan\""), "{resumed}");
+    let status = |name: &str| after(&rhumb, 1, &["inspect", name]).state().expect("it is there").0;
+    let running = ["always", "always-stopped", "unless", "failing", "server", "guest"];
+    assert_eq!(resumed.lines().len(), running.len(), "{resumed}");
+    for name in running {
+        assert_eq!(status(name), "running", "{name} after resume");
+    }
+    let left = [
+        ("none", "dead"),
+        ("unless-stopped", "exited"),
+        ("fine", "exited"),
+        ("exhausted", "exited"),
+        ("orphan", "dead"),
+        ("never", "created"),
+    ];
+    for (name, wanted) in left {
+        assert_eq!(status(name), wanted, "{name} after resume");
+    }
+    // What runs is left alone.
+    let again = after(&rhumb, 1, &["system", "resume", "--json"]);
+    let report: Value = serde_json::from_str(&again.stdout).expect("a report");
+    assert_eq!((&report["started"], &report["running"]), (&Value::Array(Vec::new()), &6.into()), "{again}");
+    // Once the reason is gone, the other one comes as well.
+    after(&rhumb, 1, &["start", "none"]).ok();
+    assert_eq!(after(&rhumb, 1, &["system", "resume"]).lines().len(), 1);
+    let containers = after(&rhumb, 1, &["ps", "-a", "-q"]).ok();
+    let all: Vec<&str> = ["rm", "-f"].into_iter().chain(containers.lines()).collect();
+    after(&rhumb, 1, &all).ok();
+    rhumb.leaks().assert_kernel_clean();
+}
+
+/// The machine goes down while a container waits for its next run, or just makes it.
+#[test]
+fn a_boot_in_a_restart_loop_loses_nothing() {
+    let rhumb = Rhumb::with_base();
+    after(&rhumb, 0, &["run", "-d", "--name", "box", "--restart", "always", BASE, "sh", "-c", "echo run; exit 3"]).ok();
+    for boot in 1..=count(5) {
+        eventually("it has been restarted", PATIENCE, || {
+            let all: Value = serde_json::from_str(&after(&rhumb, boot - 1, &["inspect", "box"]).ok()).unwrap();
+            (all[0]["RestartCount"].as_i64() > Some(boot as i64 % 3)).then_some(())
+        });
+        restart(&rhumb);
+        let (status, _) = after(&rhumb, boot, &["inspect", "box"]).state().expect("it is there");
+        assert!(["exited", "dead"].contains(&&*status), "{status} after a boot");
+        assert_eq!(after(&rhumb, boot, &["system", "resume"]).lines().len(), 1);
+    }
+    after(&rhumb, count(5), &["rm", "-f", "box"]).ok();
+    rhumb.leaks().assert_kernel_clean();
+}

@@ -58,21 +58,21 @@ use crate::store::db::{Noun, Phase, Tx};
 pub const MAX_CAPTURE_BYTES: usize = 64 * 1024 * 1024;
 
 /// A container's record with its name and phase.
-struct Found {
-    id: Id,
-    name: String,
-    phase: Phase,
-    record: ContainerRecord,
+pub(in crate::engine) struct Found {
+    pub(in crate::engine) id: Id,
+    pub(in crate::engine) name: String,
+    pub(in crate::engine) phase: Phase,
+    pub(in crate::engine) record: ContainerRecord,
 }
 
 impl Engine {
     /// What a user wrote, to the record.
-    fn container_find(&self, container: &str) -> Result<Found> {
+    pub(in crate::engine) fn container_find(&self, container: &str) -> Result<Found> {
         self.store.read(|tx| find(tx, container))
     }
 
     /// As [`Engine::container_find`] by identity, after a lock was taken: the record may have gone meanwhile.
-    fn container_reload(&self, id: &Id) -> Result<Found> {
+    pub(in crate::engine) fn container_reload(&self, id: &Id) -> Result<Found> {
         self.container_find(id.as_str())
     }
 

@@ -16,9 +16,7 @@ use crate::engine::container::host;
 use crate::engine::container::process::{Capture, feed};
 use crate::engine::container::spec::{self, Joined};
 use crate::engine::container::{AttachEnd, Attachment};
-use crate::model::container::{
-    Container, ContainerOptions, ContainerRecord, DEFAULT_STOP_GRACE, IpcMode, NamespaceMode, NetworkMode,
-};
+use crate::model::container::{Container, ContainerOptions, ContainerRecord, DEFAULT_STOP_GRACE};
 use crate::model::exec::Output;
 use crate::runtime::client::{self, Monitor};
 use crate::runtime::plan::{self, Plan, Rootfs, Stop};
@@ -46,7 +44,7 @@ impl Engine {
     }
 
     /// Starts a container whose lock is held.
-    pub(super) fn container_start_locked(&self, found: &Found) -> Result<()> {
+    pub(in crate::engine) fn container_start_locked(&self, found: &Found) -> Result<()> {
         let life = self.container_life(&found.id)?;
         require_whole(found, &life)?;
         match life {
@@ -258,7 +256,6 @@ impl Engine {
                 std::fs::create_dir(&work).context(|| format!("making {work:?}"))?;
             }
         }
-        remove_if_there(&state_dir.join("exit.json"))?;
         // Its sockets and what it says of the container are nobody else's, wherever the folder is (CVE-2020-15257).
         std::fs::DirBuilder::new()
             .recursive(true)
@@ -360,50 +357,27 @@ impl Engine {
 
     /// Where a monitor finds the joined containers again.
     fn joined_plan(&self, record: &ContainerRecord, others: &Others) -> Vec<plan::Joined> {
-        let options = &record.options;
-        let network = match &options.network_mode {
-            NetworkMode::Container(other) => Some(other),
-            _ => None,
-        };
-        let ipc = match &options.ipc_mode {
-            IpcMode::Container(other) => Some(other),
-            _ => None,
-        };
-        let pid = match &options.pid_mode {
-            NamespaceMode::Container(other) => Some(other),
-            _ => None,
-        };
-        let joined = [(network, others.network), (ipc, others.ipc), (pid, others.pid)].into_iter();
+        let pids = [others.network, others.ipc, others.pid];
+        let joined = record.options.joined().into_iter().zip(pids);
         let joined = joined.filter_map(|(other, pid)| Some((Id::parse(other?).ok()?, pid?)));
         let (containers, runs) = (|id: &Id| self.paths().container(id), |id: &Id| self.paths().container_run(id));
         joined.map(|(id, pid)| plan::Joined { pid, state_dir: containers(&id), run_dir: runs(&id) }).collect()
     }
 
     fn joined_containers(&self, record: &ContainerRecord) -> Result<Others> {
-        let options = &record.options;
-        let pid = |other: &str| -> Result<i32> {
+        let pid = |other: Option<&str>| -> Result<Option<i32>> {
+            let Some(other) = other else { return Ok(None) };
             let id = Id::parse(other)?;
-            match self.container_life(&id)? {
+            let pid = match self.container_life(&id)? {
                 Life::Alive(run) => run.init.map(|(pid, _)| pid),
                 _ => None,
-            }
-            .ok_or_else(|| {
-                Error::conflict(format!("the container {} does not run, so it cannot be joined", id.short()))
-            })
+            };
+            let missing =
+                || Error::conflict(format!("the container {} does not run, so it cannot be joined", id.short()));
+            pid.map(Some).ok_or_else(missing)
         };
-        let network = match &options.network_mode {
-            NetworkMode::Container(other) => Some(pid(other)?),
-            _ => None,
-        };
-        let ipc = match &options.ipc_mode {
-            IpcMode::Container(other) => Some(pid(other)?),
-            _ => None,
-        };
-        let pid = match &options.pid_mode {
-            NamespaceMode::Container(other) => Some(pid(other)?),
-            _ => None,
-        };
-        Ok(Others { network, pid, ipc })
+        let [network, ipc, pid_namespace] = record.options.joined();
+        Ok(Others { network: pid(network)?, pid: pid(pid_namespace)?, ipc: pid(ipc)? })
     }
 }
 
@@ -449,15 +423,6 @@ fn require_whole(found: &Found, life: &Life) -> Result<()> {
         (Phase::Removing, _) => Err(Error::conflict(format!("the container {short} is being removed"))),
         (Phase::Creating, Life::Never) => {
             Err(Error::conflict(format!("the command that made the container {short} died; it is being removed")))
-        }
-        _ => Ok(()),
-    }
-}
-
-fn remove_if_there(path: &std::path::Path) -> Result<()> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(Error::from(error).context(format!("removing {path:?}")))
         }
         _ => Ok(()),
     }

@@ -64,7 +64,7 @@ impl Engine {
     }
 
     /// Every container's record, oldest first.
-    pub(super) fn container_rows(&self) -> Result<Vec<Found>> {
+    pub(in crate::engine) fn container_rows(&self) -> Result<Vec<Found>> {
         let rows = self.store.read(|tx| tx.list::<ContainerRecord>(Noun::Container))?;
         Ok(rows
             .into_iter()

@@ -48,7 +48,18 @@ impl Monitor {
     fn record_end(&self, record: &ExitRecord) -> Result<()> {
         failpoint::hit("monitor.end.record")?;
         let durable = !self.plan.ephemeral;
-        state::write_json(&self.plan.state_dir.join(state::EXIT), record, durable)?;
+        // A start that failed changes nothing of when it last ran.
+        let before = match record.started {
+            None => state::last_run(&self.plan.state_dir).ok().flatten(),
+            Some(_) => None,
+        };
+        let record = match before {
+            Some((started, finished)) => {
+                ExitRecord { started: Some(started), finished: finished.unwrap_or(record.finished), ..record.clone() }
+            }
+            None => record.clone(),
+        };
+        state::write_json(&self.plan.state_dir.join(state::EXIT), &record, durable)?;
         state::remove_file(&self.plan.state_dir.join(state::STARTED))?;
         state::remove_file(&self.plan.run_dir.join(state::STATE))
     }

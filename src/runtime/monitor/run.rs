@@ -13,6 +13,7 @@ use super::restart::History;
 use crate::base::failpoint;
 use crate::base::{Context as _, Error, Result, Timestamp};
 use crate::model::log::Stream;
+use crate::model::restart::RestartPolicy;
 use crate::runtime::birth::{self, Newborn, Order, Wiring};
 use crate::runtime::cgroup::Cgroup;
 use crate::runtime::conn::Conn;
@@ -186,10 +187,12 @@ impl Run {
 
     fn record_start(&mut self, plan: &Plan, history: History) -> Result<()> {
         self.started = Some((Timestamp::now(), Instant::now()));
-        state::remove_file(&plan.state_dir.join(state::EXIT))?;
         let state = self.state(history)?;
-        state::write_json(&plan.state_dir.join(state::STARTED), &state, false)?;
-        state::write_json(&plan.run_dir.join(state::STATE), &state, false)
+        // After a power cut it must be known which containers are to run.
+        let durable = plan.restart != RestartPolicy::No && history.restart_count == 0;
+        state::write_json(&plan.state_dir.join(state::STARTED), &state, durable)?;
+        state::write_json(&plan.run_dir.join(state::STATE), &state, false)?;
+        state::remove_file(&plan.state_dir.join(state::EXIT))
     }
 
     /// What the state files say while it runs.
