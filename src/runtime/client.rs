@@ -329,6 +329,14 @@ impl Monitor {
         }
     }
 
+    /// Freezes all processes until they are thawed or this connection ends, however it does.
+    ///
+    /// # Errors
+    /// `conflict` when they are frozen already.
+    pub fn freeze(&mut self) -> Result<()> {
+        self.ask(&Request::Freeze)
+    }
+
     /// Tells the monitor that this client cleans up after the container has ended, so that it does not run `on_exit`.
     /// If this connection closes before the monitor has ended, the monitor runs it after all.
     ///

@@ -31,6 +31,8 @@ pub(crate) struct Conn {
     pub(crate) waiting: bool,
     /// Cleans up after the container.
     pub(crate) owner: bool,
+    /// Has the container frozen: it is thawed when the client goes.
+    pub(crate) freezes: bool,
     /// Gone, or cut off.
     pub(crate) closed: bool,
 }
@@ -46,7 +48,17 @@ impl Conn {
     /// Over a non-blocking socket.
     pub(crate) fn new(fd: OwnedFd, decoder: Decoder) -> Conn {
         let (queue, queued) = (VecDeque::new(), 0);
-        Conn { fd, decoder, queue, queued, attached: false, waiting: false, owner: false, closed: false }
+        Conn {
+            fd,
+            decoder,
+            queue,
+            queued,
+            attached: false,
+            waiting: false,
+            owner: false,
+            freezes: false,
+            closed: false,
+        }
     }
 
     /// Reads what is there. Afterwards `closed` says whether the client is gone.

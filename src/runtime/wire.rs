@@ -90,6 +90,8 @@ pub(crate) enum Request {
     SetRestart(RestartPolicy),
     /// Freeze or thaw all processes.
     Pause(bool),
+    /// Freeze all processes as long as this connection lives, or until somebody thaws them.
+    Freeze,
     /// Set the size of the container's terminal.
     Resize(Size),
     /// I clean up; run `on_exit` only if I go away before.

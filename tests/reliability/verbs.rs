@@ -125,7 +125,7 @@ pub(crate) const VERBS: &[Verb] = &[
         name: "commit",
         prepare: &["rhumb run -d --name box base:1 sleep 1000", "rhumb exec box touch -d @1 /made"],
         act: "rhumb commit box extra:1",
-        between: &["paused", "dead"],
+        between: &["dead"],
         clean: &[RM, "rhumb rmi extra:1"],
     },
     Verb {

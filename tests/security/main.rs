@@ -10,13 +10,13 @@
 //! | 1, 2, 3, 19, 20 | `handles`: the binary, descriptors, working folders, tracing, sockets, folders; 1, 2, 20 also `oci` |
 //! | 4 to 12, 16, 42 | `mounts`; 4, 5, 9, 11 also `oci`; races of 6 to 8 and 12 also `adversary` |
 //! | 13, 14, 18, 28, 35, 38, 43, 44, 45, 62 | `users`; 13, 43 also `oci` |
+//! | 27, 28, 29, 31 | `cp`: copies out of containers and into them |
 //! | 15 | `config`, with all hostile configurations |
 //! | 17 | `syscalls` |
 //! | 26, 30, 64, 69, 70, 71 | `engine` |
 //! | 29, 31 to 34, 36, 37, 39 to 41, 47, 52 to 54 | `images`; the corpus of 32 to 34 and 36 is tests/store/hostile |
 //! | 68 | `oci` |
 //! | 21 to 25 | networks, which are not built: with them |
-//! | 27 | `cp`, which is not built: with it |
 //! | 46, 48 to 51, 55, 65 to 67 | registries, which are not built: with them |
 //! | 56 to 61 | builds, which are not built: with them |
 //! | 63 | the API server, which is not built: with it |
@@ -38,6 +38,7 @@ mod adversary;
 mod bundles;
 mod config;
 mod corpus;
+mod cp;
 mod engine;
 mod faults;
 mod handles;

@@ -13,8 +13,8 @@ use std::path::PathBuf;
 
 use crate::base::{Context as _, Error, Kind, Reference, Result, Timestamp, failpoint};
 use crate::engine::Engine;
-use crate::engine::container::Found;
 use crate::engine::container::content::view;
+use crate::engine::container::{Found, tell};
 use crate::engine::image::changes as instructions;
 use crate::engine::pipe::through;
 use crate::model::container::{ContainerRecord, MountPointKind};
@@ -72,12 +72,17 @@ impl Engine {
         let mut changes = ImageConfig::default();
         instructions::apply(&mut changes, &options.changes)?;
         let lease = self.store.lease()?;
-        let committed = self.commit_under_lease(&found, tag, changes, options);
+        let committed = self.commit_under_lease(&found, tag.clone(), changes, options);
         drop(lease);
         if committed.is_err() {
             self.sweep_after_failure();
         }
-        committed.context(|| format!("committing the container {:?}", found.name))
+        let image = committed.context(|| format!("committing the container {:?}", found.name))?;
+        let event = tell::event(&found.record, &found.name, "commit");
+        let comment = options.message.clone().unwrap_or_default();
+        let reference = tag.map(|tag| tag.familiar()).unwrap_or_default();
+        self.tell(&event.with("comment", comment).with("imageID", &image.id).with("imageRef", reference));
+        Ok(image)
     }
 
     fn commit_under_lease(
@@ -149,7 +154,7 @@ impl Engine {
             Err(error) if error.kind() == Kind::Conflict => return Ok(None),
             monitor => monitor?,
         };
-        match monitor.set_paused(true) {
+        match monitor.freeze() {
             Ok(()) => Ok(Some(monitor)),
             // It is frozen already, or has just ended.
             Err(error) if error.kind() == Kind::Conflict => Ok(None),

@@ -38,7 +38,7 @@ impl Monitor {
 
     /// Does what was asked; none when the answer comes later.
     fn answer(&mut self, id: u64, request: Request) -> Result<Option<Reply>> {
-        if matches!(request, Request::Attach | Request::Exec { .. } | Request::Pause(_)) {
+        if matches!(request, Request::Attach | Request::Exec { .. } | Request::Pause(_) | Request::Freeze) {
             self.must_not_rest()?;
         }
         let Some(conn) = self.conns.get_mut(&id) else { return Ok(None) };
@@ -83,7 +83,12 @@ impl Monitor {
             Request::LogLost => return Ok(Some(Reply::LogLost(run.log.lost()))),
             Request::Pause(paused) => {
                 run.set_paused(paused, &self.plan, self.restarts.history)?;
+                self.conns.values_mut().for_each(|conn| conn.freezes = false);
                 self.pause_check(paused);
+            }
+            Request::Freeze => {
+                run.set_paused(true, &self.plan, self.restarts.history)?;
+                conn.freezes = true;
             }
             Request::Resize(size) => {
                 if let Some(terminal) = &run.terminal {

@@ -214,7 +214,11 @@ impl Monitor {
     fn drop_closed(&mut self) {
         let closed: Vec<u64> = self.conns.iter().filter(|(_, conn)| conn.closed).map(|(id, _)| *id).collect();
         for id in closed {
-            drop(self.conns.remove(&id));
+            let left = self.conns.remove(&id);
+            if left.is_some_and(|conn| conn.freezes) {
+                // It died in the middle of what it wanted a moment of stillness for. The user can thaw it otherwise.
+                let _ = self.run.set_paused(false, &self.plan, self.restarts.history);
+            }
             self.run.execs.client_left(id);
             let unborn = self.run.is_waiting_for_start();
             if id == self.creator && unborn {

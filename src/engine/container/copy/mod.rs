@@ -89,7 +89,9 @@ impl Engine {
                 })
             }
         };
-        self.copied(done).context(|| format!("copying from the container {:?}", visit.name))
+        let copied = self.copied(done).context(|| format!("copying from the container {:?}", visit.name))?;
+        self.tell_of(&visit.record, &visit.name, "archive-path");
+        Ok(copied)
     }
 
     /// Copies a file or folder of the host, or what is in a tar, into a container, by the rules of `docker cp`. `moved`
@@ -135,7 +137,9 @@ impl Engine {
                 })
             }
         };
-        self.copied(done).context(|| format!("copying to the container {:?}", visit.name))
+        let copied = self.copied(done).context(|| format!("copying to the container {:?}", visit.name))?;
+        self.tell_of(&visit.record, &visit.name, "extract-to-dir");
+        Ok(copied)
     }
 
     /// Packs on one side of a pipe, and spreads on the other.
