@@ -130,6 +130,7 @@ impl Execs {
             launch: Launch { filter, ..exec::describe(plan, &options)? },
         })?;
         facts.pid = child.pid;
+        tell_command(plan, &facts, "exec_create");
         self.running.push(Exec { facts, child, owner, stage: Some(stage), failed: false, terminal: None, agent });
         Ok(())
     }
@@ -146,9 +147,9 @@ impl Execs {
     }
 
     /// Reads what a stage says.
-    pub(crate) fn hear(&mut self, pid: i32, conns: &mut BTreeMap<u64, Conn>) {
+    pub(crate) fn hear(&mut self, pid: i32, plan: &Plan, conns: &mut BTreeMap<u64, Conn>) {
         if let Some(exec) = self.running.iter_mut().find(|exec| exec.child.pid == pid) {
-            exec.hear(conns, &mut self.news);
+            exec.hear(plan, conns, &mut self.news);
         }
     }
 
@@ -178,14 +179,15 @@ impl Execs {
     }
 
     /// A child of the monitor has ended.
-    pub(crate) fn ended(&mut self, ended: Ended, conns: &mut BTreeMap<u64, Conn>) {
+    pub(crate) fn ended(&mut self, ended: Ended, plan: &Plan, conns: &mut BTreeMap<u64, Conn>) {
         let Some(index) = self.running.iter().position(|exec| exec.child.pid == ended.pid) else { return };
         let mut exec = self.running.swap_remove(index);
         // Its last words may still be on their way here; after its end they come at once.
         while exec.stage.is_some() {
-            exec.hear(conns, &mut self.news);
+            exec.hear(plan, conns, &mut self.news);
         }
         if !exec.failed && !exec.facts.health_check {
+            plan.tell("exec_die", &[("execID", &exec.facts.id), ("exitCode", &ended.code)]);
             exec.facts.exit_code = Some(ended.code);
             if self.ended.len() >= MAX_ENDED {
                 self.ended.pop_front();
@@ -270,8 +272,15 @@ fn facts(options: &ExecOptions, owner: Owner) -> Result<model::Exec> {
     })
 }
 
+/// Tells of a process in Docker's words: the program, a space, its arguments. Nothing of a health check's.
+fn tell_command(plan: &Plan, facts: &model::Exec, action: &str) {
+    if let Some((program, args)) = facts.args.split_first().filter(|_| !facts.health_check) {
+        plan.tell(&format!("{action}: {program} {}", args.join(" ")), &[("execID", &facts.id)]);
+    }
+}
+
 impl Exec {
-    fn hear(&mut self, conns: &mut BTreeMap<u64, Conn>, news: &mut VecDeque<News>) {
+    fn hear(&mut self, plan: &Plan, conns: &mut BTreeMap<u64, Conn>, news: &mut VecDeque<News>) {
         let Some(stage) = &mut self.stage else { return };
         let alive = stage.fill().unwrap_or(false);
         let mut reply = None;
@@ -302,6 +311,7 @@ impl Exec {
         if !alive {
             self.stage = None;
             if !self.failed {
+                tell_command(plan, &self.facts, "exec_start");
                 reply = Some(Reply::ExecStarted { id: self.facts.id.clone(), pid: self.child.pid });
             }
         }

@@ -15,6 +15,7 @@
 //! processes  who is in it, read from outside         visit     its files, read and written from outside
 //! state    the files that tell what lives            log       written by the monitor, read by anyone
 //! reach    connections into a container's network
+//! tell     what the monitor tells of it
 //! ```
 
 mod attach;
@@ -45,6 +46,7 @@ pub mod skeleton;
 pub mod state;
 mod stdio;
 mod sysctl;
+pub mod tell;
 mod user;
 pub mod visit;
 mod wire;

@@ -11,6 +11,7 @@ use crate::model::log::LogOptions;
 use crate::model::restart::RestartPolicy;
 use crate::runtime::launch::Who;
 use crate::runtime::log::LogFacts;
+use crate::runtime::tell::EventSource;
 
 /// Everything that a monitor needs to hold one container.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -51,6 +52,9 @@ pub struct Plan {
     pub stop: Stop,
     /// Whose namespaces the specification names.
     pub joined: Vec<Joined>,
+    /// Where it tells what happens; none tells nothing.
+    #[serde(default)]
+    pub events: Option<EventSource>,
     /// Write the exit record without fsync: the container goes away anyway (`--rm`).
     pub ephemeral: bool,
     /// What the monitor becomes when the container has ended and no client took the clean-up over: arguments for
@@ -79,6 +83,13 @@ pub struct Joined {
 }
 
 impl Plan {
+    /// Its memory is limited, so that the out-of-memory killer may strike early.
+    pub(crate) fn has_memory_limit(&self) -> bool {
+        let resources = self.spec.linux().as_ref().and_then(|linux| linux.resources().as_ref());
+        let limit = resources.and_then(|resources| resources.memory().as_ref()).and_then(|memory| memory.limit());
+        limit.is_some_and(|bytes| bytes > 0)
+    }
+
     /// Who its command runs as.
     pub(crate) fn who(&self) -> Who {
         Who::Named { user: self.user.clone(), group_add: self.group_add.clone() }

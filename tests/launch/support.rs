@@ -82,6 +82,7 @@ impl Box_ {
             stop_signal: None,
             stop: Stop { signal: 15, grace: std::time::Duration::from_secs(10) },
             joined: Vec::new(),
+            events: None,
             ephemeral: true,
             on_exit: Vec::new(),
         };

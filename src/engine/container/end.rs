@@ -16,6 +16,7 @@ use crate::model::event::{CONTAINER, Event};
 use crate::model::system::PruneReport;
 use crate::runtime::client::{self, Monitor};
 use crate::runtime::state::{Life, kill_monitor, sweep};
+use crate::runtime::tell::renamed;
 use crate::store::db::{Noun, Phase};
 use crate::sys::path::remove_tree;
 
@@ -265,6 +266,8 @@ impl Engine {
             Ok(found)
         })?;
         self.store.flush()?;
+        // Events of a monitor that does not learn it go on under the old name; the rename is done.
+        let _ = renamed(&self.paths().container_run(&found.id), name);
         self.tell(&tell::event(&found.record, name, "rename").with("oldName", format!("/{}", found.name)));
         Ok(())
     }

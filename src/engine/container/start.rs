@@ -296,6 +296,7 @@ impl Engine {
             restart: record.options.restart,
             stop_signal: own_stop_signal(record)?,
             joined: self.joined_plan(record, &others),
+            events: Some(self.event_source(record)?),
             ephemeral: record.options.auto_remove,
             on_exit: match record.options.auto_remove {
                 true => vec![REAP.to_owned(), self.paths().root().to_string_lossy().into_owned(), id.to_string()],

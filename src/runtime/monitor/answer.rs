@@ -62,6 +62,7 @@ impl Monitor {
                 conn.waiting |= number == signal::KILL;
                 if !self.restarts.is_resting() {
                     run.signal(number)?;
+                    run.tell_kill(&self.plan, number);
                 }
                 self.signalled(number)?;
             }
@@ -69,12 +70,14 @@ impl Monitor {
                 conn.waiting = true;
                 if !self.restarts.is_resting() {
                     run.signal(number)?;
+                    run.tell_kill(&self.plan, number);
                 }
                 self.signalled(signal::KILL)?;
             }
             Request::KillAll => {
                 if !self.restarts.is_resting() {
                     run.cgroup.kill_all(signal::KILL)?;
+                    run.tell_kill(&self.plan, signal::KILL);
                 }
                 self.signalled(signal::KILL)?;
             }
@@ -93,6 +96,7 @@ impl Monitor {
             Request::Resize(size) => {
                 if let Some(terminal) = &run.terminal {
                     tty::set_size(terminal, size).context(|| "setting the terminal's size")?;
+                    self.plan.tell("resize", &[("height", &size.rows), ("width", &size.columns)]);
                 }
             }
             Request::Exec { options, streams, size } => {

@@ -6,6 +6,7 @@ use super::Monitor;
 use crate::base::failpoint;
 use crate::base::{Context as _, Error, Result};
 use crate::runtime::conn::Conn;
+use crate::runtime::plan::Plan;
 use crate::runtime::state::{self, ExitRecord};
 use crate::runtime::wire::Reply;
 use crate::sys::{process, self_exe, signal};
@@ -16,9 +17,19 @@ const LINGER: Duration = Duration::from_secs(10);
 impl Monitor {
     /// After the end of the last run.
     pub(super) fn end(&mut self, record: ExitRecord) -> Result<()> {
+        self.end_as(record, Plan::tell_ended)
+    }
+
+    /// As [`Monitor::end`] when the end of the last run was told before.
+    pub(super) fn end_told(&mut self, record: ExitRecord) -> Result<()> {
+        self.end_as(record, |_, _| ())
+    }
+
+    fn end_as(&mut self, record: ExitRecord, tell: impl FnOnce(&Plan, &ExitRecord)) -> Result<()> {
         // Who was abandoned, or goes at once by a client that is told the end anyway, leaves no record.
         let gone = self.abandoned || (self.plan.ephemeral && self.is_owned());
         let recorded = if gone { Ok(()) } else { self.record_end(&record) };
+        tell(&self.plan, &record);
         // Before anybody is told: who was told must find nobody here.
         self.listener = None;
         let _ = state::remove_file(&self.plan.run_dir.join(state::SOCKET)); // in a folder that goes away anyway

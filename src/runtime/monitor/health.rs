@@ -242,6 +242,9 @@ impl Monitor {
         }
         let changed = check.health.take(result, &check.probe, age);
         check.record(&self.plan);
+        if changed {
+            self.plan.tell(&format!("health_status: {}", check.health.status.as_str()), &[]);
+        }
         let pause = check.pause();
         let unhealthy = changed && check.health.status == HealthStatus::Unhealthy;
         let action = check.probe.on_unhealthy;

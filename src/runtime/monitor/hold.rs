@@ -35,6 +35,7 @@ enum Event {
     Exec(i32),
     ExecOutput(i32),
     CheckOutput,
+    Oom,
 }
 
 impl Monitor {
@@ -78,6 +79,9 @@ impl Monitor {
                 if let Some((starter, reply)) = self.run.hear_stage(&self.plan, self.restarts.history) {
                     if matches!(reply, Reply::Started) {
                         self.restarts.started();
+                        if self.plan.has_memory_limit() {
+                            self.run.watch_oom();
+                        }
                         self.begin_check();
                     }
                     if let Some(id) = starter {
@@ -99,9 +103,10 @@ impl Monitor {
                     conn.flush();
                 }
             }
-            Event::Exec(pid) => self.run.execs.hear(pid, &mut self.conns),
+            Event::Exec(pid) => self.run.execs.hear(pid, &self.plan, &mut self.conns),
             Event::ExecOutput(pid) => self.run.execs.discard(pid),
             Event::CheckOutput => self.read_check(),
+            Event::Oom => self.run.hear_oom(&self.plan),
         }
     }
 
@@ -109,7 +114,10 @@ impl Monitor {
         match timer {
             Timer::Kill => self.run.kill(),
             Timer::Check => self.check_on_time(),
-            Timer::Settle => memory::release_program_pages(),
+            Timer::Settle => {
+                memory::release_program_pages();
+                self.run.watch_oom();
+            }
             Timer::Hear | Timer::Restart => {} // that it is set no longer is all
         }
     }
@@ -160,6 +168,9 @@ impl Monitor {
         for (pid, fd) in run.execs.unwatched_terminals() {
             watch(Event::ExecOutput(pid), Interest::new(fd, true, false));
         }
+        if let Some(oom) = &run.oom {
+            watch(Event::Oom, Interest::new(oom.fd(), true, false));
+        }
         if let Some(fd) = self.check_output() {
             watch(Event::CheckOutput, Interest::new(fd, true, false));
         }
@@ -188,7 +199,7 @@ impl Monitor {
             if self.run.exit_code.is_none() && ended.pid == self.run.init.pid {
                 self.run.exit_code = Some(ended.code);
             } else if !self.run.log.child_ended(ended.pid, ended.code) {
-                self.run.execs.ended(ended, &mut self.conns);
+                self.run.execs.ended(ended, &self.plan, &mut self.conns);
             }
         }
     }

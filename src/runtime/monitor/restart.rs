@@ -114,7 +114,7 @@ impl Monitor {
     fn end_resting(&mut self, last: ExitRecord, error: Option<String>) -> Result<()> {
         self.restarts.resting = None;
         let stopped_by_user = self.restarts.history.stopped_by_user;
-        self.end(ExitRecord { restarting: false, stopped_by_user, error, ..last })
+        self.end_told(ExitRecord { restarting: false, stopped_by_user, error, ..last })
     }
 
     /// Clears the old run away and waits for the time of the next, or until it is not to be any more.
@@ -122,6 +122,7 @@ impl Monitor {
         self.restarts.resting = Some(record.clone());
         self.timers.clear_all();
         self.note_rest(record);
+        self.plan.tell_ended(record);
         self.tell_end(record);
         self.run.close();
         failpoint::hit("monitor.restart.cgroup")?;

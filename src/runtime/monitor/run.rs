@@ -15,7 +15,7 @@ use crate::base::{Context as _, Error, Result, Timestamp};
 use crate::model::log::Stream;
 use crate::model::restart::RestartPolicy;
 use crate::runtime::birth::{self, Newborn, Order, Wiring};
-use crate::runtime::cgroup::Cgroup;
+use crate::runtime::cgroup::{Cgroup, OomWatch};
 use crate::runtime::conn::Conn;
 use crate::runtime::execs::Execs;
 use crate::runtime::handover::{FromStage, ToStage};
@@ -49,6 +49,9 @@ pub(super) struct Run {
     pub(super) input: Input,
     pub(super) log: Writer,
     pub(super) execs: Execs,
+    pub(super) oom: Option<OomWatch>,
+    oom_told: bool,
+    kill_told: bool,
 }
 
 impl Run {
@@ -91,6 +94,9 @@ impl Run {
             input,
             log,
             execs: Execs::new(),
+            oom: None,
+            oom_told: false,
+            kill_told: false,
         })
     }
 
@@ -136,6 +142,44 @@ impl Run {
     pub(super) fn signal(&self, number: i32) -> Result<()> {
         self.must_run()?;
         process::signal(self.init.pidfd.as_fd(), number).context(|| format!("sending {}", signal::name(number)))
+    }
+
+    /// Tells that a signal was sent; of SIGKILL once, after which a run is over.
+    pub(super) fn tell_kill(&mut self, plan: &Plan, number: i32) {
+        if number != signal::KILL || !std::mem::replace(&mut self.kill_told, true) {
+            plan.tell("kill", &[("signal", &number)]);
+        }
+    }
+
+    /// Tells of the first stroke of the out-of-memory killer, and of later ones that are heard of at their time.
+    fn tell_oom(&mut self, plan: &Plan) {
+        if !std::mem::replace(&mut self.oom_told, true) {
+            plan.tell("oom", &[]);
+        }
+    }
+
+    /// Listens for the out-of-memory killer from now on, if it does not yet. What it cannot hear is told at the end.
+    pub(super) fn watch_oom(&mut self) {
+        if self.oom.is_none() {
+            self.oom = self.cgroup.watch_oom().ok();
+        }
+    }
+
+    /// The out-of-memory killer struck, or will not strike again.
+    pub(super) fn hear_oom(&mut self, plan: &Plan) {
+        let Some(watch) = &mut self.oom else { return };
+        match watch.take() {
+            Ok(news) => {
+                if news.strikes > 0 {
+                    self.oom_told = false;
+                    self.tell_oom(plan);
+                }
+                if news.over {
+                    self.oom = None;
+                }
+            }
+            Err(_) => self.oom = None, // the end tells
+        }
     }
 
     /// Kills all its processes.
@@ -192,7 +236,9 @@ impl Run {
         let durable = plan.restart != RestartPolicy::No && history.restart_count == 0;
         state::write_json(&plan.state_dir.join(state::STARTED), &state, durable)?;
         state::write_json(&plan.run_dir.join(state::STATE), &state, false)?;
-        state::remove_file(&plan.state_dir.join(state::EXIT))
+        state::remove_file(&plan.state_dir.join(state::EXIT))?;
+        plan.tell_started();
+        Ok(())
     }
 
     /// What the state files say while it runs.
@@ -240,7 +286,9 @@ impl Run {
                 Ok(()) => error,
                 Err(more) => error.context(format!("and undoing it failed: {more}")),
             }
-        })
+        })?;
+        plan.tell(if paused { "pause" } else { "unpause" }, &[]);
+        Ok(())
     }
 
     /// How long the command has run, or ran.
@@ -279,6 +327,9 @@ impl Run {
         }
         self.drain(plan, conns);
         let oom_killed = self.cgroup.oom_kills() > 0;
+        if oom_killed {
+            self.tell_oom(plan);
+        }
         self.log.finish();
         let exit_code = self.exit_code.unwrap_or_default();
         let failure = self.start_failed.as_ref().and_then(Error::failure);
