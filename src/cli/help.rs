@@ -14,11 +14,11 @@ const GROUPS: &[(&str, &[&str])] = &[
         "Containers",
         &[
             "run", "ps", "exec", "logs", "stop", "rm", "create", "start", "restart", "kill", "wait", "attach", "pause",
-            "unpause", "top", "rename", "export",
+            "unpause", "top", "stats", "rename", "cp", "diff", "commit", "export",
         ],
     ),
     ("Images", &["images", "load", "save", "import", "tag", "history", "rmi"]),
-    ("Everything", &["inspect", "info", "version"]),
+    ("Everything", &["inspect", "events", "info", "version"]),
     ("Groups", &["container", "image", "volume", "system"]),
     ("Scripts", &["repl", "doc"]),
     ("Other engines", &["oci"]),

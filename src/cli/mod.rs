@@ -26,6 +26,7 @@ mod program;
 mod refused;
 mod report;
 mod run;
+mod screen;
 mod system;
 mod table;
 mod volume;

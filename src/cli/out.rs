@@ -42,6 +42,11 @@ impl Out {
         written(writeln!(self.0, "{text}"))
     }
 
+    /// Writes a text as it is.
+    pub(crate) fn text(&mut self, text: &str) -> Result<()> {
+        written(self.0.write_all(text.as_bytes()))
+    }
+
     /// Writes a value as compact JSON on one line.
     pub(crate) fn json(&mut self, value: &Value) -> Result<()> {
         self.line(value)

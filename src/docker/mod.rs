@@ -16,6 +16,7 @@ pub mod isolation;
 pub mod logging;
 pub mod mounts;
 pub mod options;
+pub mod stats;
 pub mod template;
 pub mod top;
 mod value;

@@ -1,10 +1,11 @@
-//! What a container has used, as its cgroups count it. The same words for cgroup version 1 and 2.
-//!
-//! What the machine does not count is zero or empty. Not here: counters of network interfaces, which are no cgroup's.
+//! What a container has used, as its cgroups and its network interfaces count it. The same words for cgroup version 1
+//! and 2. What the machine does not count is zero or empty.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+
+use crate::base::{Id, Timestamp};
 
 /// A reading of all counters of one container.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -200,3 +201,77 @@ pub struct PressureLine {
 // The percentages are numbers of the kernel with two digits: never NaN.
 impl Eq for Pressure {}
 impl Eq for PressureLine {}
+
+/// Counters of one network interface since it was made.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct NetworkStats {
+    /// Bytes that came.
+    pub rx_bytes: u64,
+    /// Packets that came.
+    pub rx_packets: u64,
+    /// Of those, broken ones.
+    pub rx_errors: u64,
+    /// Packets that came and were dropped.
+    pub rx_dropped: u64,
+    /// Bytes that were sent.
+    pub tx_bytes: u64,
+    /// Packets that were sent.
+    pub tx_packets: u64,
+    /// Packets that could not be sent.
+    pub tx_errors: u64,
+    /// Packets that were to be sent and were dropped.
+    pub tx_dropped: u64,
+}
+
+/// One reading of a running container, and of the machine at the same moment: two of them tell how busy it was between.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Sample {
+    /// When.
+    pub taken: Timestamp,
+    /// What its cgroups count.
+    pub stats: Stats,
+    /// Its own network interfaces but the loopback; empty with the host's network.
+    pub networks: BTreeMap<String, NetworkStats>,
+    /// Processor time of the whole machine, idle time included, in nanoseconds.
+    pub system_cpu_ns: u64,
+    /// Processors that the machine has.
+    pub online_cpus: u64,
+    /// Memory that the machine has, in bytes.
+    pub machine_memory_bytes: u64,
+}
+
+/// A container with its reading.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reading {
+    /// Its identity.
+    pub id: Id,
+    /// Its name.
+    pub name: String,
+    /// None when it does not run.
+    pub sample: Option<Sample>,
+}
+
+/// What a container uses, in the words of people: see `docker::stats` for how it is computed.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Usage {
+    /// Of one processor: 100 is one that is never idle, so two give 200 at most.
+    pub cpu_percent: f64,
+    /// Without what the kernel could drop at once, in bytes.
+    pub memory_bytes: u64,
+    /// Its limit, or the machine's memory, in bytes.
+    pub memory_limit_bytes: u64,
+    /// The share of the limit.
+    pub memory_percent: f64,
+    /// Bytes that came over its networks.
+    pub rx_bytes: u64,
+    /// Bytes that it sent.
+    pub tx_bytes: u64,
+    /// Bytes read from block devices.
+    pub read_bytes: u64,
+    /// Bytes written to block devices.
+    pub written_bytes: u64,
+    /// Processes and threads.
+    pub pids: u64,
+}

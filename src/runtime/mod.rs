@@ -13,6 +13,7 @@
 //! seccomp  the filter of system calls
 //! cgroup   limits                                    user      passwd and group of the container
 //! processes  who is in it, read from outside         visit     its files, read and written from outside
+//! counters what it used, likewise
 //! state    the files that tell what lives            log       written by the monitor, read by anyone
 //! reach    connections into a container's network
 //! tell     what the monitor tells of it
@@ -23,6 +24,7 @@ mod birth;
 mod cgroup;
 pub mod client;
 mod conn;
+pub mod counters;
 mod exec;
 mod execs;
 mod handover;

@@ -114,6 +114,32 @@ fn listings_are_cut_to_the_terminal() {
 }
 
 #[test]
+fn stats_are_drawn_in_place_with_curves_and_leave_the_terminal_as_it_was() {
+    let rhumb = Rhumb::with_base();
+    rhumb.run(["run", "-d", "--name", "first", "-m", "64m", BASE, "sleep", "300"]).ok();
+    let mut terminal = Terminal::start(&rhumb, 80, &["stats"]);
+    terminal.see("-- / --");
+    terminal.see("/ 64MiB");
+    terminal.see("█");
+    // Containers come and go, and so do columns of the window.
+    rhumb.run(["run", "-d", "--name", "second", BASE, "sleep", "300"]).ok();
+    terminal.see("second");
+    assert!(!terminal.screen().contains("BLOCK I/O"));
+    terminal.master.resize(PtySize { rows: 24, cols: 140, ..Default::default() }).unwrap();
+    terminal.see("BLOCK I/O");
+    rhumb.sh("rm -f first").ok();
+    let newest = |terminal: &Terminal| terminal.screen().rsplit("NAME").next().unwrap_or_default().to_owned();
+    eventually("the first one goes", SOON, || {
+        let newest = newest(&terminal);
+        (newest.contains("second") && !newest.contains("first")).then_some(())
+    });
+    terminal.press(b"\x03");
+    assert_eq!(terminal.end().exit_code(), 130);
+    // Every change of the terminal is one that needs no undoing: no other screen, no hidden cursor.
+    assert!(!terminal.screen().contains("\u{1b}[?"), "{:?}", terminal.screen());
+}
+
+#[test]
 fn bytes_are_not_written_to_a_terminal_and_a_terminal_is_asked_for() {
     let rhumb = Rhumb::with_base();
     let mut terminal = Terminal::start(&rhumb, 80, &["save", BASE]);

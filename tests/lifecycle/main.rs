@@ -5,5 +5,6 @@ mod support;
 
 mod execs;
 mod health;
+mod stats;
 mod top;
 mod waits;

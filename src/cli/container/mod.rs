@@ -4,15 +4,17 @@
 //! life      kill pause rename restart rm stop unpause wait      listing   ls
 //! content   commit diff export                                  logs      logs
 //! top       top                                                 copy      cp
-//! execs     execs exec-kill
+//! execs     execs exec-kill                                   stats     stats, whose live view gauges draws
 //! ```
 
 mod content;
 mod copy;
 mod execs;
+mod gauges;
 mod life;
 mod listing;
 mod logs;
+mod stats;
 mod top;
 
 use clap::{Args, Subcommand};
@@ -65,6 +67,8 @@ pub(crate) enum ContainerVerb {
     Run(Box<RunArgs>),
     /// Start containers
     Start(StartArgs),
+    /// Show what containers use
+    Stats(stats::StatsArgs),
     /// Stop containers
     Stop(life::StopArgs),
     /// Show the processes of a running container
@@ -126,6 +130,7 @@ impl ContainerVerb {
             ContainerVerb::Rm(args) => args.run(session),
             ContainerVerb::Run(args) => args.run(session),
             ContainerVerb::Start(args) => args.run(session),
+            ContainerVerb::Stats(args) => args.run(session),
             ContainerVerb::Stop(args) => args.stop(session),
             ContainerVerb::Top(args) => args.run(session),
             ContainerVerb::Unpause(names) => names.each(session, |engine, name| engine.container_unpause(name)),

@@ -12,6 +12,7 @@
 //! host     what a specification asks of the machine  ids     ranges of ids for user namespaces
 //! seccomp  the filter of system calls (pure)         top     its processes
 //! restart  policies of containers that exist          wait    for their end
+//! stats    what it uses
 //! ```
 //!
 //! `container` is always what a user writes: a name, an id, or a unique beginning of an id.
@@ -37,6 +38,7 @@ mod seccomp;
 mod spec;
 mod start;
 mod state;
+mod stats;
 mod tell;
 mod top;
 mod wait;

@@ -6,7 +6,7 @@
 //! verbs.rs        c.start stop restart kill pause unpause wait remove rename exec export_tar volume inspect
 //! logs.rs         c.logs follow clear_logs
 //! waits.rs        c.wait_healthy wait_port wait_http wait_log
-//! observe.rs      c.top execs exec_kill
+//! observe.rs      c.top stats execs exec_kill
 //! content.rs      c.diff commit copy_to copy_from
 //! ```
 //!

@@ -1,12 +1,15 @@
-//! What a running container is doing, as its handle's methods tell it: its processes, and those that were started in it.
+//! What a running container is doing, as its handle's methods tell it: its processes, those that were
+//! started in it, and what it uses.
 
 use rhai::plugin::*;
 use rhai::{Array, Dynamic, ImmutableString, Map, NativeCallContext};
 
-use crate::base::Result;
+use crate::base::{Error, Result};
+use crate::docker::stats as docker;
 use crate::model::exec::Exec;
 use crate::model::process::{Process, ProcessTable};
 use crate::script::error::{Fallible, Raise};
+use crate::script::units::Size;
 
 use crate::script::container::Container;
 
@@ -54,6 +57,38 @@ fn rows(table: ProcessTable) -> Array {
 fn top(container: &Container) -> Result<Array> {
     let list = container.engine.container_top(container.id.as_str())?;
     Ok(list.into_iter().map(process).collect())
+}
+
+/// Two digits after the point: more are noise.
+fn rounded(percent: f64) -> Dynamic {
+    Dynamic::from_float((percent * 100.0).round() / 100.0)
+}
+
+fn stats(container: &Container) -> Result<Map> {
+    let id = container.id.to_string();
+    let (earlier, reading) = container
+        .engine
+        .container_stats(&[id], true)?
+        .pop()
+        .ok_or_else(|| Error::not_found("the container was removed meanwhile"))?;
+    let Some(now) = reading.sample else {
+        return Err(Error::conflict(format!("the container {:?} is not running", reading.name)));
+    };
+    let usage = docker::usage(earlier.as_ref(), &now);
+    let size = |bytes: u64| Dynamic::from(Size(bytes));
+    let entries: [(&str, Dynamic); 10] = [
+        ("name", reading.name.into()),
+        ("cpu_percent", rounded(usage.cpu_percent)),
+        ("memory", size(usage.memory_bytes)),
+        ("memory_limit", size(usage.memory_limit_bytes)),
+        ("memory_percent", rounded(usage.memory_percent)),
+        ("received", size(usage.rx_bytes)),
+        ("sent", size(usage.tx_bytes)),
+        ("read", size(usage.read_bytes)),
+        ("written", size(usage.written_bytes)),
+        ("pids", i64::try_from(usage.pids).unwrap_or(i64::MAX).into()),
+    ];
+    Ok(entries.into_iter().map(|(key, value)| (key.into(), value)).collect())
 }
 
 #[export_module]
@@ -127,5 +162,19 @@ pub(crate) mod container_observe {
     pub fn top_with(ctx: NativeCallContext, container: Container, options: ImmutableString) -> Fallible<Array> {
         let options = [options.to_string()];
         container.engine.container_top_with(container.id.as_str(), &options).map(rows).raise(&ctx)
+    }
+
+    /// What it uses now, measured for a second: a map with `cpu_percent` (of one processor), `memory memory_limit`
+    /// (sizes), `memory_percent`, `received sent` (over its networks), `read written` (block devices) and `pids`.
+    ///
+    /// ```rhai
+    /// let c = container::run("base", #{ command: ["sleep", "300"], mem_limit: "64m" });
+    /// let used = c.stats();
+    /// assert(used.memory_limit == 64.mb && used.pids == 1);
+    /// c.remove(#{ force: true });
+    /// ```
+    #[rhai_fn(global, name = "stats", return_raw)]
+    pub fn stats_now(ctx: NativeCallContext, container: Container) -> Fallible<Map> {
+        stats(&container).raise(&ctx)
     }
 }
