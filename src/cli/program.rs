@@ -5,6 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::io::{self, BufReader, IsTerminal as _, Read as _};
 use std::os::fd::AsFd as _;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::base::{Context as _, Error, Result};
 use crate::cli::{Session, report};
@@ -111,6 +112,10 @@ fn options(root: Option<PathBuf>, args: Vec<String>) -> Options {
         width: size.map_or(WIDTH, |(columns, _)| usize::from(columns)),
         colour,
         interactive: stdin.is_terminal() && stderr.is_terminal(),
+        // One that cannot be copied is none: only `attach` asks for it, and says so.
+        terminal: (stdin.is_terminal() && stdout.is_terminal())
+            .then(|| stdin.as_fd().try_clone_to_owned().ok().map(Arc::new))
+            .flatten(),
         out: Box::new(stdout),
         err: Box::new(stderr),
         input: Box::new(BufReader::new(stdin)),

@@ -253,8 +253,8 @@ pub fn exact_size(bytes: u64) -> String {
     bytes.to_string()
 }
 
-/// Reads `--detach-keys`: a letter or `ctrl-` and a letter or one of `@ [ \ ] ^ _`, separated by commas, to the bytes that a
-/// terminal sends.
+/// Reads `--detach-keys`: a letter or `ctrl-` and a letter or one of `@ [ \ ] ^ _`, `DEL`, separated by commas, to the bytes that
+/// a terminal sends.
 ///
 /// # Errors
 /// `invalid_argument`.
@@ -266,6 +266,7 @@ pub fn detach_keys(text: &str) -> Result<Vec<u8>> {
             [sign] if (b'['..=b'_').contains(sign) => Some(sign - b'@'),
             _ => None,
         },
+        (None, b"DEL") => Some(0x7f),
         (None, [letter]) if letter.is_ascii_graphic() => Some(*letter),
         _ => None,
     };

@@ -18,13 +18,14 @@
 use std::fs::{File, TryLockError};
 use std::io::{ErrorKind, Read as _};
 use std::os::fd::AsFd as _;
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::base::{Context as _, Error, Result, Timestamp};
+use crate::base::{Context as _, Error, Kind, Result, Timestamp};
 use crate::model::health::{Health, HealthStatus};
 use crate::model::log::LogLoss;
 use crate::runtime::cgroup::{self, Cgroup};
@@ -46,6 +47,8 @@ pub(crate) const HEALTH: &str = "health.json";
 const MAX_FILE: u64 = 64 * 1024;
 /// As [`MAX_FILE`] for health: all results with each byte written as six characters.
 const MAX_HEALTH: u64 = 256 * 1024;
+/// How often a file that is written over is read again when it is no JSON.
+const TORN_READS: usize = 5;
 /// ESRCH of errno(3).
 const NO_SUCH_PROCESS: i32 = 3;
 /// How long a monitor that has recorded the end may take to go.
@@ -185,7 +188,17 @@ pub fn health_status(state_dir: &Path, run_dir: &Path) -> Result<Option<Health>>
 }
 
 fn last_health<T: DeserializeOwned>(state_dir: &Path, run_dir: &Path) -> Result<Option<T>> {
-    match read_json_within(&run_dir.join(HEALTH), MAX_HEALTH)? {
+    let live = run_dir.join(HEALTH);
+    let mut read = read_json_within(&live, MAX_HEALTH);
+    for _ in 0..TORN_READS {
+        if !matches!(&read, Err(error) if error.kind() == Kind::Corrupt) {
+            break;
+        }
+        // The monitor was writing; see `overwrite_json`.
+        std::thread::sleep(Duration::from_micros(500));
+        read = read_json_within(&live, MAX_HEALTH);
+    }
+    match read? {
         Some(health) => Ok(Some(health)),
         None => read_json_within(&state_dir.join(HEALTH), MAX_HEALTH),
     }
@@ -305,6 +318,18 @@ pub(crate) fn write_json(path: &Path, value: &impl Serialize, durable: bool) -> 
     write().context(doing)
 }
 
+/// Writes over a small file that is there, from its beginning and without a new file, for what changes every moment: to
+/// replace it costs a file system more than all the rest. A reader may see a mixture, which is no JSON, and looks again.
+pub(crate) fn overwrite_json(path: &Path, value: &impl Serialize) -> Result<()> {
+    let doing = || format!("writing {path:?}");
+    let mut json = serde_json::to_vec(value).expect("plain data with string keys is always JSON");
+    let file = File::options().write(true).create(true).truncate(false).open(path).context(doing)?;
+    // What an older, longer text would leave behind becomes white space.
+    let before = usize::try_from(file.metadata().context(doing)?.len()).unwrap_or(0);
+    json.resize(json.len().max(before), b' ');
+    file.write_all_at(&json, 0).context(doing)
+}
+
 /// Removes a file; a missing one is fine.
 pub(crate) fn remove_file(path: &Path) -> Result<()> {
     match std::fs::remove_file(path) {
@@ -402,5 +427,20 @@ mod tests {
     fn our_own_start_time_is_stable() {
         let pid = std::process::id() as i32;
         assert_eq!(start_time(pid).unwrap(), start_time(pid).unwrap());
+    }
+
+    #[test]
+    fn what_is_written_over_reads_back_also_when_it_is_shorter_than_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(HEALTH);
+        let long = Health { failing_streak: 7_000_000, ..Health::default() };
+        overwrite_json(&path, &long).unwrap();
+        assert_eq!(health(folder.path(), folder.path()).unwrap(), Some(long));
+        overwrite_json(&path, &Health::default()).unwrap();
+        assert_eq!(health(folder.path(), folder.path()).unwrap(), Some(Health::default()));
+        // Half of it is not taken for something else.
+        std::fs::write(&path, br#"{"status":"starting","fail"#).unwrap();
+        assert_eq!(health_status(folder.path(), folder.path()).unwrap_err().kind(), Kind::Corrupt);
+        assert_eq!(health(folder.path(), Path::new("/nowhere")).unwrap_err().kind(), Kind::Corrupt);
     }
 }

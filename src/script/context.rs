@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, Write};
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -31,6 +32,8 @@ pub struct Console {
     pub colour: bool,
     /// A person is there to answer questions.
     pub interactive: bool,
+    /// The terminal that they type at and look at, if both are one.
+    pub terminal: Option<Arc<OwnedFd>>,
 }
 
 /// How a script is run.

@@ -105,6 +105,7 @@ fn container_module() -> Module {
     module.combine(exported_module!(crate::script::container::properties::container_properties));
     module.combine(exported_module!(crate::script::container::verbs::container_verbs));
     module.combine(exported_module!(crate::script::container::logs::container_logs));
+    module.combine(exported_module!(crate::script::container::attach::container_attach));
     module.combine(exported_module!(crate::script::container::waits::container_waits));
     module.combine(exported_module!(crate::script::container::observe::container_observe));
     module.combine(exported_module!(crate::script::container::content::container_content));

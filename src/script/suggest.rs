@@ -70,7 +70,7 @@ const NOT_BUILT_YET: [(&str, &str); 10] = [
     ("Volume", "clone copy_to copy_from ls read"),
     (
         "Container",
-        "attach top stats diff copy_to copy_from commit toolbox update connect disconnect ip url resolve can_reach \
+        "top stats diff copy_to copy_from commit toolbox update connect disconnect ip url resolve can_reach \
          ports networks",
     ),
 ];

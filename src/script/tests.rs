@@ -35,6 +35,7 @@ fn options(args: &[&str]) -> (Options, Shared, Shared) {
         width: 80,
         colour: false,
         interactive: false,
+        terminal: None,
     };
     let args = args.iter().map(|arg| (*arg).to_owned()).collect();
     (Options { engine: EngineOptions::default(), args, console }, out, err)

@@ -147,3 +147,18 @@ fn bytes_are_not_written_to_a_terminal_and_a_terminal_is_asked_for() {
     terminal.see("cannot be written to a terminal");
     rhumb.run_with_input(["run", "--rm", "-it", BASE, "true"], b"").fails_with(125, "the input is not a terminal");
 }
+
+#[test]
+fn a_script_attaches_the_terminal_and_gives_it_back() {
+    let rhumb = Rhumb::with_base();
+    rhumb.run(["run", "-dit", "--name", "shell", BASE, "sh"]).ok();
+    let script = r#"let c = container::get("shell"); print(`left: ${c.attach()}`); print(`ended: ${c.attach()}`);"#;
+    let mut terminal = Terminal::start(&rhumb, 80, &["-e", script]);
+    terminal.press(b"echo here-$((1 + 2))\n");
+    terminal.see("here-3");
+    terminal.press(b"\x10\x11");
+    terminal.see("left: \r\n");
+    terminal.press(b"exit 4\n");
+    terminal.see("ended: 4\r\n");
+    assert!(terminal.end().success());
+}

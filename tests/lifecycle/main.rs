@@ -3,6 +3,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod attach;
 mod execs;
 mod health;
 mod stats;

@@ -87,7 +87,7 @@ impl Cgroup {
             return Ok(files);
         }
         // One that the container is not in would be passed over.
-        let known = self.views();
+        let known = if below.iter().any(|one| one.contains(':')) { self.views() } else { Vec::new() };
         for (one, controllers) in below.iter().filter_map(|one| Some((one, one.split_once(':')?.0))) {
             let mut named = controllers.split(',');
             if let Some(unknown) = named.find(|name| known.iter().all(|(known, _)| known != name)) {

@@ -51,7 +51,12 @@ impl Monitor {
                 conn.waiting = true;
                 return Ok(None);
             }
-            Request::Attach => conn.attached = true,
+            Request::Attach => {
+                if run.paused {
+                    return Err(Error::conflict("the container is paused").with_hint("unpause it first"));
+                }
+                conn.attached = true;
+            }
             Request::Detach => conn.attached = false,
             Request::Wait => {
                 conn.waiting = true;

@@ -75,7 +75,7 @@ impl Check {
 
     fn record(&self, plan: &Plan) {
         // On a full disk the next result tries again.
-        let _ = state::write_json(&plan.run_dir.join(state::HEALTH), &self.health, false);
+        let _ = state::overwrite_json(&plan.run_dir.join(state::HEALTH), &self.health);
     }
 }
 

@@ -5,6 +5,7 @@
 //! properties.rs   c.id name image status exit_code pid created labels mounts
 //! verbs.rs        c.start stop restart kill pause unpause wait remove rename exec export_tar volume inspect
 //! logs.rs         c.logs follow clear_logs
+//! attach.rs       c.attach
 //! waits.rs        c.wait_healthy wait_port wait_http wait_log
 //! observe.rs      c.top stats execs exec_kill
 //! content.rs      c.diff commit copy_to copy_from
@@ -12,6 +13,7 @@
 //!
 //! Each decodes, calls the engine once and encodes. A handle is an id and the engine: every property reads the live state.
 
+pub(crate) mod attach;
 pub(crate) mod content;
 pub(crate) mod functions;
 pub(crate) mod logs;
