@@ -278,6 +278,8 @@ impl Monitor {
     /// `timeout` when even SIGKILL does not help within ten seconds; `interrupted`.
     pub fn stop(&mut self, signal: i32, grace: Duration, interrupt: &AtomicBool) -> Result<ExitRecord> {
         self.ask(&Request::Stop(signal))?;
+        // What this connection was told of earlier runs is not the end that was asked for.
+        self.record = self.record.take().filter(|record| !record.restarting);
         match self.wait_asked(Ok(()), Some(Instant::now() + grace), interrupt) {
             Err(error) if error.kind() == Kind::Timeout => {}
             other => return other,

@@ -46,6 +46,9 @@ pub struct Plan {
     pub probe: Option<Probe>,
     /// Whether it runs again when it has ended.
     pub restart: RestartPolicy,
+    /// How long is waited before.
+    #[serde(default)]
+    pub pauses: Pauses,
     /// The stop signal, when it was given one: then only this signal and SIGKILL, sent by the user, end the restart policy.
     pub stop_signal: Option<i32>,
     /// How it is stopped when its health check asks for that.
@@ -69,6 +72,23 @@ pub struct Stop {
     pub signal: i32,
     /// How long it may take before all of it is killed.
     pub grace: Duration,
+}
+
+/// The pauses between the runs of a restart policy. The defaults are Docker's numbers (moby, `restartmanager`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pauses {
+    /// The first one; each further one is twice as long.
+    pub first: Duration,
+    /// The longest.
+    pub longest: Duration,
+    /// A run of this length makes the next pause the first one again.
+    pub settled: Duration,
+}
+
+impl Default for Pauses {
+    fn default() -> Pauses {
+        Pauses { first: Duration::from_millis(100), longest: Duration::from_secs(60), settled: Duration::from_secs(10) }
+    }
 }
 
 /// Another container, some of whose namespaces are joined.

@@ -21,7 +21,6 @@ mod convert;
 mod display;
 pub mod doc;
 mod error;
-mod events;
 mod host;
 mod image;
 mod output;

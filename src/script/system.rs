@@ -1,5 +1,4 @@
-//! The noun `system` in scripts: facts about the whole engine, disk usage, prune and check. Events are in
-//! [`crate::script::events`].
+//! The noun `system` in scripts: facts about the whole engine, disk usage, prune and check. Events come later.
 
 use rhai::plugin::*;
 use rhai::{Array, Dynamic, ImmutableString, Map, NativeCallContext};

@@ -12,6 +12,7 @@ mod life;
 mod mounts;
 mod namespaces;
 mod process;
+mod restarts;
 #[allow(dead_code, reason = "each test crate uses another part of it")]
 #[path = "../support/rootfs.rs"]
 mod rootfs;
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
             .chain(mounts::TESTS)
             .chain(devices::TESTS)
             .chain(filter::TESTS)
+            .chain(restarts::TESTS)
     };
     let filters: Vec<&String> = args[1..].iter().filter(|arg| !arg.starts_with('-')).collect();
     if args.iter().any(|arg| arg == "--list") {

@@ -11,7 +11,7 @@ use rhumb::model::exec::ExecOptions;
 use rhumb::model::log::{LogOptions, Stream};
 use rhumb::model::restart::RestartPolicy;
 use rhumb::runtime::client::{self, AttachEnd, Attachment, Monitor};
-use rhumb::runtime::plan::{Plan, Rootfs, Stop};
+use rhumb::runtime::plan::{Pauses, Plan, Rootfs, Stop};
 use rhumb::runtime::state;
 use serde_json::{Value, json};
 
@@ -79,6 +79,7 @@ impl Box_ {
             init: false,
             probe: None,
             restart: RestartPolicy::No,
+            pauses: Pauses::default(),
             stop_signal: None,
             stop: Stop { signal: 15, grace: std::time::Duration::from_secs(10) },
             joined: Vec::new(),

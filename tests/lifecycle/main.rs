@@ -4,10 +4,8 @@
 mod support;
 
 mod attach;
-mod events;
 mod execs;
 mod health;
 mod stats;
 mod top;
-mod update;
 mod waits;

@@ -17,6 +17,7 @@ mod observe;
 mod random;
 mod reboot;
 mod repeat;
+mod restarts;
 mod verbs;
 
 /// A count of the experiments' table, multiplied for a soak.

@@ -4,7 +4,6 @@
 //! life      kill pause rename restart rm stop unpause wait      listing   ls
 //! content   commit diff export                                  logs      logs
 //! top       top                                                 copy      cp
-//! update    update
 //! execs     execs exec-kill                                   stats     stats, whose live view gauges draws
 //! ```
 
@@ -17,7 +16,6 @@ mod listing;
 mod logs;
 mod stats;
 mod top;
-mod update;
 
 use clap::{Args, Subcommand};
 
@@ -78,8 +76,6 @@ pub(crate) enum ContainerVerb {
     Top(top::TopArgs),
     /// Thaw all processes of containers
     Unpause(Names),
-    /// Give containers other limits and another restart policy
-    Update(update::UpdateArgs),
     /// Wait until containers end and print their exit codes
     Wait(life::WaitArgs),
 }
@@ -138,7 +134,6 @@ impl ContainerVerb {
             ContainerVerb::Stop(args) => args.stop(session),
             ContainerVerb::Top(args) => args.run(session),
             ContainerVerb::Unpause(names) => names.each(session, |engine, name| engine.container_unpause(name)),
-            ContainerVerb::Update(args) => args.run(session),
             ContainerVerb::Wait(args) => args.run(session),
         }
     }

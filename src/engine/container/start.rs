@@ -19,7 +19,7 @@ use crate::engine::container::{AttachEnd, Attachment};
 use crate::model::container::{Container, ContainerOptions, ContainerRecord, DEFAULT_STOP_GRACE};
 use crate::model::exec::Output;
 use crate::runtime::client::{self, Monitor};
-use crate::runtime::plan::{self, Plan, Rootfs, Stop};
+use crate::runtime::plan::{self, Pauses, Plan, Rootfs, Stop};
 use crate::runtime::skeleton;
 use crate::runtime::state::{Life, sweep};
 use crate::store::db::Phase;
@@ -294,6 +294,7 @@ impl Engine {
                 grace: record.options.stop_grace_period.unwrap_or(DEFAULT_STOP_GRACE),
             },
             restart: record.options.restart,
+            pauses: Pauses::default(),
             stop_signal: own_stop_signal(record)?,
             joined: self.joined_plan(record, &others),
             events: Some(self.event_source(record)?),

@@ -2,6 +2,7 @@
 
 use super::Monitor;
 use crate::base::{Context as _, Error, Result};
+use crate::model::restart::RestartPolicy;
 use crate::runtime::execs::{Owner, Wish};
 use crate::runtime::wire::{Reply, Request, STDIN};
 use crate::sys::{signal, tty};
@@ -65,7 +66,7 @@ impl Monitor {
             Request::TakeOver => conn.owner = true,
             Request::Signal(number) => {
                 conn.waiting |= number == signal::KILL;
-                if !self.restarts.is_resting() {
+                if !self.restarts.is_resting() && !(run.has_ended() && self.plan.restart != RestartPolicy::No) {
                     run.signal(number)?;
                     run.tell_kill(&self.plan, number);
                 }
@@ -73,7 +74,8 @@ impl Monitor {
             }
             Request::Stop(number) => {
                 conn.waiting = true;
-                if !self.restarts.is_resting() {
+                // It may have ended just now, before we dealt with that.
+                if !self.restarts.is_resting() && !run.has_ended() {
                     run.signal(number)?;
                     run.tell_kill(&self.plan, number);
                 }

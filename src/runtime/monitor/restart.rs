@@ -12,16 +12,9 @@ use super::timers::Timer;
 use crate::base::failpoint;
 use crate::base::{Context as _, Error, Result};
 use crate::model::restart::RestartPolicy;
-use crate::runtime::plan::Plan;
+use crate::runtime::plan::{Pauses, Plan};
 use crate::runtime::state::{self, ExitRecord, Life};
 use crate::sys::signal;
-
-/// The pause before the first restart.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-/// The longest pause.
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-/// A run of this length makes the next pause the first one again.
-const SETTLED: Duration = Duration::from_secs(10);
 
 /// What is remembered from one run to the next.
 #[derive(Debug, Default)]
@@ -46,16 +39,16 @@ pub(super) struct History {
 
 impl Restarts {
     /// The pause before the next run, or none when none follows a run of this length.
-    fn after(&mut self, policy: RestartPolicy, exit_code: i32, lived: Duration) -> Option<Duration> {
+    fn after(&mut self, policy: RestartPolicy, pauses: &Pauses, exit_code: i32, lived: Duration) -> Option<Duration> {
         let History { restart_count, stopped_by_user } = self.history;
         let demanded = std::mem::take(&mut self.demanded);
         if self.cancelled || !(demanded || policy.wants(exit_code, stopped_by_user, restart_count)) {
             return None;
         }
         self.pause = match self.pause {
-            Duration::ZERO => FIRST_PAUSE,
-            _ if lived >= SETTLED => FIRST_PAUSE,
-            pause => (pause * 2).min(LONGEST_PAUSE),
+            Duration::ZERO => pauses.first,
+            _ if lived >= pauses.settled => pauses.first,
+            pause => (pause * 2).min(pauses.longest),
         };
         self.history.restart_count = restart_count.saturating_add(1);
         Some(self.pause)
@@ -90,7 +83,10 @@ impl Monitor {
                 return self.end_resting(last, record.error);
             }
             let wanted = match ran && !self.abandoned {
-                true => self.restarts.after(self.plan.restart, record.exit_code, self.run.lived()),
+                true => {
+                    let lived = self.run.lived();
+                    self.restarts.after(self.plan.restart, &self.plan.pauses, record.exit_code, lived)
+                }
                 false => None,
             };
             let Some(pause) = wanted else { return self.end(record) };
@@ -189,7 +185,7 @@ impl Monitor {
     pub(super) fn cancel(&mut self) {
         self.restarts.cancelled = true;
         if self.restarts.is_resting() && self.run.exit_code.is_none() {
-            self.run.kill();
+            self.run.give_up();
         }
     }
 
@@ -266,17 +262,23 @@ mod tests {
     use super::*;
 
     const SHORT: Duration = Duration::from_millis(1);
+    const DOCKER: Pauses = Pauses {
+        first: Duration::from_millis(100),
+        longest: Duration::from_secs(60),
+        settled: Duration::from_secs(10),
+    };
 
     #[test]
     fn pauses_double_to_a_minute_and_begin_anew_after_ten_seconds() {
+        assert_eq!(Pauses::default(), DOCKER);
         let mut restarts = Restarts::default();
         let mut pauses: Vec<u64> = Vec::new();
         for _ in 0..12 {
-            pauses.push(restarts.after(RestartPolicy::Always, 0, SHORT).unwrap().as_millis() as u64);
+            pauses.push(restarts.after(RestartPolicy::Always, &DOCKER, 0, SHORT).unwrap().as_millis() as u64);
         }
         assert_eq!(pauses, [100, 200, 400, 800, 1600, 3200, 6400, 12800, 25600, 51200, 60000, 60000]);
-        assert_eq!(restarts.after(RestartPolicy::Always, 0, Duration::from_secs(10)), Some(FIRST_PAUSE));
-        assert_eq!(restarts.after(RestartPolicy::Always, 0, SHORT), Some(FIRST_PAUSE * 2));
+        assert_eq!(restarts.after(RestartPolicy::Always, &DOCKER, 0, Duration::from_secs(10)), Some(DOCKER.first));
+        assert_eq!(restarts.after(RestartPolicy::Always, &DOCKER, 0, SHORT), Some(DOCKER.first * 2));
         assert_eq!(restarts.history.restart_count, 14);
     }
 
@@ -284,17 +286,17 @@ mod tests {
     fn failures_are_counted_and_a_success_is_the_end() {
         let policy = RestartPolicy::OnFailure { max_retries: 2 };
         let mut restarts = Restarts::default();
-        let results: Vec<bool> = (0..3).map(|_| restarts.after(policy, 7, SHORT).is_some()).collect();
+        let results: Vec<bool> = (0..3).map(|_| restarts.after(policy, &DOCKER, 7, SHORT).is_some()).collect();
         assert_eq!((results, restarts.history.restart_count), (vec![true, true, false], 2));
-        assert_eq!(Restarts::default().after(policy, 0, SHORT), None);
+        assert_eq!(Restarts::default().after(policy, &DOCKER, 0, SHORT), None);
     }
 
     #[test]
     fn cancelled_is_the_end_and_demanded_is_not_even_with_no_policy() {
         let mut restarts = Restarts { demanded: true, ..Restarts::default() };
-        assert_eq!(restarts.after(RestartPolicy::No, 0, SHORT), Some(FIRST_PAUSE));
-        assert_eq!(restarts.after(RestartPolicy::No, 1, SHORT), None);
+        assert_eq!(restarts.after(RestartPolicy::No, &DOCKER, 0, SHORT), Some(DOCKER.first));
+        assert_eq!(restarts.after(RestartPolicy::No, &DOCKER, 1, SHORT), None);
         restarts.cancelled = true;
-        assert_eq!(restarts.after(RestartPolicy::Always, 1, SHORT), None);
+        assert_eq!(restarts.after(RestartPolicy::Always, &DOCKER, 1, SHORT), None);
     }
 }

@@ -19,7 +19,6 @@ use crate::runtime::cgroup::{Cgroup, OomWatch};
 use crate::runtime::conn::Conn;
 use crate::runtime::execs::Execs;
 use crate::runtime::handover::{FromStage, ToStage};
-use crate::runtime::limits;
 use crate::runtime::log::Writer;
 use crate::runtime::mounts;
 use crate::runtime::plan::Plan;
@@ -63,11 +62,9 @@ impl Run {
     pub(super) fn make(plan: &Plan) -> Result<Run> {
         let log = Writer::open(&plan.state_dir, &plan.id, &plan.log, &plan.log_facts)?;
         let cgroup = Cgroup::new(&plan.cgroup)?;
-        // It may have got other limits since it was started.
-        let changed = limits::of_next_run(&plan.spec, &plan.run_dir)?;
         let order = Order {
             id: &plan.id,
-            spec: changed.as_ref().unwrap_or(&plan.spec),
+            spec: &plan.spec,
             rootfs: &plan.rootfs,
             bundle: &plan.state_dir,
             who: plan.who(),
@@ -126,6 +123,17 @@ impl Run {
     /// Its command was executed, whatever came of it.
     pub(super) fn has_started(&self) -> bool {
         self.started.is_some()
+    }
+
+    /// Its command was executed and has ended.
+    pub(super) fn has_ended(&self) -> bool {
+        self.started.is_some() && self.exit_code.is_some()
+    }
+
+    /// Ends it before its command is executed: it will never have started.
+    pub(super) fn give_up(&mut self) {
+        (self.stage, self.starter) = (None, None);
+        self.kill();
     }
 
     /// The command runs: it was executed and has not ended.
