@@ -19,6 +19,8 @@ fn scripts() -> Vec<String> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts");
     let names = std::fs::read_dir(dir).expect("scripts/").map(|entry| entry.unwrap().file_name());
     let mut names: Vec<String> = names.map(|name| name.to_string_lossy().into_owned()).collect();
+    // The systemd unit is a script of another kind.
+    names.retain(|name| name.ends_with(".rhai"));
     names.sort();
     names
 }

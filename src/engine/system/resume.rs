@@ -1,6 +1,6 @@
 //! Starting what restart policies ask for, after a boot. Docker's daemon does the same when it starts.
 //!
-//! It starts nothing that never ran, and ends nothing. Who runs it is the machine's business: see `systemd/rhumb.service`.
+//! It starts nothing that never ran, and ends nothing. Who runs it is the machine's business: see `scripts/rhumb.service`.
 
 use std::collections::{BTreeMap, BTreeSet};
 

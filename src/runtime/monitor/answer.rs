@@ -66,7 +66,9 @@ impl Monitor {
             Request::TakeOver => conn.owner = true,
             Request::Signal(number) => {
                 conn.waiting |= number == signal::KILL;
-                if !self.restarts.is_resting() && !(run.has_ended() && self.plan.restart != RestartPolicy::No) {
+                // One that ended just now counts as resting when it may run again.
+                let rests = run.has_ended() && self.plan.restart != RestartPolicy::No;
+                if !rests && !self.restarts.is_resting() {
                     run.signal(number)?;
                     run.tell_kill(&self.plan, number);
                 }
