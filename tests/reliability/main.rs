@@ -9,6 +9,7 @@ mod support;
 
 mod crowd;
 mod damage;
+mod events;
 mod failpoints;
 mod full_disk;
 mod guard;

@@ -78,6 +78,7 @@ impl Engine {
             self.sweep_after_failure();
         }
         let image = committed.context(|| format!("committing the container {:?}", found.name))?;
+        self.tell_tagged(&image, tag.as_ref());
         let event = tell::event(&found.record, &found.name, "commit");
         let comment = options.message.clone().unwrap_or_default();
         let reference = tag.map(|tag| tag.familiar()).unwrap_or_default();

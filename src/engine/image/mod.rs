@@ -181,10 +181,15 @@ impl Engine {
 
     /// Tells of an image that was made here, in Docker's order: its name first.
     fn tell_imported(&self, image: &Image, tag: Option<&Reference>) {
+        self.tell_tagged(image, tag);
+        self.tell(&event(image, "import", None));
+    }
+
+    /// Tells of the name that an image was given, if it was.
+    pub(in crate::engine) fn tell_tagged(&self, image: &Image, tag: Option<&Reference>) {
         if let Some(tag) = tag {
             self.tell(&event(image, "tag", Some(&tag.familiar())));
         }
-        self.tell(&event(image, "import", None));
     }
 
     /// Takes away what no record and no lease needs; returns the bytes that are free again.
