@@ -13,12 +13,13 @@ use crate::support::rhumb::assert_root;
 use crate::support::{BASE, Outcome, Rhumb, Scratch};
 
 /// A tmpfs that is unmounted with the value.
-struct Disk {
+pub(crate) struct Disk {
     dir: Scratch,
 }
 
 impl Disk {
-    fn new(size: &str) -> Disk {
+    /// A disk of this size, such as `48m`.
+    pub(crate) fn new(size: &str) -> Disk {
         assert_root();
         let dir = Scratch::new();
         let options = format!("size={size},mode=700");
@@ -31,12 +32,17 @@ impl Disk {
         Disk { dir }
     }
 
+    /// Where it is mounted.
+    pub(crate) fn path(&self) -> &std::path::Path {
+        self.dir.path()
+    }
+
     fn ballast(&self) -> PathBuf {
         self.dir.join("ballast")
     }
 
     /// Fills the disk so that about this many bytes are left.
-    fn fill(&self, leave_bytes: u64) {
+    pub(crate) fn fill(&self, leave_bytes: u64) {
         let mut file = File::create(self.ballast()).expect("making the ballast");
         let block = vec![0x5a; 64 * 1024];
         // Ends with the disk full, which is what we want; then single pages, since a write may be refused as a whole.
@@ -48,7 +54,7 @@ impl Disk {
 
     /// Gives the space back at once: a child that another test is just starting may still hold the file for a moment, so
     /// removing it alone would not.
-    fn free(&self) {
+    pub(crate) fn free(&self) {
         File::options()
             .write(true)
             .open(self.ballast())

@@ -15,6 +15,7 @@ mod full_disk;
 mod guard;
 mod kills;
 mod observe;
+mod output;
 mod random;
 mod reboot;
 mod repeat;

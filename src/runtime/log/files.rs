@@ -206,6 +206,7 @@ impl Files {
     /// What removing gives; the oldest files go first, so that what is left has no gap.
     pub(super) fn clear(&mut self) -> Result<()> {
         self.stop_compressing();
+        let _ = std::fs::remove_file(self.unfinished()); // one that a killed monitor left; the next one would replace it
         clear(&self.state_dir, &self.id, self.how.form)?;
         self.live = None;
         self.live_bytes = 0;
