@@ -176,6 +176,34 @@ fn an_unhealthy_container_is_restarted_or_stopped_when_asked_for() {
 }
 
 #[test]
+fn a_probe_dies_with_its_monitor_and_its_container() {
+    let rhumb = Rhumb::with_base();
+    for victim in ["monitor", "init"] {
+        run(&rhumb, victim, "--health-timeout=1h", "touch /begun; sleep 999");
+        eventually("a probe is under way", PATIENCE, || {
+            rhumb.run(["exec", victim, "test", "-e", "/begun"]).success().then_some(())
+        });
+        let init = rhumb.inspect(victim)["State"]["Pid"].to_string();
+        let status = std::fs::read_to_string(format!("/proc/{init}/status")).unwrap();
+        let parent = status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap().trim();
+        let pid = if victim == "monitor" { parent } else { init.as_str() };
+        crate::support::process::run(std::process::Command::new("kill").args(["-KILL", pid]), None, PATIENCE).ok();
+        let end = if victim == "monitor" { "dead" } else { "exited" };
+        eventually("the end", PATIENCE, || (rhumb.states()[victim] == end).then_some(()));
+        // What nobody probes any more is not called healthy, and is not probed again until it is started.
+        assert_eq!(health(&rhumb, victim)["Status"], "unhealthy");
+        eventually("nothing of it is left", PATIENCE, || {
+            let seen = rhumb.leaks().kernel();
+            (!seen.iter().any(|line| line.contains("sleep"))).then_some(())
+        });
+        rhumb.sh(&format!("start {victim}")).ok();
+        assert_eq!(health(&rhumb, victim)["Status"], "starting");
+        rhumb.sh(&format!("rm -f {victim}")).ok();
+    }
+    rhumb.assert_consistent();
+}
+
+#[test]
 fn options_win_over_the_image_and_turn_its_check_off() {
     let rhumb = Rhumb::with_base();
     // An image of our own config: what `save` wrote, with a check put in.
