@@ -49,6 +49,8 @@ const MAX_FILE: u64 = 64 * 1024;
 const MAX_HEALTH: u64 = 256 * 1024;
 /// How often a file that is written over is read again when it is no JSON.
 const TORN_READS: usize = 5;
+/// What every file system gives to a file that is not empty.
+const BLOCK: usize = 4096;
 /// ESRCH of errno(3).
 const NO_SUCH_PROCESS: i32 = 3;
 /// How long a monitor that has recorded the end may take to go.
@@ -299,6 +301,7 @@ pub(crate) fn start_time(pid: i32) -> Result<u64> {
 }
 
 /// Writes a small file so that readers find the old one or the new one, never a half; `durable` also against a power cut.
+/// On a full disk a file that is there already is overwritten in its own block instead, with one write.
 pub(crate) fn write_json(path: &Path, value: &impl Serialize, durable: bool) -> Result<()> {
     let doing = || format!("writing {path:?}");
     let json = serde_json::to_vec(value).expect("plain data with string keys is always JSON");
@@ -315,7 +318,25 @@ pub(crate) fn write_json(path: &Path, value: &impl Serialize, durable: bool) -> 
         }
         Ok(())
     };
-    write().context(doing)
+    match write() {
+        Err(error) if matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => {
+            let _ = std::fs::remove_file(&temporary); // it may not have been made
+            overwrite(path, json).map_err(|_| error)
+        }
+        written => written,
+    }
+    .context(doing)
+}
+
+/// Replaces the content of a file that exists, padded with what JSON ignores.
+fn overwrite(path: &Path, mut json: Vec<u8>) -> std::io::Result<()> {
+    let mut file = File::options().write(true).open(path)?;
+    let length = usize::try_from(file.metadata()?.len()).unwrap_or(0);
+    if length < json.len() && json.len() > BLOCK {
+        return Err(ErrorKind::StorageFull.into());
+    }
+    json.resize(json.len().max(length), b' ');
+    std::io::Write::write_all(&mut file, &json)
 }
 
 /// Writes over a small file that is there, from its beginning and without a new file, for what changes every moment: to

@@ -8,7 +8,7 @@ use std::process::Command;
 use crate::count;
 use crate::observe::observe;
 use crate::random::Random;
-use crate::support::process::{self, PATIENCE};
+use crate::support::process::{self, PATIENCE, eventually};
 use crate::support::rhumb::assert_root;
 use crate::support::{BASE, Outcome, Rhumb, Scratch};
 
@@ -145,4 +145,33 @@ fn a_full_disk_breaks_nothing() {
         rhumb.remove_all();
         rhumb.leaks().assert_clean();
     }
+}
+
+/// A disk that fills up and empties again while a container is restarted: what is said of it stays true, it goes on when
+/// there is space again, or has ended and says so.
+#[test]
+fn a_full_disk_does_not_stop_restarts() {
+    let disk = Disk::new("48m");
+    let rhumb = Rhumb::with_base_in(disk.dir.path());
+    rhumb.run(["run", "-d", "--name", "box", "--restart", "always", BASE, "sh", "-c", "sleep 0.05; exit 3"]).ok();
+    let facts = || {
+        let all = rhumb.inspect("box");
+        let status = crate::support::rhumb::string(&all["State"]["Status"]);
+        (status, all["RestartCount"].as_i64().expect("a number"))
+    };
+    let begun = facts().1;
+    disk.fill(0);
+    let count = eventually("it is restarted on a full disk", PATIENCE, || {
+        let (status, count) = facts();
+        assert!(["running", "restarting"].contains(&&*status), "{status} after {count} restarts");
+        (count > begun + 3).then_some(count)
+    });
+    rhumb.run(["ps"]).ok();
+    disk.free();
+    eventually("it goes on", PATIENCE, || (facts().1 > count).then_some(()));
+    rhumb.run(["stop", "-t", "1", "box"]).ok();
+    assert_eq!(facts().0, "exited");
+    rhumb.run(["rm", "box"]).ok();
+    rhumb.leaks().assert_kernel_clean();
+    rhumb.assert_consistent();
 }

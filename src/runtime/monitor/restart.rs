@@ -144,7 +144,6 @@ impl Monitor {
             let state = state::RunState { init: None, paused: false, ended: Some(record.clone()), ..state };
             state::write_json(&plan.run_dir.join(state::STATE), &state, false)
         });
-        let _ = state::remove_file(&plan.state_dir.join(state::STARTED));
     }
 
     /// Makes the next run and starts it.
