@@ -216,7 +216,7 @@ fn config(config: &ImageConfig) -> Value {
         "Volumes": if config.volumes.is_empty() { Value::Null } else { set(&config.volumes) },
         "WorkingDir": config.working_dir,
         "Entrypoint": or_null(&config.entrypoint),
-        "OnBuild": null,
+        "OnBuild": or_null(&config.on_build),
         "Labels": if config.labels.is_empty() { Value::Null } else { json!(config.labels) },
     });
     // Docker leaves these out when they are not set.

@@ -69,10 +69,10 @@ impl Engine {
         if let Some(name) = tag.as_ref().filter(|name| name.digest().is_some()) {
             return Err(Error::invalid(format!("{name} has a digest, which is not ours to give")));
         }
-        let mut changes = ImageConfig::default();
-        instructions::apply(&mut changes, &options.changes)?;
+        let image = self.image_get(found.record.image_id.as_str())?;
+        let config = changed_config(&found.record, &image.config, &options.changes)?;
         let lease = self.store.lease()?;
-        let committed = self.commit_under_lease(&found, tag.clone(), changes, options);
+        let committed = self.commit_under_lease(&found, tag.clone(), config, options);
         drop(lease);
         if committed.is_err() {
             self.sweep_after_failure();
@@ -90,7 +90,7 @@ impl Engine {
         &self,
         found: &Found,
         tag: Option<Reference>,
-        changes: ImageConfig,
+        run: ImageConfig,
         options: &CommitOptions,
     ) -> Result<Image> {
         let record = &found.record;
@@ -124,8 +124,7 @@ impl Engine {
             parsed.diff_ids.push(layer.diff_id.clone());
             layers.push(layer);
         }
-        (parsed.created, parsed.author) = (created, options.author.clone());
-        parsed.config = merged(changes, &options.changes, record, &parsed.config);
+        (parsed.created, parsed.author, parsed.config) = (created, options.author.clone(), run);
         failpoint::hit("container.commit.prepare")?;
         let image = self.store.image_prepare(&config::write(&parsed), &parsed, None, layers)?;
         failpoint::hit("container.commit.record")?;
@@ -185,55 +184,43 @@ fn thaw(mut monitor: Monitor) -> Result<()> {
     }
 }
 
-/// What the changes say and, where they say nothing, the container's own config: moby's rules (`daemon/commit.go`). Its
-/// instructions for builds and its shell are not taken over.
-fn merged(mut config: ImageConfig, changes: &[String], record: &ContainerRecord, image: &ImageConfig) -> ImageConfig {
-    let has_entrypoint = changes
-        .iter()
-        .any(|change| change.split_whitespace().next().is_some_and(|word| word.eq_ignore_ascii_case("ENTRYPOINT")));
-    // An entrypoint that is given drops the command, one that is taken away does not.
-    if config.entrypoint.is_empty() {
-        if config.cmd.is_empty() {
-            config.cmd.clone_from(&record.command);
-        }
-        if !has_entrypoint {
-            config.entrypoint.clone_from(&record.entrypoint);
-        }
-    }
-    if config.user.is_empty() {
-        config.user.clone_from(&record.user);
-    }
-    if config.working_dir.is_empty() {
-        // The record's own says "/" where nobody said anything.
-        config.working_dir = record.options.working_dir.clone().unwrap_or_else(|| image.working_dir.clone());
-    }
+/// The container's own config, changed by instructions; as with Docker its instructions for builds and its shell are not
+/// taken over from the image.
+fn changed_config(record: &ContainerRecord, image: &ImageConfig, changes: &[String]) -> Result<ImageConfig> {
+    // What the container was given stands before what the image had, as in Docker's own list.
     let name = |entry: &str| entry.split('=').next().unwrap_or_default().to_owned();
-    for entry in &record.env {
-        if !config.env.iter().any(|have| name(have) == name(entry)) {
-            config.env.push(entry.clone());
-        }
-    }
-    for (key, value) in &record.labels {
-        config.labels.entry(key.clone()).or_insert_with(|| value.clone());
-    }
+    let given = |entry: &&String| record.options.env.iter().any(|(given, _)| *given == name(entry));
+    let (first, rest): (Vec<&String>, Vec<&String>) = record.env.iter().partition(given);
     let volumes = record
         .mounts
         .iter()
         .filter(|point| matches!(point.kind, MountPointKind::Volume { anonymous: true, .. }) && !point.inherited);
-    merge(&mut config.volumes, volumes.map(|point| point.target.clone()).chain(image.volumes.iter().cloned()));
-    merge(&mut config.exposed_ports, record.exposed_ports.iter().cloned());
-    if config.stop_signal.is_none() {
-        config.stop_signal = record.options.stop_signal.clone().or_else(|| image.stop_signal.clone());
+    let mut config = ImageConfig {
+        user: record.user.clone(),
+        env: first.into_iter().chain(rest).cloned().collect(),
+        entrypoint: record.entrypoint.clone(),
+        cmd: record.command.clone(),
+        // The record's own says "/" where nobody said anything.
+        working_dir: record.options.working_dir.clone().unwrap_or_else(|| image.working_dir.clone()),
+        labels: record.labels.clone(),
+        exposed_ports: record.exposed_ports.clone(),
+        volumes: volumes.map(|point| point.target.clone()).chain(image.volumes.iter().cloned()).collect(),
+        stop_signal: record.options.stop_signal.clone().or_else(|| image.stop_signal.clone()),
+        healthcheck: record.healthcheck.clone(),
+        ..ImageConfig::default()
+    };
+    for list in [&mut config.volumes, &mut config.exposed_ports] {
+        list.sort();
+        list.dedup();
     }
-    if config.healthcheck.is_none() {
-        config.healthcheck.clone_from(&image.healthcheck);
+    instructions::apply(&mut config, changes)?;
+    let has = |instruction: &str| {
+        let word = |change: &String| change.split_whitespace().next().map(str::to_ascii_uppercase);
+        changes.iter().filter_map(word).any(|word| word == instruction)
+    };
+    // An entrypoint that is given drops the command, one that is taken away does not.
+    if has("ENTRYPOINT") && !has("CMD") && !config.entrypoint.is_empty() {
+        config.cmd.clear();
     }
-    config
-}
-
-/// Adds what is not there; sorted.
-fn merge(list: &mut Vec<String>, more: impl Iterator<Item = String>) {
-    list.extend(more);
-    list.sort();
-    list.dedup();
+    Ok(config)
 }

@@ -1,14 +1,25 @@
 //! `docker import --change` and its kin: single Dockerfile instructions that edit an image's config.
 //!
-//! Knows the instructions that only touch the config (CMD ENTRYPOINT ENV EXPOSE LABEL ONBUILD STOPSIGNAL USER VOLUME
-//! WORKDIR). It is no Dockerfile reader: no line continuation, no variables, no stages.
+//! Knows the instructions that only touch the config (CMD ENTRYPOINT ENV EXPOSE HEALTHCHECK LABEL ONBUILD STOPSIGNAL
+//! USER VOLUME WORKDIR). It is no Dockerfile reader: no line continuation, no variables, no stages.
 
-use crate::base::suggest;
-use crate::base::{Error, Result};
+use crate::base::{Error, Result, suggest, units};
+use crate::model::health::{self, HealthCheck};
 use crate::model::image::ImageConfig;
 
-const INSTRUCTIONS: [&str; 10] =
-    ["CMD", "ENTRYPOINT", "ENV", "EXPOSE", "LABEL", "ONBUILD", "STOPSIGNAL", "USER", "VOLUME", "WORKDIR"];
+const INSTRUCTIONS: [&str; 11] = [
+    "CMD",
+    "ENTRYPOINT",
+    "ENV",
+    "EXPOSE",
+    "HEALTHCHECK",
+    "LABEL",
+    "ONBUILD",
+    "STOPSIGNAL",
+    "USER",
+    "VOLUME",
+    "WORKDIR",
+];
 
 /// Applies instructions in order.
 ///
@@ -54,6 +65,7 @@ fn apply_one(config: &mut ImageConfig, change: &str) -> Result<()> {
                 add(&mut config.exposed_ports, expose(&port)?);
             }
         }
+        "HEALTHCHECK" => config.healthcheck = Some(healthcheck(rest)?),
         "VOLUME" => {
             let targets = match json_array(rest)? {
                 Some(list) => list,
@@ -80,6 +92,49 @@ fn apply_one(config: &mut ImageConfig, change: &str) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// `[--interval=… --timeout=… --start-period=… --start-interval=… --retries=…] CMD command`, or `NONE` (Dockerfile
+/// reference, `HEALTHCHECK`).
+fn healthcheck(text: &str) -> Result<HealthCheck> {
+    let mut check = HealthCheck::default();
+    let mut rest = text;
+    while let Some(flag) = rest.strip_prefix("--") {
+        let (word, after) = flag.split_once(char::is_whitespace).unwrap_or((flag, ""));
+        let (name, value) = word.split_once('=').ok_or_else(|| bad_pair(word))?;
+        let time = || match units::parse_duration(value)? {
+            time if time.is_zero() => Ok(None),
+            time if time < health::MIN_TIME => Err(Error::invalid(format!("{name} is shorter than 1 ms"))),
+            time => Ok(Some(time)),
+        };
+        match name {
+            "interval" => check.interval = time()?,
+            "timeout" => check.timeout = time()?,
+            "start-period" => check.start_period = time()?,
+            "start-interval" => check.start_interval = time()?,
+            "retries" => {
+                let retries = value.parse::<u32>();
+                let retries = retries.map_err(|_| Error::invalid(format!("{value:?} is not a number of retries")))?;
+                check.retries = (retries > 0).then_some(retries);
+            }
+            _ => return Err(Error::invalid(format!("HEALTHCHECK knows no --{name}"))),
+        }
+        rest = after.trim_start();
+    }
+    let (word, command) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
+    match (word.to_ascii_uppercase().as_str(), command.trim()) {
+        ("NONE", "") => Ok(HealthCheck::none()),
+        ("CMD", command) if !command.is_empty() => {
+            check.test = match json_array(command)? {
+                Some(list) => ["CMD".to_owned()].into_iter().chain(list).collect(),
+                None => vec!["CMD-SHELL".to_owned(), command.to_owned()],
+            };
+            Ok(check)
+        }
+        _ => {
+            Err(Error::invalid(format!("{rest:?} is not a health check")).with_hint("write CMD and a command, or NONE"))
+        }
+    }
 }
 
 fn add(list: &mut Vec<String>, item: String) {
@@ -196,6 +251,7 @@ mod tests {
             "ENV OLD some words",
             "EXPOSE 80 53/udp 8000-8010",
             "LABEL org.example.kind=demo \"a b\"=c",
+            "HEALTHCHECK --interval=5s --retries=2 CMD curl -f localhost",
             "ONBUILD RUN true",
             "STOPSIGNAL SIGINT",
             "USER 1000:1000",
@@ -212,6 +268,9 @@ mod tests {
         assert_eq!(config.labels["org.example.kind"], "demo");
         assert_eq!(config.labels["a b"], "c");
         assert_eq!(config.on_build, ["RUN true"]);
+        let check = config.healthcheck.unwrap();
+        assert_eq!(check.test, ["CMD-SHELL", "curl -f localhost"]);
+        assert_eq!((check.interval.unwrap().as_secs(), check.retries), (5, Some(2)));
         assert_eq!(config.stop_signal.as_deref(), Some("SIGINT"));
         assert_eq!(config.user, "1000:1000");
         assert_eq!(config.volumes, ["/b c", "/data", "/x"]);
@@ -227,6 +286,9 @@ mod tests {
             ("ENV A", "NAME=value"),
             ("ENV A=1 B", "NAME=value"),
             ("ENV A=\"x", "quote"),
+            ("HEALTHCHECK --interval=x CMD true", "HEALTHCHECK"),
+            ("HEALTHCHECK --every=5s CMD true", "--every"),
+            ("HEALTHCHECK true", "health check"),
             ("EXPOSE 0", "port"),
             ("EXPOSE 80/icmp", "port"),
             ("CMD ['sh']", "JSON"),
