@@ -1,6 +1,7 @@
 //! Two halves of one work with a pipe between them: one makes a stream on a thread of its own, the other takes it in.
 
-use std::io::{self, Read, Write};
+use std::io::{self, PipeWriter, Read, Write};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::base::{Context as _, Error, Result};
@@ -10,7 +11,9 @@ pub(super) fn through<A: Send, B>(
     make: impl FnOnce(&mut dyn Write) -> Result<A> + Send,
     take: impl FnOnce(&mut dyn Read) -> Result<B>,
 ) -> Result<(A, B)> {
-    let (mut reader, mut writer) = io::pipe().context(|| "making a pipe")?;
+    let (mut reader, pipe) = io::pipe().context(|| "making a pipe")?;
+    let unread = Arc::new(AtomicBool::new(false));
+    let mut writer = End { pipe, unread: Arc::clone(&unread) };
     std::thread::scope(|scope| {
         let maker = std::thread::Builder::new()
             .name("make".into())
@@ -21,17 +24,31 @@ pub(super) fn through<A: Send, B>(
         let made = maker.join().unwrap_or_else(|_| Err(Error::failed("the thread that makes a stream panicked")));
         match (made, taken) {
             // Nobody read on: why is the other's error.
-            (Err(error), Err(taking)) if is_broken_pipe(&error) => Err(taking),
+            (Err(_), Err(taking)) if unread.load(Ordering::Relaxed) => Err(taking),
             (Err(error), _) => Err(error),
             (Ok(made), taken) => taken.map(|taken| (made, taken)),
         }
     })
 }
 
-fn is_broken_pipe(error: &Error) -> bool {
-    std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source())
-        .filter_map(|error| error.downcast_ref::<io::Error>())
-        .any(|error| error.kind() == io::ErrorKind::BrokenPipe)
+/// The writing end, which remembers that nobody reads on.
+struct End {
+    pipe: PipeWriter,
+    unread: Arc<AtomicBool>,
+}
+
+impl Write for End {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.pipe.write(bytes).inspect_err(|error| {
+            if error.kind() == io::ErrorKind::BrokenPipe {
+                self.unread.store(true, Ordering::Relaxed);
+            }
+        })
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.pipe.flush()
+    }
 }
 
 /// A stream that counts its bytes, and fails once the engine is interrupted.

@@ -259,3 +259,86 @@ fn any_name_and_any_depth_goes_both_ways() {
     let outcome = rhumb.run(["cp".as_ref(), std::ffi::OsStr::new("box:/\x1b[2Jx"), ".".as_ref()]);
     assert!(outcome.code == 3 && !outcome.stderr.contains('\x1b'), "{outcome}");
 }
+
+#[test]
+fn a_copy_that_fails_leaves_the_old_file_and_nothing_else() {
+    let rhumb = stage(&["--tmpfs", "/small:size=1m"]);
+    fs::write(rhumb.path("large"), vec![7; 3 << 20]).unwrap();
+    inside(&rhumb, "echo old > /small/x");
+    rhumb.sh("cp large box:/small/x").fails_with(11, "space");
+    rhumb.sh("cp large box:/small/y").fails_with(11, "space");
+    assert_eq!(inside(&rhumb, "cat /small/*; ls -A /small"), "old\nx");
+    rhumb.sh("cp f box:/small/x").ok();
+    assert_eq!(inside(&rhumb, "cat /small/x"), "one");
+}
+
+#[test]
+fn a_large_file_with_holes_and_many_files_go_both_ways() {
+    let rhumb = stage(&[]);
+    fs::File::create(rhumb.path("sparse")).unwrap().set_len(2 << 30).unwrap();
+    rhumb.sh("cp sparse box:/sparse").ok();
+    rhumb.sh("cp box:/sparse back").ok();
+    let facts = fs::metadata(rhumb.path("back")).unwrap();
+    assert!(facts.len() == 2 << 30 && facts.blocks() < 1000, "{facts:?}");
+    let many = rhumb.path("many");
+    for folder in 0..20 {
+        fs::create_dir_all(many.join(folder.to_string())).unwrap();
+        (0..100).for_each(|file| fs::write(many.join(format!("{folder}/{file}")), file.to_string()).unwrap());
+    }
+    rhumb.sh("cp many box:/many").ok();
+    rhumb.sh("stop -t 0 box").ok();
+    rhumb.sh("cp box:/many many-back").ok();
+    let compared = std::process::Command::new("diff").arg("-r").arg(&many).arg(rhumb.path("many-back")).status();
+    assert!(compared.unwrap().success());
+}
+
+#[test]
+fn two_at_once_and_a_container_that_stops_or_goes_meanwhile_end_in_order() {
+    let rhumb = stage(&[]);
+    for (name, byte) in [("a", b'a'), ("b", b'b')] {
+        fs::write(rhumb.path(name), vec![byte; 4 << 20]).unwrap();
+    }
+    std::thread::scope(|scope| {
+        for name in ["a", "b", "a", "b"] {
+            let rhumb = &rhumb;
+            scope.spawn(move || rhumb.run(["cp", name, "box:/both"]).ok());
+        }
+    });
+    rhumb.sh("cp box:/both both").ok();
+    let both = fs::read(rhumb.path("both")).unwrap();
+    assert!(both.len() == 4 << 20 && both.iter().all(|byte| *byte == both[0]), "one of them, and whole");
+    for end in ["stop -t 0 box", "start box", "pause box", "rm -f box"] {
+        std::thread::scope(|scope| {
+            let copies = ["cp box:/usr out", "cp a box:/in"].map(|line| scope.spawn(|| rhumb.sh(line)));
+            rhumb.sh(end).ok();
+            for copy in copies {
+                let outcome = copy.join().unwrap();
+                assert!(!outcome.stderr.contains("panicked") && outcome.code < 128, "{end}: {outcome}");
+            }
+        });
+        let _ = fs::remove_dir_all(rhumb.path("out"));
+    }
+    assert_eq!(rhumb.sh("ps -aq").ok(), "");
+}
+
+#[test]
+fn an_export_is_whole_and_comes_back_the_same() {
+    let rhumb = stage(&["-v", "/data"]);
+    inside(
+        &rhumb,
+        "mkdir /t; cd /t; echo x > f; ln f hard; ln -s f link; chown 3:4 f; chmod 4711 f; echo no > /data/volume",
+    );
+    for state in ["true", "pause box", "unpause box", "stop -t 0 box"] {
+        if state != "true" {
+            rhumb.sh(state).ok();
+        }
+        fs::write(rhumb.path("tar"), "old").unwrap();
+        rhumb.sh("export -o tar box").ok();
+        rhumb.sh("import tar again:1").ok();
+        let line = "cd /t; cat hard; readlink link; stat -c '%a %u %g %h' f; ls -A /data";
+        assert_eq!(rhumb.run(["run", "--rm", "again:1", "sh", "-c", line]).ok(), "x\nf\n4711 3 4 2", "{state}");
+    }
+    rhumb.sh("export -o tree box").fails_with(2, "folder");
+    rhumb.sh("export -o none/tar box").fails_with(3, "none");
+    rhumb.sh("export nosuch").fails_with(3, "nosuch");
+}

@@ -149,6 +149,13 @@ pub(crate) const VERBS: &[Verb] = &[
         between: &["dead"],
         clean: &[RM],
     },
+    Verb {
+        name: "export",
+        prepare: &["rhumb create --name box base:1 true"],
+        act: "rhumb export -o out/box.tar box",
+        between: &[],
+        clean: &[RM],
+    },
     Verb { name: "load", prepare: &[], act: "rhumb load -i in/extra.tar", between: &[], clean: &["rhumb rmi extra:1"] },
     Verb { name: "save", prepare: &[], act: "rhumb save -o out/base.tar base:1", between: &[], clean: &[] },
     Verb {

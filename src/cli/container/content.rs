@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::ArgAction::Set;
 use clap::Args;
 
-use crate::base::{Context as _, Error, Result};
+use crate::base::{Error, Result};
 use crate::cli::Session;
 use crate::model::content::CommitOptions;
 
@@ -73,17 +73,7 @@ impl ExportArgs {
     pub(super) fn run(&self, session: &mut Session) -> Result<u8> {
         let engine = session.engine()?;
         match &self.output {
-            Some(path) => {
-                let writing = || format!("writing {path:?}");
-                let mut file = std::fs::File::create(path).context(writing)?;
-                let exported = engine.container_export(&self.container, &mut file);
-                if exported.is_err() {
-                    // Half a tar is worse than none; the export's error is the one to tell.
-                    let _ = std::fs::remove_file(path);
-                }
-                exported?;
-                file.sync_all().context(writing)?;
-            }
+            Some(path) => engine.container_export_to(&self.container, path)?,
             None => {
                 refuse_terminal("a tar", "-o FILE")?;
                 engine.container_export(&self.container, &mut session.out.writer())?;

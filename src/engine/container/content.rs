@@ -4,14 +4,17 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use crate::base::failpoint;
 use crate::base::{Context as _, Digest, Error, Result};
 use crate::engine::Engine;
 use crate::model::container::{ContainerRecord, MountPointKind};
 use crate::model::mount::MountSource;
 use crate::model::volume::Volume;
+use crate::store::archive::beside::Beside;
 use crate::store::pack::{PackForm, PackOptions, pack};
+use crate::sys::fs::sync;
 use crate::sys::overlay;
 
 impl Engine {
@@ -30,6 +33,29 @@ impl Engine {
         pack(&path, &options, out).context(|| format!("exporting the container {:?}", found.name))?;
         self.tell_of_found(&found, "export");
         Ok(())
+    }
+
+    /// As [`Engine::container_export`] to a file, made beside its place and renamed into it: whole or as it was.
+    ///
+    /// # Errors
+    /// As there; `not_found` for the folder.
+    pub fn container_export_to(&self, container: &str, path: &Path) -> Result<()> {
+        match std::fs::metadata(path) {
+            Ok(facts) if facts.is_dir() => {
+                return Err(Error::invalid(format!("{path:?} is a folder")).with_hint("name a file in it"));
+            }
+            Ok(facts) if !facts.is_file() => {
+                // A pipe or a device is written to, never replaced.
+                let file = std::fs::OpenOptions::new().write(true).open(path);
+                return self.container_export(container, &mut file.context(|| format!("opening {path:?}"))?);
+            }
+            _ => {}
+        }
+        let (beside, mut file) = Beside::file(path)?;
+        self.container_export(container, &mut file)?;
+        sync(&file).context(|| format!("flushing {path:?}"))?;
+        failpoint::hit("container.export.file")?;
+        beside.finish()
     }
 
     /// The volume mounted at `target`.

@@ -85,13 +85,10 @@ fn stop_by(container: &Container, verb: &'static str, options: Map, act: Stop) -
 }
 
 fn export_tar(container: &Container, path: &str) -> Result<()> {
-    let mut file = File::create_new(path).context(|| format!("creating {path:?}"))?;
-    let result = container.engine.container_export(container.id.as_str(), &mut file);
-    if result.is_err() {
-        // The half-written file is ours; the error that led here matters more than one of its removal.
-        let _already_failing = std::fs::remove_file(path);
+    if std::fs::symlink_metadata(path).is_ok() {
+        return Err(Error::already_exists(format!("{path:?} is there already")).with_hint("remove it, or name another"));
     }
-    result
+    container.engine.container_export_to(container.id.as_str(), std::path::Path::new(path))
 }
 
 /// An [`Output`], or unit for a command that was detached.
