@@ -250,7 +250,8 @@ fn facts(options: &ExecOptions, owner: Owner) -> Result<model::Exec> {
     let mut room = MAX_SHOWN;
     let mut args = Vec::new();
     for arg in &options.args {
-        let shown = &arg[..arg.floor_char_boundary(room)];
+        let end = (0..=room.min(arg.len())).rev().find(|at| arg.is_char_boundary(*at)).unwrap_or(0);
+        let shown = &arg[..end];
         room -= shown.len();
         args.push(shown.to_owned());
         if shown.len() < arg.len() || args.len() == MAX_SHOWN {
