@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::restart::RestartPolicy;
+
 /// Limits on a container as a whole; `None` is unlimited.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -82,4 +84,13 @@ pub struct Ulimit {
     pub soft: Option<u64>,
     /// The ceiling; `None` is unlimited.
     pub hard: Option<u64>,
+}
+
+/// What changes of a container that exists: what is `None`, empty or false stays as it is.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ContainerUpdate {
+    /// New limits. Of the limits of disks the weight alone can change.
+    pub limits: Limits,
+    /// Another restart policy.
+    pub restart: Option<RestartPolicy>,
 }

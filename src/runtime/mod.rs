@@ -13,7 +13,7 @@
 //! seccomp  the filter of system calls
 //! cgroup   limits                                    user      passwd and group of the container
 //! processes  who is in it, read from outside         visit     its files, read and written from outside
-//! counters what it used, likewise
+//! counters what it used, likewise                   limits    other ones for it, likewise
 //! state    the files that tell what lives            log       written by the monitor, read by anyone
 //! reach    connections into a container's network
 //! tell     what the monitor tells of it
@@ -32,6 +32,7 @@ mod hooks;
 mod init;
 mod label;
 mod launch;
+pub mod limits;
 pub mod log;
 mod maps;
 pub mod monitor;

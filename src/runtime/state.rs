@@ -370,7 +370,8 @@ pub(crate) fn last_run(state_dir: &Path) -> Result<Option<(Timestamp, Option<Tim
     Ok(read_json::<RunState>(&state_dir.join(STARTED))?.map(|state| (state.started, None)))
 }
 
-fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
+/// Reads a small file; none when it is not there.
+pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
     read_json_within(path, MAX_FILE)
 }
 

@@ -8,4 +8,5 @@ mod execs;
 mod health;
 mod stats;
 mod top;
+mod update;
 mod waits;

@@ -4,6 +4,7 @@
 //! life      kill pause rename restart rm stop unpause wait      listing   ls
 //! content   commit diff export                                  logs      logs
 //! top       top                                                 copy      cp
+//! update    update
 //! execs     execs exec-kill                                   stats     stats, whose live view gauges draws
 //! ```
 
@@ -16,6 +17,7 @@ mod listing;
 mod logs;
 mod stats;
 mod top;
+mod update;
 
 use clap::{Args, Subcommand};
 
@@ -76,6 +78,8 @@ pub(crate) enum ContainerVerb {
     Top(top::TopArgs),
     /// Thaw all processes of containers
     Unpause(Names),
+    /// Give containers other limits and another restart policy
+    Update(update::UpdateArgs),
     /// Wait until containers end and print their exit codes
     Wait(life::WaitArgs),
 }
@@ -134,6 +138,7 @@ impl ContainerVerb {
             ContainerVerb::Stop(args) => args.stop(session),
             ContainerVerb::Top(args) => args.run(session),
             ContainerVerb::Unpause(names) => names.each(session, |engine, name| engine.container_unpause(name)),
+            ContainerVerb::Update(args) => args.run(session),
             ContainerVerb::Wait(args) => args.run(session),
         }
     }

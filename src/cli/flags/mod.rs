@@ -94,7 +94,7 @@ fn each<T>(name: &str, texts: &[String], read: impl Fn(&str) -> Result<T>) -> Re
     flag(name, texts.iter().map(|text| read(text)).collect())
 }
 
-fn size(name: &str, text: Option<&str>) -> Result<Option<u64>> {
+pub(crate) fn size(name: &str, text: Option<&str>) -> Result<Option<u64>> {
     Ok(flag(name, text.map(units::parse_bytes).transpose())?.filter(|bytes| *bytes > 0))
 }
 

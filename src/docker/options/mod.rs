@@ -19,6 +19,9 @@ use crate::model::restart::RestartPolicy;
 
 mod keys;
 mod limits;
+mod update;
+
+pub use update::container_update;
 
 /// Reads a map such as `{"name": "web", "volumes": ["data:/data:ro"], "mem_limit": "64m"}`.
 ///

@@ -247,7 +247,7 @@ impl Engine {
             // A later command's turn: its monitor is being born or about to go, or something in it resists.
             let _ = self.container_recover_one(&id);
         }
-        Ok(())
+        self.container_update_recover()
     }
 
     fn container_recover_one(&self, id: &Id) -> Result<()> {

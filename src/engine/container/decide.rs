@@ -226,7 +226,7 @@ fn check_hostname(name: &str) -> Result<()> {
 /// Docker's floor for a memory limit: below it not even the init would fit.
 const MIN_MEMORY_BYTES: u64 = 6 * 1024 * 1024;
 
-fn check_limits(options: &ContainerOptions) -> Result<()> {
+pub(super) fn check_limits(options: &ContainerOptions) -> Result<()> {
     let limits = &options.limits;
     if let Some(memory) = limits.memory_bytes {
         if memory < MIN_MEMORY_BYTES {

@@ -12,7 +12,7 @@
 //! host     what a specification asks of the machine  ids     ranges of ids for user namespaces
 //! seccomp  the filter of system calls (pure)         top     its processes
 //! restart  policies of containers that exist          wait    for their end
-//! stats    what it uses
+//! stats    what it uses                              update  other limits
 //! ```
 //!
 //! `container` is always what a user writes: a name, an id, or a unique beginning of an id.
@@ -41,6 +41,7 @@ mod state;
 mod stats;
 mod tell;
 mod top;
+mod update;
 mod wait;
 mod waits;
 

@@ -19,6 +19,7 @@ use crate::runtime::cgroup::{Cgroup, OomWatch};
 use crate::runtime::conn::Conn;
 use crate::runtime::execs::Execs;
 use crate::runtime::handover::{FromStage, ToStage};
+use crate::runtime::limits;
 use crate::runtime::log::Writer;
 use crate::runtime::mounts;
 use crate::runtime::plan::Plan;
@@ -62,9 +63,11 @@ impl Run {
     pub(super) fn make(plan: &Plan) -> Result<Run> {
         let log = Writer::open(&plan.state_dir, &plan.id, &plan.log, &plan.log_facts)?;
         let cgroup = Cgroup::new(&plan.cgroup)?;
+        // It may have got other limits since it was started.
+        let changed = limits::of_next_run(&plan.spec, &plan.run_dir)?;
         let order = Order {
             id: &plan.id,
-            spec: &plan.spec,
+            spec: changed.as_ref().unwrap_or(&plan.spec),
             rootfs: &plan.rootfs,
             bundle: &plan.state_dir,
             who: plan.who(),

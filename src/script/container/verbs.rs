@@ -8,7 +8,7 @@ use rhai::{Dynamic, ImmutableString, Map, NativeCallContext};
 
 use crate::base::error::Context as _;
 use crate::base::{Error, Kind, Result};
-use crate::docker::options::exec_options;
+use crate::docker::options::{container_update, exec_options};
 use crate::docker::words::wait_condition;
 use crate::engine::Engine;
 use crate::model::container::{ContainerRemove, WaitCondition};
@@ -93,6 +93,14 @@ fn export_tar(container: &Container, path: &str) -> Result<()> {
 
 /// An [`Output`], or unit for a command that was detached.
 type MaybeOutput = Dynamic;
+
+fn change(container: &Container, options: Map) -> Result<()> {
+    let update = match to_json(&options.into())? {
+        serde_json::Value::Object(map) => container_update(&map)?,
+        _ => return Err(Error::invalid("options are a map")),
+    };
+    container.engine.container_update(container.id.as_str(), &update)
+}
 
 #[export_module]
 #[allow(missing_docs, unreachable_pub, reason = "the names are the script's; docs are read from the metadata")]
@@ -262,6 +270,20 @@ pub(crate) mod container_verbs {
     #[rhai_fn(global, return_raw)]
     pub fn rename(ctx: NativeCallContext, container: Container, name: ImmutableString) -> Fallible<()> {
         container.engine.container_rename(container.id.as_str(), &name).raise(&ctx)
+    }
+
+    /// Changes limits and the restart policy, at once when it runs: `mem_limit memswap_limit mem_reservation cpus cpu_quota
+    /// cpu_period cpu_shares cpuset cpuset_mems pids_limit blkio_weight restart`. What is refused changes nothing.
+    ///
+    /// ```rhai
+    /// let c = container::run("base", #{ command: ["sleep", "300"], mem_limit: "64m" });
+    /// c.update(#{ mem_limit: "96m", pids_limit: 50 });
+    /// assert(c.inspect().HostConfig.Memory == 96 * 1024 * 1024);
+    /// c.remove(#{ force: true });
+    /// ```
+    #[rhai_fn(global, return_raw)]
+    pub fn update(ctx: NativeCallContext, container: Container, options: Map) -> Fallible<()> {
+        change(&container, options).raise(&ctx)
     }
 
     /// Runs a command in the running container and returns its output. Options: `user environment workdir tty privileged
