@@ -5,9 +5,8 @@ use std::ops::ControlFlow;
 use clap::Args;
 
 use crate::base::{Kind, Result};
-use crate::cli::listing::{self, Format};
 use crate::cli::{Session, filter, flags, report};
-use crate::docker::event;
+use crate::docker::event::{self, Format};
 use crate::model::event::{EventItem, EventQuery, EventStart};
 
 // `rhumb events`.
@@ -22,14 +21,14 @@ pub(crate) struct EventsArgs {
     /// Show only what fits, such as container=web, event=die, type=volume
     #[arg(short, long = "filter", value_name = "KEY=VALUE")]
     filter: Vec<String>,
-    /// Print in this form: json
+    /// Print as json, or with a Go template
     #[arg(long, value_name = "FORMAT")]
     format: Option<String>,
 }
 
 impl EventsArgs {
     pub(crate) fn run(&self, session: &mut Session) -> Result<u8> {
-        let format = listing::format(self.format.as_deref())?;
+        let format = Format::parse(self.format.as_deref())?;
         let time = |name, text: Option<&str>| {
             text.map(event::point_in_time).transpose().or_else(|e| flags::flag(name, Err(e)))
         };
@@ -45,10 +44,7 @@ impl EventsArgs {
             match item {
                 EventItem::Note(words) => report::note(&format!("note: {words}")),
                 EventItem::Event(event) => {
-                    match format {
-                        Format::Json => session.out.json(&event::json(&event))?,
-                        Format::Table => session.out.line(event::text(&event))?,
-                    }
+                    session.out.line(format.line(&event)?)?;
                     // Whoever reads this from a pipe waits for it.
                     session.out.flush()?;
                 }

@@ -1,4 +1,4 @@
-//! Events in Docker's words: the line of `docker events`, its JSON, and its filters.
+//! Events in Docker's words: the line of `docker events`, its JSON, `--format`, and its filters.
 //!
 //! Pure functions of the facts. Times are printed in UTC; Docker's command line prints them in the zone of who asks.
 
@@ -8,12 +8,80 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use crate::base::{Error, Result, Timestamp, suggest, units};
+use crate::docker::template::{Shape, Subject, Template};
 use crate::model::event::{CONTAINER, Event, EventFilter, IMAGE, SCOPE, TYPES};
 
 /// The filters, in Docker's words.
 pub const FILTERS: [&str; 9] = ["container", "daemon", "event", "image", "label", "network", "scope", "type", "volume"];
 /// Filters that Docker has for nouns that are not built here.
 const LATER: [&str; 5] = ["config", "node", "plugin", "secret", "service"];
+
+/// What templates see: Go's `events.Message`.
+const MESSAGE: Shape = Shape::Struct(&[
+    ("Status", Shape::Text),
+    ("ID", Shape::Text),
+    ("From", Shape::Text),
+    ("Type", Shape::Text),
+    ("Action", Shape::Text),
+    ("Actor", Shape::Struct(&[("ID", Shape::Text), ("Attributes", Shape::Map(&Shape::Text))])),
+    ("Scope", Shape::Text),
+    ("Time", Shape::Number),
+    ("TimeNano", Shape::Number),
+]);
+
+/// How an event is printed.
+#[derive(Debug, Default)]
+pub enum Format {
+    /// One line for people.
+    #[default]
+    Text,
+    /// JSON on one line.
+    Json,
+    /// What a template makes of it.
+    Template(Template),
+}
+
+impl Format {
+    /// Reads `--format`: `json`, or a template, which must fit events.
+    ///
+    /// # Errors
+    /// `invalid_argument` in Docker's words.
+    pub fn parse(text: Option<&str>) -> Result<Format> {
+        match text.map(str::trim) {
+            None | Some("") => Ok(Format::Text),
+            Some("json" | "{{json .}}" | "{{ json . }}") => Ok(Format::Json),
+            Some(_) => {
+                let format = Format::Template(Template::parse(text.unwrap_or_default())?);
+                format.line(&Event::new(CONTAINER, "start", "")).map(|_| format)
+            }
+        }
+    }
+
+    /// The line for an event.
+    ///
+    /// # Errors
+    /// `invalid_argument` when the template does not fit this one.
+    pub fn line(&self, event: &Event) -> Result<String> {
+        match self {
+            Format::Text => Ok(text(event)),
+            Format::Json => Ok(json(event).to_string()),
+            Format::Template(template) => {
+                let value = message(event);
+                template.render_subject(&Subject { value: &value, shape: MESSAGE, methods: &[] })
+            }
+        }
+    }
+}
+
+/// The event under the names of Go's fields.
+fn message(event: &Event) -> Value {
+    let json = json(event);
+    let get = |name: &str| json.get(name).cloned().unwrap_or(Value::Null);
+    json!({
+        "Status": get("status"), "ID": get("id"), "From": get("from"), "Type": event.noun, "Action": event.action,
+        "Actor": get("Actor"), "Scope": SCOPE, "Time": get("time"), "TimeNano": get("timeNano"),
+    })
+}
 
 /// The line of `docker events`, with what would be an order to a terminal, or another line, written as an escape.
 pub fn text(event: &Event) -> String {
@@ -159,6 +227,19 @@ mod tests {
             json(&volume).to_string(),
             r#"{"Type":"volume","Action":"prune","Actor":{"ID":"","Attributes":{"reclaimed":"0"}},"scope":"local","time":1,"timeNano":1000000000}"#
         );
+    }
+
+    #[test]
+    fn templates_see_gos_message() {
+        let line = |template: &str| Format::parse(Some(template)).unwrap().line(&event()).unwrap();
+        assert_eq!(line("{{.Type}} {{.Action}} {{.Actor.Attributes.name}} {{.ID}}"), "container start web 0123");
+        assert_eq!(line("{{.Status}}@{{.Time}} {{.From}} {{.Scope}}"), "start@1795492901 base:1 local");
+        assert_eq!(line("{{json .Actor}}"), r#"{"ID":"0123","Attributes":{"image":"base:1","name":"web"}}"#);
+        assert_eq!(line("{{index .Actor.Attributes \"x\"}}|{{.Actor.Attributes.x}}"), "|<no value>");
+        assert_eq!(line("{{json .}}"), json(&event()).to_string());
+        for template in ["{{.Foo}}", "{{.Type", "{{.Actor.Foo}}"] {
+            assert!(Format::parse(Some(template)).is_err(), "{template}");
+        }
     }
 
     #[test]

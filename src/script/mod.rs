@@ -21,6 +21,7 @@ mod convert;
 mod display;
 pub mod doc;
 mod error;
+mod events;
 mod host;
 mod image;
 mod output;

@@ -91,7 +91,7 @@ fn register(engine: &mut Engine) {
         ("image", exported_module!(crate::script::image::image_functions)),
         ("volume", exported_module!(crate::script::volume::volume_functions)),
         ("backup", exported_module!(crate::script::backup::backup_functions)),
-        ("system", exported_module!(crate::script::system::system_functions)),
+        ("system", system_module()),
         ("secret", exported_module!(crate::script::secret::secret_functions)),
         ("host", exported_module!(crate::script::host::host_functions)),
     ];
@@ -109,6 +109,12 @@ fn container_module() -> Module {
     module.combine(exported_module!(crate::script::container::waits::container_waits));
     module.combine(exported_module!(crate::script::container::observe::container_observe));
     module.combine(exported_module!(crate::script::container::content::container_content));
+    module
+}
+
+fn system_module() -> Module {
+    let mut module = exported_module!(crate::script::system::system_functions);
+    module.combine(exported_module!(crate::script::events::event_functions));
     module
 }
 

@@ -64,7 +64,7 @@ const NOT_BUILT_YET: [(&str, &str); 10] = [
     ("registry", ""),
     ("image", "pull search"),
     ("backup", "repo"),
-    ("system", "events doctor"),
+    ("system", "doctor"),
     ("host", "http_get"),
     ("Image", "push files diff"),
     ("Volume", "clone copy_to copy_from ls read"),

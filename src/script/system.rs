@@ -1,4 +1,5 @@
-//! The noun `system` in scripts: facts about the whole engine, disk usage, prune and check. Events come later.
+//! The noun `system` in scripts: facts about the whole engine, disk usage, prune and check. Events are in
+//! [`crate::script::events`].
 
 use rhai::plugin::*;
 use rhai::{Array, Dynamic, ImmutableString, Map, NativeCallContext};

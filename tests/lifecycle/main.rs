@@ -4,6 +4,7 @@
 mod support;
 
 mod attach;
+mod events;
 mod execs;
 mod health;
 mod stats;
