@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use crate::base::{Context as _, Error, Result};
 use crate::model::log::Stream;
 use crate::runtime::client::{AttachEnd, Attachment, Monitor};
-use crate::runtime::wire::{self, CHUNK, Channel, Reply, Request, STDERR, STDIN, STDOUT};
+use crate::runtime::wire::{self, CHUNK, Reply, Request, STDERR, STDIN, STDOUT};
 use crate::sys::signal;
 use crate::sys::socket::{self, Interest};
 use crate::sys::tty::{self, Size};
@@ -227,7 +227,7 @@ pub(crate) struct Streams {
 /// Pumps between the user and a further process that was asked for on `monitor`'s connection with these streams.
 pub(crate) fn further(monitor: &mut Monitor, mut attachment: Attachment<'_>, streams: Streams) -> Result<AttachEnd> {
     let mut user = User::new(&mut attachment);
-    let result = pump_further(&mut monitor.channel, &mut user, streams);
+    let result = pump_further(monitor, &mut user, streams);
     if matches!(&result, Err(error) if error.kind() != crate::base::Kind::CommandFailed) {
         // Ours to end: nobody would ever hear of it again. The connection goes with it.
         let kill = Request::SignalExec { signal: signal::KILL, group: true };
@@ -237,7 +237,8 @@ pub(crate) fn further(monitor: &mut Monitor, mut attachment: Attachment<'_>, str
     result
 }
 
-fn pump_further(channel: &mut Channel, user: &mut User<'_, '_>, mut streams: Streams) -> Result<AttachEnd> {
+fn pump_further(monitor: &mut Monitor, user: &mut User<'_, '_>, mut streams: Streams) -> Result<AttachEnd> {
+    let channel = &mut monitor.channel;
     for fd in streams.stdin.iter().chain(streams.outputs.iter().map(|(_, fd)| fd)) {
         socket::set_nonblocking(fd, true).context(|| "setting the streams up")?;
     }
@@ -249,7 +250,8 @@ fn pump_further(channel: &mut Channel, user: &mut User<'_, '_>, mut streams: Str
     loop {
         while let Some(frame) = channel.decoder.next()? {
             match frame.message::<Reply>()? {
-                Reply::ExecStarted { .. } => {
+                Reply::ExecStarted { id, .. } => {
+                    monitor.exec = Some(id);
                     if let Some(master) = channel.decoder.fds.pop_front() {
                         socket::set_nonblocking(&master, true).context(|| "setting the terminal up")?;
                         let doing = || "setting the terminal up";

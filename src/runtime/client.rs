@@ -39,6 +39,8 @@ pub struct Monitor {
     pub(crate) record: Option<ExitRecord>,
     /// Half-read: not for anything further.
     pub(crate) broken: bool,
+    /// The further process that this connection last started.
+    pub(crate) exec: Option<Id>,
     /// This connection took the clean-up over and must stay open.
     owner: Option<Channel>,
 }
@@ -115,7 +117,7 @@ pub fn connect(run_dir: &Path) -> Result<Monitor> {
 
 impl Monitor {
     fn over(channel: Channel, run_dir: &Path) -> Monitor {
-        Monitor { channel, run_dir: run_dir.to_owned(), record: None, broken: false, owner: None }
+        Monitor { channel, run_dir: run_dir.to_owned(), record: None, broken: false, exec: None, owner: None }
     }
 
     /// Lets the command be executed. Returns when it was, or could not be.
@@ -262,6 +264,11 @@ impl Monitor {
     /// How the container ended, when this connection was told.
     pub fn ended(&self) -> Option<&ExitRecord> {
         self.record.as_ref()
+    }
+
+    /// The further process that was last started through this.
+    pub fn exec_id(&self) -> Option<&Id> {
+        self.exec.as_ref()
     }
 
     /// Sends a signal to the first process.

@@ -160,6 +160,9 @@ fn finish(
             fault.kind.exit_code()
         }
     };
+    if let Some(lost) = host.engine_if_open().and_then(|engine| engine.lost_events().take()) {
+        host.note(&format!("warning: {lost}"));
+    }
     for failure in failures {
         let fault = error::describe(&failure, host.names(engine));
         host.note("in a deferred closure:");

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::base::{Context as _, Error, Id, Result};
 use crate::engine::Engine;
-use crate::engine::container::{AttachEnd, Attachment, MAX_CAPTURE_BYTES};
+use crate::engine::container::{AttachEnd, Attachment, MAX_CAPTURE_BYTES, tell};
 use crate::model::exec::{ExecOptions, Output};
 use crate::model::log::Stream;
 use crate::runtime::client::{self, Monitor};
@@ -53,7 +53,14 @@ impl Engine {
         options: &ExecOptions,
         attachment: Attachment<'_>,
     ) -> Result<AttachEnd> {
-        self.exec_monitor(container, options)?.exec(options, attachment)
+        let mut monitor = self.exec_monitor(container, options)?;
+        let end = monitor.exec(options, attachment);
+        if let (Ok(AttachEnd::Detached), Some(id), Ok(found)) =
+            (&end, monitor.exec_id(), self.container_find(container))
+        {
+            self.tell(&tell::event(&found.record, &found.name, "exec_detach").with("execID", id));
+        }
+        end
     }
 
     /// Starts a command in a running container and leaves it; its identity.
