@@ -14,7 +14,7 @@ const GROUPS: &[(&str, &[&str])] = &[
         "Containers",
         &[
             "run", "ps", "exec", "logs", "stop", "rm", "create", "start", "restart", "kill", "wait", "attach", "pause",
-            "unpause", "top", "stats", "update", "rename", "cp", "diff", "commit", "export",
+            "unpause", "top", "stats", "update", "port", "rename", "cp", "diff", "commit", "export",
         ],
     ),
     ("Images", &["images", "load", "save", "import", "tag", "history", "rmi"]),

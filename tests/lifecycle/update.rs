@@ -151,3 +151,15 @@ fn a_monitor_that_stands_still_does_not_hold_an_update_up() {
     assert!(signal("-CONT"));
     assert_eq!((outcome.ok().as_str(), memory(&rhumb, "still")), ("still", 90 * MIB));
 }
+
+#[test]
+fn ports_are_none_and_links_are_refused_by_name() {
+    let rhumb = Rhumb::with_base();
+    rhumb.run(["create", "--name", "made", BASE, "true"]).ok();
+    assert_eq!(rhumb.sh("port made").ok(), "");
+    rhumb.sh("port made 80").fails_with(3, "no public port \"80/tcp\"");
+    rhumb.sh("port made x").fails_with(2, "\"x\" is not a port");
+    rhumb.sh("port nosuch").fails_with(3, "no such container");
+    rhumb.sh("rm --link made").fails_with(7, "--link");
+    rhumb.sh("inspect made").ok();
+}

@@ -52,6 +52,9 @@ pub(crate) struct RmArgs {
     /// Kill a running container first
     #[arg(short, long)]
     force: bool,
+    /// Refused: there are no links
+    #[arg(short, long, hide = true)]
+    link: bool,
     /// Remove its anonymous volumes too
     #[arg(short, long)]
     volumes: bool,
@@ -108,6 +111,10 @@ impl StopArgs {
 
 impl RmArgs {
     pub(super) fn run(&self, session: &mut Session) -> Result<u8> {
+        if self.link {
+            return Err(Error::unsupported("option \"--link\" is not supported")
+                .with_hint("there are no links between containers to remove"));
+        }
         let how = ContainerRemove { force: self.force, volumes: self.volumes };
         self.names.each(session, |engine, name| engine.container_remove(name, how))
     }

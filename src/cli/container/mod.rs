@@ -4,7 +4,7 @@
 //! life      kill pause rename restart rm stop unpause wait      listing   ls
 //! content   commit diff export                                  logs      logs
 //! top       top                                                 copy      cp
-//! update    update
+//! update    update                                            port      port
 //! execs     execs exec-kill                                   stats     stats, whose live view gauges draws
 //! ```
 
@@ -15,6 +15,7 @@ mod gauges;
 mod life;
 mod listing;
 mod logs;
+mod port;
 mod stats;
 mod top;
 mod update;
@@ -57,6 +58,8 @@ pub(crate) enum ContainerVerb {
     Logs(logs::LogsArgs),
     /// Freeze all processes of containers
     Pause(Names),
+    /// Show which ports of the host lead to a container
+    Port(port::PortArgs),
     /// Rename a container
     Rename(life::RenameArgs),
     /// Stop and start containers
@@ -129,6 +132,7 @@ impl ContainerVerb {
             ContainerVerb::Kill(args) => args.run(session),
             ContainerVerb::Logs(args) => args.run(session),
             ContainerVerb::Pause(names) => names.each(session, |engine, name| engine.container_pause(name)),
+            ContainerVerb::Port(args) => args.run(session),
             ContainerVerb::Rename(args) => args.run(session),
             ContainerVerb::Restart(args) => args.restart(session),
             ContainerVerb::Rm(args) => args.run(session),
