@@ -1,12 +1,10 @@
 //! What a container's handle can do: its methods.
 
-use std::fs::File;
 use std::time::Duration;
 
 use rhai::plugin::*;
 use rhai::{Dynamic, ImmutableString, Map, NativeCallContext};
 
-use crate::base::error::Context as _;
 use crate::base::{Error, Kind, Result};
 use crate::docker::options::{container_update, exec_options};
 use crate::docker::words::wait_condition;
