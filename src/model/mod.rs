@@ -1,6 +1,7 @@
 //! Floor 1: what we talk about. Options go in, facts come out; plain serde data without behaviour beyond parsing and
 //! printing, and without system calls.
 
+pub mod build;
 pub mod container;
 pub mod content;
 pub mod event;
