@@ -90,6 +90,7 @@ pub(crate) enum ContainerVerb {
 /// `rhumb container`.
 #[derive(Debug, Subcommand)]
 #[command(defer = true)]
+#[expect(clippy::large_enum_variant, reason = "one value of it lives, for the length of a command")]
 pub(crate) enum ContainerCommand {
     #[command(flatten)]
     Verb(ContainerVerb),

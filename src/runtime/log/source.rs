@@ -17,13 +17,16 @@ const BLOCK_BYTES: usize = 256 * 1024;
 /// How often the files are opened anew when the writer shifts them in between. More often than it can, one would think.
 const ATTEMPTS: u32 = 100;
 
+/// Whose content a compressed file has, and the content.
+type Packed = (Option<(u64, u64)>, Box<dyn Read + Send>);
+
 /// A log file and how far it was read.
 pub(super) struct Source {
     pub(super) path: PathBuf,
     form: LogForm,
     file: File,
     /// For a compressed file: whose content it has, and the content.
-    packed: Option<(Option<(u64, u64)>, Box<dyn Read + Send>)>,
+    packed: Option<Packed>,
     /// Where the next entry begins.
     offset: u64,
     /// So many entries are passed over first.
