@@ -271,5 +271,5 @@ fn a_volume_has_dockers_fields() {
         mountpoint: "/root/volumes/d/data".into(),
     };
     golden::check("inspect/volume.json", &pretty(&inspect::volume(&value)));
-    assert_eq!(volume::list_row(&value)["Name"], "data");
+    assert_eq!(volume::list_row(&value).value["Name"], "data");
 }

@@ -69,18 +69,25 @@ pub fn parse_duration(text: &str) -> Result<Duration> {
     }
 }
 
-/// Three significant digits and a decimal unit: `0B`, `999B`, `12.3MB`, `1.23GB` (go-units `HumanSize`).
+/// The decimal units.
+const DECIMAL: [&str; 7] = ["B", "kB", "MB", "GB", "TB", "PB", "EB"];
+
+/// Three significant digits and a decimal unit: `0B`, `999B`, `12.3MB`, `1.23GB` (go-units `HumanSizeWithPrecision`).
 pub fn human_size(bytes: u64) -> String {
-    scaled(bytes, 1000.0, ["B", "kB", "MB", "GB", "TB", "PB", "EB"])
+    scaled(bytes, 1000.0, 3, DECIMAL)
+}
+
+/// Four significant digits and a decimal unit: `12.34MB` (go-units `HumanSize`).
+pub fn finer_size(bytes: u64) -> String {
+    scaled(bytes, 1000.0, 4, DECIMAL)
 }
 
 /// Four significant digits and a binary unit: `64MiB`, `1.5GiB` (go-units `BytesSize`).
 pub fn binary_size(bytes: u64) -> String {
-    scaled(bytes, 1024.0, ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"])
+    scaled(bytes, 1024.0, 4, ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"])
 }
 
-fn scaled(bytes: u64, base: f64, units: [&str; 7]) -> String {
-    let digits = if base == 1000.0 { 3 } else { 4 };
+fn scaled(bytes: u64, base: f64, digits: usize, units: [&str; 7]) -> String {
     let mut value = bytes as f64;
     let mut unit = 0;
     while value >= base && unit < units.len() - 1 {

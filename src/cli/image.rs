@@ -4,15 +4,14 @@ use std::fs::File;
 use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, Subcommand, ValueEnum};
 
-use crate::base::{Context as _, Error, Result, units};
+use crate::base::{Context as _, Error, Result};
 use crate::cli::container::refuse_terminal;
 use crate::cli::inspect::{self, InspectArgs};
-use crate::cli::listing::{self, Format};
 use crate::cli::system::PruneArgs;
-use crate::cli::table::Table;
-use crate::cli::{Session, filter};
+use crate::cli::{Session, filter, listing};
+use crate::docker::format::{Format, Row};
 use crate::docker::image as docker;
 use crate::engine::image::{BootstrapOptions, ImportOptions, reference_matches};
 use crate::model::image::{ArchiveFormat, Image, ImageRemoved};
@@ -60,9 +59,13 @@ pub(crate) enum ImageCommand {
 // `rhumb history`.
 #[derive(Debug, Args)]
 pub(crate) struct HistoryArgs {
-    /// Print in this form: table or json
+    /// Print in this form: table, json, or a Go template such as {{.ID}}
     #[arg(long, value_name = "FORMAT")]
     format: Option<String>,
+    /// Print sizes and dates for people
+    #[arg(short = 'H', long, value_name = "BOOL", default_value_t = true, num_args = 0..=1, require_equals = true)]
+    #[arg(default_missing_value = "true", action = ArgAction::Set)]
+    human: bool,
     /// Do not cut anything
     #[arg(long)]
     no_trunc: bool,
@@ -179,7 +182,7 @@ pub(crate) struct ImagesArgs {
     /// Show only what fits: reference, label, dangling
     #[arg(short, long, value_name = "KEY=VALUE")]
     filter: Vec<String>,
-    /// Print in this form: table or json
+    /// Print in this form: table, json, or a Go template such as {{.ID}}
     #[arg(long, value_name = "FORMAT")]
     format: Option<String>,
     /// Do not cut anything
@@ -251,7 +254,7 @@ impl ImageCommand {
                 let image = session.engine()?.image_from_host(&args.programs, Some(&args.tag))?;
                 print_id(&image, session)
             }
-            ImageCommand::Inspect(args) => inspect::run(args, Some(inspect::Kind::Image), session),
+            ImageCommand::Inspect(args) => inspect::run(&args, inspect::Kind::Image, session),
             ImageCommand::Ls(args) => args.run(session),
             ImageCommand::Prune(args) => {
                 let warning = match args.all {
@@ -267,37 +270,28 @@ impl ImageCommand {
 
 impl ImagesArgs {
     pub(crate) fn run(self, session: &mut Session) -> Result<u8> {
-        let format = listing::format(self.format.as_deref())?;
+        let table = if self.digests { docker::DIGEST_TABLE } else { docker::LISTING.table };
+        let format = Format::with_table(&docker::LISTING, self.format.as_deref(), self.quiet, table)?;
         let mut query = filter::image(&self.filter)?;
         query.reference.extend(self.reference.clone());
         let mut images = session.engine()?.image_list(&query)?;
         for image in images.iter_mut().filter(|_| !query.reference.is_empty()) {
             image.tags.retain(|tag| query.reference.iter().any(|pattern| reference_matches(pattern, tag)));
         }
-        let id = |image: &Image| if self.no_trunc { image.id.to_string() } else { image.id.short().to_owned() };
-        if self.quiet {
-            images.iter().try_for_each(|image| session.out.line(id(image)))?;
-            return Ok(0);
+        let rows = images.iter().flat_map(docker::list_rows).map(|row| Row::from(row.json(self.no_trunc)));
+        if format.is_table() {
+            return listing::print(&mut session.out, &format, rows).map(|()| 0);
         }
-        let rows = images.iter().flat_map(|image| docker::list_rows(image).into_iter().map(move |row| (image, row)));
-        if format == Format::Json {
-            listing::json_lines(&mut session.out, rows.map(|(_, row)| row.json(self.no_trunc)))?;
-            return Ok(0);
-        }
-        let mut table = Table::new(if self.digests {
-            &["REPOSITORY", "TAG", "DIGEST", "IMAGE ID", "CREATED", "SIZE"]
-        } else {
-            &["REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE"]
-        });
-        for (image, row) in rows {
-            let mut cells = vec![row.repository.clone(), row.tag.clone()];
-            if self.digests {
-                cells.push(row.digest.clone());
-            }
-            cells.extend([id(image), row.created_cell(), row.size_cell()]);
-            table.row(cells);
-        }
-        table.print(&mut session.out)?;
+        // An id is printed once, whatever names the image has.
+        let rows: Vec<Row> = match self.quiet && self.format.is_none() {
+            true => images
+                .iter()
+                .filter_map(|image| docker::list_rows(image).into_iter().next())
+                .map(|row| Row::from(row.json(self.no_trunc)))
+                .collect(),
+            false => rows.collect(),
+        };
+        listing::print(&mut session.out, &format, rows)?;
         Ok(0)
     }
 }
@@ -323,29 +317,10 @@ fn print_id(image: &Image, session: &mut Session) -> Result<u8> {
 }
 
 fn history(args: &HistoryArgs, session: &mut Session) -> Result<u8> {
-    let format = listing::format(args.format.as_deref())?;
+    let format = Format::new(&docker::HISTORY, args.format.as_deref(), args.quiet)?;
     let image = session.engine()?.image_get(&args.image)?;
-    let rows = docker::history_rows(&image);
-    let id = |row: &docker::HistoryRow| if args.no_trunc { row.id.clone() } else { row.short_id.clone() };
-    if args.quiet {
-        rows.iter().try_for_each(|row| session.out.line(id(row)))?;
-        return Ok(0);
-    }
-    if format == Format::Json {
-        listing::json_lines(&mut session.out, rows.iter().map(|row| row.json(args.no_trunc)))?;
-        return Ok(0);
-    }
-    let mut table = Table::new(&["IMAGE", "CREATED", "CREATED BY", "SIZE", "COMMENT"]);
-    for row in &rows {
-        table.row(vec![
-            id(row),
-            row.created_cell(),
-            row.step_cell(args.no_trunc),
-            units::human_size(row.size_bytes),
-            row.comment.clone(),
-        ]);
-    }
-    table.print(&mut session.out)?;
+    let rows = docker::history_rows(&image).into_iter().map(|row| Row::from(row.json(args.no_trunc, args.human)));
+    listing::print(&mut session.out, &format, rows)?;
     Ok(0)
 }
 

@@ -1,16 +1,15 @@
 //! The verbs of the engine as a whole: info, df, events, prune, check, resume, version.
 
 use clap::{Args, Subcommand};
-use serde_json::json;
 
 use crate::base::{Error, Kind, Result, units};
 use crate::cli::confirm::confirm;
 use crate::cli::events::EventsArgs;
-use crate::cli::listing::{self, Format};
-use crate::cli::table::Table;
-use crate::cli::{Session, report};
+use crate::cli::{Session, listing, report};
+use crate::docker::format::Format;
+use crate::docker::system as docker;
 use crate::engine::Engine;
-use crate::model::system::{CheckOptions, DiskUsageRow, Info, PruneReport};
+use crate::model::system::{CheckOptions, Info, PruneReport};
 
 /// `rhumb system`.
 #[derive(Debug, Subcommand)]
@@ -55,7 +54,7 @@ pub(crate) struct ResumeArgs {
 // A verb with nothing but a form.
 #[derive(Debug, Args)]
 pub(crate) struct FormatArgs {
-    /// Print in this form: table or json
+    /// Print in this form: json, or a Go template
     #[arg(short, long, value_name = "FORMAT")]
     format: Option<String>,
 }
@@ -124,7 +123,7 @@ impl PruneArgs {
             report.items.iter().try_for_each(|item| session.out.line(item))?;
             session.out.line("")?;
         }
-        session.out.line(format!("Total reclaimed space: {}", units::human_size(report.freed_bytes)))?;
+        session.out.line(format!("Total reclaimed space: {}", units::finer_size(report.freed_bytes)))?;
         session.out.flush()?;
         report.failures.iter().for_each(|failure| report::error(&Error::failed(failure.clone())));
         Ok(if report.failures.is_empty() { 0 } else { Kind::Failed.exit_code() })
@@ -134,12 +133,8 @@ impl PruneArgs {
 impl FormatArgs {
     /// `rhumb info`.
     pub(crate) fn info(&self, session: &mut Session) -> Result<u8> {
-        let format = listing::format(self.format.as_deref())?;
         let info = session.engine()?.system_info()?;
-        match format {
-            Format::Json => session.out.json(&info_json(&info))?,
-            Format::Table => info_text(&info).iter().try_for_each(|line| session.out.line(line))?,
-        }
+        listing::fact(&mut session.out, self.format.as_deref(), &docker::info(&info), || info_text(&info))?;
         Ok(0)
     }
 
@@ -147,13 +142,9 @@ impl FormatArgs {
     pub(crate) fn version(&self, session: &mut Session) -> Result<u8> {
         let version = env!("CARGO_PKG_VERSION");
         let (os, architecture) = (std::env::consts::OS, std::env::consts::ARCH);
-        match listing::format(self.format.as_deref())? {
-            Format::Json => session.out.json(&json!({ "Version": version, "Os": os, "Arch": architecture }))?,
-            Format::Table => {
-                session.out.line(format!("Version:    {version}"))?;
-                session.out.line(format!("OS/Arch:    {os}/{architecture}"))?;
-            }
-        }
+        let value = docker::version(version, os, architecture);
+        let text = || vec![format!("Version:    {version}"), format!("OS/Arch:    {os}/{architecture}")];
+        listing::fact(&mut session.out, self.format.as_deref(), &value, text)?;
         Ok(0)
     }
 }
@@ -195,42 +186,10 @@ fn resume(args: &ResumeArgs, session: &mut Session) -> Result<u8> {
 }
 
 fn df(args: &FormatArgs, session: &mut Session) -> Result<u8> {
-    let format = listing::format(args.format.as_deref())?;
+    let format = Format::new(&docker::DISK_USAGE, args.format.as_deref(), false)?;
     let usage = session.engine()?.system_df()?;
-    if format == Format::Json {
-        let rows = usage.rows.iter().map(|row| {
-            json!({
-                "Active": row.active.to_string(),
-                "Reclaimable": reclaimable(row),
-                "Size": units::human_size(row.size_bytes),
-                "TotalCount": row.total.to_string(),
-                "Type": row.noun,
-            })
-        });
-        listing::json_lines(&mut session.out, rows)?;
-        return Ok(0);
-    }
-    let mut table = Table::new(&["TYPE", "TOTAL", "ACTIVE", "SIZE", "RECLAIMABLE"]);
-    for row in &usage.rows {
-        table.row(vec![
-            row.noun.clone(),
-            row.total.to_string(),
-            row.active.to_string(),
-            units::human_size(row.size_bytes),
-            reclaimable(row),
-        ]);
-    }
-    table.print(&mut session.out)?;
+    listing::print(&mut session.out, &format, usage.rows.iter().map(|row| docker::disk_usage_row(row).into()))?;
     Ok(0)
-}
-
-/// `1.2MB (50%)`; without the share when there is nothing at all.
-fn reclaimable(row: &DiskUsageRow) -> String {
-    let size = units::human_size(row.reclaimable_bytes);
-    match (row.reclaimable_bytes * 100).checked_div(row.size_bytes) {
-        Some(share) => format!("{size} ({share}%)"),
-        None => size,
-    }
 }
 
 fn info_text(info: &Info) -> Vec<String> {
@@ -252,27 +211,4 @@ fn info_text(info: &Info) -> Vec<String> {
         format!("CPUs: {}", info.cpus),
         format!("Total memory: {}", units::binary_size(info.memory_bytes)),
     ]
-}
-
-/// The fields of Docker's `GET /info` that have an answer here.
-fn info_json(info: &Info) -> serde_json::Value {
-    json!({
-        "ServerVersion": info.version,
-        "DockerRootDir": info.root,
-        "Containers": info.containers_running + info.containers_paused + info.containers_stopped,
-        "ContainersRunning": info.containers_running,
-        "ContainersPaused": info.containers_paused,
-        "ContainersStopped": info.containers_stopped,
-        "Images": info.images,
-        "Volumes": info.volumes,
-        "Driver": "overlay2",
-        "LoggingDriver": "json-file",
-        "CgroupVersion": info.cgroup,
-        "KernelVersion": info.kernel,
-        "OperatingSystem": info.operating_system,
-        "OSType": "linux",
-        "Architecture": info.architecture,
-        "NCPU": info.cpus,
-        "MemTotal": info.memory_bytes,
-    })
 }

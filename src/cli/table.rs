@@ -30,6 +30,19 @@ impl Table {
         Table { rows: vec![headers.iter().map(|&header| header.to_owned()).collect()] }
     }
 
+    /// A table from lines whose cells end at tabs, if all lines have the same cells.
+    pub(crate) fn of_lines(text: &str) -> Option<Table> {
+        let mut lines = text.lines().map(|line| line.split('\t').collect::<Vec<_>>());
+        let mut table = Table::new(&lines.next()?);
+        for cells in lines {
+            if cells.len() != table.rows[0].len() {
+                return None;
+            }
+            table.row(cells.into_iter().map(str::to_owned).collect());
+        }
+        Some(table)
+    }
+
     /// Adds a row; cells may come from images and containers, so what could move a terminal's cursor is replaced.
     pub(crate) fn row(&mut self, cells: Vec<String>) {
         let clean = |cell: String| match cell.contains(char::is_control) {

@@ -6,10 +6,9 @@ use clap::{Args, Subcommand};
 
 use crate::base::{Error, Result, units};
 use crate::cli::inspect::{self, InspectArgs};
-use crate::cli::listing::{self, Format};
 use crate::cli::system::PruneArgs;
-use crate::cli::table::Table;
-use crate::cli::{Session, filter, flags};
+use crate::cli::{Session, filter, flags, listing};
+use crate::docker::format::Format;
 use crate::docker::{env, volume as docker};
 use crate::model::volume::{Backup, DifferenceKind, VolumeOptions};
 
@@ -79,7 +78,7 @@ pub(crate) struct LsArgs {
     /// Show only what fits: name, label, dangling
     #[arg(short, long, value_name = "KEY=VALUE")]
     filter: Vec<String>,
-    /// Print in this form: table or json
+    /// Print in this form: table, json, or a Go template such as {{.Name}}
     #[arg(long, value_name = "FORMAT")]
     format: Option<String>,
     /// Print names only
@@ -126,7 +125,7 @@ impl VolumeCommand {
             }
             VolumeCommand::Create(args) => create(args, session),
             VolumeCommand::Diff(args) => diff(&args, session),
-            VolumeCommand::Inspect(args) => inspect::run(args, Some(inspect::Kind::Volume), session),
+            VolumeCommand::Inspect(args) => inspect::run(&args, inspect::Kind::Volume, session),
             VolumeCommand::Ls(args) => ls(&args, session),
             VolumeCommand::Prune(args) => {
                 let warning = match args.all {
@@ -184,21 +183,9 @@ fn diff(args: &DiffArgs, session: &mut Session) -> Result<u8> {
 }
 
 fn ls(args: &LsArgs, session: &mut Session) -> Result<u8> {
-    let format = listing::format(args.format.as_deref())?;
+    let format = Format::new(&docker::LISTING, args.format.as_deref(), args.quiet)?;
     let volumes = session.engine()?.volume_list(&filter::volume(&args.filter)?)?;
-    if args.quiet {
-        volumes.iter().try_for_each(|volume| session.out.line(&volume.name))?;
-        return Ok(0);
-    }
-    if format == Format::Json {
-        listing::json_lines(&mut session.out, volumes.iter().map(docker::list_row))?;
-        return Ok(0);
-    }
-    let mut table = Table::new(&["DRIVER", "VOLUME NAME"]);
-    for volume in volumes {
-        table.row(vec![docker::DRIVER.into(), volume.name]);
-    }
-    table.print(&mut session.out)?;
+    listing::print(&mut session.out, &format, volumes.iter().map(docker::list_row))?;
     Ok(0)
 }
 

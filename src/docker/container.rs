@@ -6,9 +6,11 @@
 use serde_json::{Map, Value, json};
 
 use crate::base::{Id, Paths, Timestamp, units};
+use crate::docker::format::{Listing, Row};
 use crate::docker::host_config::host_config;
-use crate::docker::{health, words};
+use crate::docker::{health, shapes, words};
 use crate::model::container::{Container, ContainerRecord, MountPoint, MountPointKind, NetworkMode, State, Status};
+use crate::model::content::ContainerSize;
 use crate::model::health::{HealthStatus, OnUnhealthy};
 use crate::model::log::LogDriver;
 
@@ -28,7 +30,7 @@ pub fn inspect(container: &Container, paths: &Paths) -> Value {
         LogDriver::JsonFile => file(&format!("{}-json.log", record.id)),
         _ => String::new(),
     };
-    json!({
+    let value = json!({
         "Id": record.id,
         "Created": record.created,
         "Path": record.args.first().map(String::as_str).unwrap_or_default(),
@@ -52,15 +54,61 @@ pub fn inspect(container: &Container, paths: &Paths) -> Value {
         "Mounts": record.mounts.iter().filter_map(|mount| mount_point(mount, paths)).collect::<Vec<_>>(),
         "Config": config(record),
         "NetworkSettings": network_settings(container),
-    })
+    });
+    shapes::in_order(value, shapes::CONTAINER)
 }
 
-/// One line of `docker ps --format json`.
-pub fn list_row(container: &Container, no_trunc: bool) -> Value {
+/// Adds what `inspect --size` tells.
+pub fn add_size(facts: &mut Value, size: &ContainerSize) {
+    facts["SizeRw"] = size.writable_bytes.into();
+    facts["SizeRootFs"] = size.virtual_bytes.into();
+    *facts = shapes::in_order(facts.take(), shapes::CONTAINER);
+}
+
+/// `docker ps`.
+pub const LISTING: Listing = Listing {
+    type_name: "*formatter.ContainerContext",
+    columns: &[
+        ("ID", "CONTAINER ID"),
+        ("Names", "NAMES"),
+        ("Image", "IMAGE"),
+        ("Command", "COMMAND"),
+        ("CreatedAt", "CREATED AT"),
+        ("RunningFor", "CREATED"),
+        ("Ports", "PORTS"),
+        ("State", "STATE"),
+        ("Status", "STATUS"),
+        ("Size", "SIZE"),
+        ("Labels", "LABELS"),
+        ("Mounts", "MOUNTS"),
+        ("LocalVolumes", "LOCAL VOLUMES"),
+        ("Networks", "NETWORKS"),
+        ("Platform", "PLATFORM"),
+    ],
+    table: r"{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}",
+    quiet: "{{.ID}}",
+    raw: Some(
+        r"container_id: {{.ID}}\nimage: {{.Image}}\ncommand: {{.Command}}\ncreated_at: {{.CreatedAt}}\nstate: {{- pad .State 1 0}}\nstatus: {{- pad .Status 1 0}}\nnames: {{.Names}}\nlabels: {{- pad .Labels 1 0}}\nports: {{- pad .Ports 1 0}}\n",
+    ),
+    quiet_wins: true,
+};
+/// As [`LISTING`]'s table, with sizes.
+pub const SIZED_TABLE: &str =
+    r"{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}\t{{.Size}}";
+
+/// A row of `docker ps`; without a size it is none.
+pub fn list_row(container: &Container, no_trunc: bool, size: Option<&ContainerSize>) -> Row {
     let record = &container.record;
     let labels: Vec<String> = record.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
     let volumes = record.mounts.iter().filter(|mount| matches!(mount.kind, MountPointKind::Volume { .. })).count();
-    json!({
+    let size = match size {
+        Some(size) if size.virtual_bytes > 0 => {
+            let (own, all) = (units::human_size(size.writable_bytes), units::human_size(size.virtual_bytes));
+            format!("{own} (virtual {all})")
+        }
+        size => units::human_size(size.map_or(0, |size| size.writable_bytes)),
+    };
+    let value = json!({
         "Command": command_cell(record, no_trunc),
         "CreatedAt": date(record.created),
         "ID": if no_trunc { record.id.as_str() } else { record.id.short() },
@@ -70,12 +118,14 @@ pub fn list_row(container: &Container, no_trunc: bool) -> Value {
         "Mounts": mounts_cell(record, no_trunc),
         "Names": container.name,
         "Networks": network_name(record).unwrap_or_default(),
+        "Platform": null,
         "Ports": "",
         "RunningFor": age(record.created),
-        "Size": "0B",
+        "Size": size,
         "State": container.state.status,
         "Status": status_cell(&container.state),
-    })
+    });
+    Row { value, labels: record.labels.clone() }
 }
 
 /// STATUS of `ps`: `Up 3 minutes`, `Exited (0) 5 seconds ago`, `Created`, `Dead`.
@@ -201,7 +251,12 @@ fn config(record: &ContainerRecord) -> Value {
 
 /// An entry of `Mounts`; Docker does not list a tmpfs there.
 fn mount_point(mount: &MountPoint, paths: &Paths) -> Option<Value> {
-    let mode = if mount.read_only { "ro" } else { "" };
+    let mode = match &mount.kind {
+        _ if mount.read_only => "ro",
+        // Docker's default for volumes with a name, also where nothing has a label.
+        MountPointKind::Volume { anonymous: false, .. } => "z",
+        _ => "",
+    };
     match &mount.kind {
         MountPointKind::Bind { source } => Some(json!({
             "Type": "bind",

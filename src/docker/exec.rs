@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::base::Id;
+use crate::docker::format::Listing;
 use crate::docker::{container, words};
 use crate::model::exec::Exec;
 
@@ -35,6 +36,23 @@ pub fn inspect(exec: &Exec, container: &Id) -> Value {
         "Pid": exec.pid,
     })
 }
+
+/// The listing.
+pub const LISTING: Listing = Listing {
+    type_name: "*container.execContext",
+    columns: &[
+        ("ID", "EXEC ID"),
+        ("Pid", "PID"),
+        ("Command", "COMMAND"),
+        ("CreatedAt", "CREATED AT"),
+        ("RunningFor", "CREATED"),
+        ("Status", "STATUS"),
+    ],
+    table: r"{{.ID}}\t{{.Pid}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}",
+    quiet: "{{.ID}}",
+    raw: None,
+    quiet_wins: false,
+};
 
 /// A row of the listing: `ID Pid Command CreatedAt RunningFor Status`.
 pub fn list_row(exec: &Exec, no_trunc: bool) -> Value {

@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 use crate::base::{Paths, Reference, Timestamp, units};
 use crate::docker::container::{age, date, or_null, set};
-use crate::docker::words;
+use crate::docker::format::Listing;
+use crate::docker::{shapes, words};
 use crate::model::image::{Image, ImageConfig};
 
 /// What stands where there is nothing.
@@ -45,8 +46,51 @@ pub fn inspect(image: &Image, paths: &Paths) -> Value {
     {
         map.shift_remove("Created");
     }
-    value
+    shapes::in_order(value, shapes::IMAGE)
 }
+
+/// `docker images`.
+pub const LISTING: Listing = Listing {
+    type_name: "*formatter.imageContext",
+    columns: &[
+        ("ID", "IMAGE ID"),
+        ("Repository", "REPOSITORY"),
+        ("Tag", "TAG"),
+        ("Digest", "DIGEST"),
+        ("CreatedSince", "CREATED"),
+        ("CreatedAt", "CREATED AT"),
+        ("Size", "SIZE"),
+        ("Containers", "CONTAINERS"),
+        ("VirtualSize", "SIZE"),
+        ("SharedSize", "SHARED SIZE"),
+        ("UniqueSize", "UNIQUE SIZE"),
+    ],
+    table: r"{{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{if .CreatedSince}}{{.CreatedSince}}{{else}}N/A{{end}}\t{{.Size}}",
+    quiet: "{{.ID}}",
+    raw: Some(
+        r"repository: {{.Repository}}\ntag: {{.Tag}}\nimage_id: {{.ID}}\ncreated_at: {{.CreatedAt}}\nvirtual_size: {{.Size}}\n",
+    ),
+    quiet_wins: false,
+};
+/// As [`LISTING`]'s table, with digests.
+pub const DIGEST_TABLE: &str = r"{{.Repository}}\t{{.Tag}}\t{{.Digest}}\t{{.ID}}\t{{if .CreatedSince}}{{.CreatedSince}}{{else}}N/A{{end}}\t{{.Size}}";
+
+/// `docker history`.
+pub const HISTORY: Listing = Listing {
+    type_name: "*image.historyContext",
+    columns: &[
+        ("ID", "IMAGE"),
+        ("CreatedSince", "CREATED"),
+        ("CreatedAt", "CREATED AT"),
+        ("CreatedBy", "CREATED BY"),
+        ("Size", "SIZE"),
+        ("Comment", "COMMENT"),
+    ],
+    table: r"{{.ID}}\t{{if .CreatedSince}}{{.CreatedSince}}{{else}}N/A{{end}}\t{{.CreatedBy}}\t{{.Size}}\t{{.Comment}}",
+    quiet: "{{.ID}}",
+    raw: None,
+    quiet_wins: false,
+};
 
 /// A line of `docker images`: an image under one of its names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,7 +122,7 @@ impl ImageRow {
         units::human_size(self.size_bytes)
     }
 
-    /// One line of `docker images --format json`.
+    /// A row of `docker images`.
     pub fn json(&self, no_trunc: bool) -> Value {
         json!({
             "Containers": "N/A",
@@ -91,7 +135,7 @@ impl ImageRow {
             "Size": self.size_cell(),
             "Tag": self.tag,
             "UniqueSize": "N/A",
-            "VirtualSize": self.size_cell(),
+            "VirtualSize": units::finer_size(self.size_bytes),
         })
     }
 }
@@ -142,15 +186,16 @@ impl HistoryRow {
         if no_trunc { line } else { words::ellipsis(&line, STEP_WIDTH) }
     }
 
-    /// One line of `docker history --format json`.
-    pub fn json(&self, no_trunc: bool) -> Value {
+    /// A row of `docker history`; not for humans it has times and bytes.
+    pub fn json(&self, no_trunc: bool, human: bool) -> Value {
+        let created = self.created.map(rfc3339).unwrap_or_default();
         json!({
             "Comment": self.comment,
-            "CreatedAt": self.created.map(|time| time.to_string()).unwrap_or_default(),
+            "CreatedAt": created,
             "CreatedBy": self.step_cell(no_trunc),
-            "CreatedSince": self.created_cell(),
+            "CreatedSince": if human { self.created_cell() } else { created.clone() },
             "ID": if no_trunc { &self.id } else { &self.short_id },
-            "Size": units::human_size(self.size_bytes),
+            "Size": if human { units::human_size(self.size_bytes) } else { self.size_bytes.to_string() },
         })
     }
 }
@@ -186,6 +231,11 @@ pub fn history_rows(image: &Image) -> Vec<HistoryRow> {
         newest.short_id = image.id.short().to_owned();
     }
     rows
+}
+
+/// To the second, as listings have it.
+fn rfc3339(time: Timestamp) -> String {
+    Timestamp::from_nanos(time.as_secs() * 1_000_000_000).to_string()
 }
 
 /// Repository and tag of a familiar reference.

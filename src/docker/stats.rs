@@ -6,11 +6,32 @@
 use serde_json::{Value, json};
 
 use crate::base::units::{binary_size, human_size};
+use crate::docker::format::Listing;
 use crate::model::stats::{Reading, Sample, Usage};
 
-/// The titles of the columns.
+/// The titles of the columns of a live view.
 pub const TITLES: [&str; 8] =
     ["CONTAINER ID", "NAME", "CPU %", "MEM USAGE / LIMIT", "MEM %", "NET I/O", "BLOCK I/O", "PIDS"];
+
+/// `docker stats`.
+pub const LISTING: Listing = Listing {
+    type_name: "*container.statsContext",
+    columns: &[
+        ("Container", "CONTAINER"),
+        ("Name", "NAME"),
+        ("ID", "CONTAINER ID"),
+        ("CPUPerc", "CPU %"),
+        ("MemUsage", "MEM USAGE / LIMIT"),
+        ("MemPerc", "MEM %"),
+        ("NetIO", "NET I/O"),
+        ("BlockIO", "BLOCK I/O"),
+        ("PIDs", "PIDS"),
+    ],
+    table: r"{{.ID}}\t{{.Name}}\t{{.CPUPerc}}\t{{.MemUsage}}\t{{.MemPerc}}\t{{.NetIO}}\t{{.BlockIO}}\t{{.PIDs}}",
+    quiet: "{{.ID}}",
+    raw: None,
+    quiet_wins: false,
+};
 /// What is shown where there is no number yet.
 const UNKNOWN: &str = "--";
 

@@ -5,6 +5,7 @@
 use serde_json::{Value, json};
 
 use crate::base::Timestamp;
+use crate::docker::format::{Listing, Row};
 use crate::model::volume::Volume;
 
 /// The driver of every volume.
@@ -23,10 +24,31 @@ pub fn inspect(volume: &Volume) -> Value {
     })
 }
 
-/// One line of `docker volume ls --format json`.
-pub fn list_row(volume: &Volume) -> Value {
+/// `docker volume ls`.
+pub const LISTING: Listing = Listing {
+    type_name: "*formatter.volumeContext",
+    columns: &[
+        ("Name", "VOLUME NAME"),
+        ("Driver", "DRIVER"),
+        ("Scope", "SCOPE"),
+        ("Availability", "AVAILABILITY"),
+        ("Mountpoint", "MOUNTPOINT"),
+        ("Labels", "LABELS"),
+        ("Links", "LINKS"),
+        ("Size", "SIZE"),
+        ("Group", "GROUP"),
+        ("Status", "STATUS"),
+    ],
+    table: r"{{.Driver}}\t{{.Name}}",
+    quiet: "{{.Name}}",
+    raw: Some(r"name: {{.Name}}\ndriver: {{.Driver}}\n"),
+    quiet_wins: false,
+};
+
+/// A row of `docker volume ls`.
+pub fn list_row(volume: &Volume) -> Row {
     let labels: Vec<String> = volume.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
-    json!({
+    let value = json!({
         "Availability": "N/A",
         "Driver": DRIVER,
         "Group": "N/A",
@@ -37,5 +59,6 @@ pub fn list_row(volume: &Volume) -> Value {
         "Scope": "local",
         "Size": "N/A",
         "Status": "N/A",
-    })
+    });
+    Row { value, labels: volume.labels.clone() }
 }

@@ -6,6 +6,7 @@ mod support;
 mod container;
 mod content;
 mod copy;
+mod format;
 mod golden;
 mod help;
 mod image;

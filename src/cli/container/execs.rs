@@ -3,15 +3,14 @@
 use clap::Args;
 
 use crate::base::Result;
-use crate::cli::Session;
-use crate::cli::listing::{self, Format};
-use crate::cli::table::Table;
-use crate::docker::{container, exec};
+use crate::cli::{Session, listing};
+use crate::docker::exec;
+use crate::docker::format::Format;
 
 // `rhumb container execs`.
 #[derive(Debug, Args)]
 pub(crate) struct ExecsArgs {
-    /// Print in this form: table or json
+    /// Print in this form: table, json, or a Go template such as {{.ID}}
     #[arg(long, value_name = "FORMAT")]
     format: Option<String>,
     /// Do not cut anything
@@ -39,31 +38,9 @@ pub(crate) struct ExecKillArgs {
 
 impl ExecsArgs {
     pub(super) fn run(&self, session: &mut Session) -> Result<u8> {
-        let format = listing::format(self.format.as_deref())?;
+        let format = Format::new(&exec::LISTING, self.format.as_deref(), self.quiet)?;
         let execs = session.engine()?.container_execs(&self.container)?;
-        let id = |exec: &crate::model::exec::Exec| {
-            if self.no_trunc { exec.id.to_string() } else { exec.id.short().to_owned() }
-        };
-        if self.quiet {
-            execs.iter().try_for_each(|exec| session.out.line(id(exec)))?;
-            return Ok(0);
-        }
-        if format == Format::Json {
-            let rows = execs.iter().map(|exec| exec::list_row(exec, self.no_trunc));
-            listing::json_lines(&mut session.out, rows)?;
-            return Ok(0);
-        }
-        let mut table = Table::new(&["EXEC ID", "PID", "COMMAND", "CREATED", "STATUS"]);
-        for one in &execs {
-            table.row(vec![
-                id(one),
-                one.pid.to_string(),
-                exec::command_cell(one, self.no_trunc),
-                container::age(one.started),
-                exec::status_cell(one),
-            ]);
-        }
-        table.print(&mut session.out)?;
+        listing::print(&mut session.out, &format, execs.iter().map(|one| exec::list_row(one, self.no_trunc).into()))?;
         Ok(0)
     }
 }

@@ -3,11 +3,10 @@
 use clap::Args;
 
 use crate::base::Result;
-use crate::cli::listing::{self, Format};
-use crate::cli::table::Table;
-use crate::cli::{Session, filter};
+use crate::cli::{Session, filter, listing};
 use crate::docker::container as docker;
-use crate::model::container::ContainerFilter;
+use crate::docker::format::Format;
+use crate::model::container::{Container, ContainerFilter};
 
 // `rhumb ps`.
 #[derive(Debug, Args)]
@@ -19,7 +18,7 @@ pub(crate) struct PsArgs {
     /// exited
     #[arg(short, long, value_name = "KEY=VALUE")]
     filter: Vec<String>,
-    /// Print in this form: table or json
+    /// Print in this form: table, json, or a Go template such as {{.Names}}
     #[arg(long, value_name = "FORMAT")]
     format: Option<String>,
     /// Show the newest N containers, running or not
@@ -34,11 +33,15 @@ pub(crate) struct PsArgs {
     /// Print ids only
     #[arg(short, long)]
     quiet: bool,
+    /// Show how large each container is
+    #[arg(short, long)]
+    size: bool,
 }
 
 impl PsArgs {
     pub(crate) fn run(self, session: &mut Session) -> Result<u8> {
-        let format = listing::format(self.format.as_deref())?;
+        let table = if self.size { docker::SIZED_TABLE } else { docker::LISTING.table };
+        let format = Format::with_table(&docker::LISTING, self.format.as_deref(), self.quiet, table)?;
         let newest = match self.last {
             _ if self.latest => Some(1),
             // Docker's -1 is no limit.
@@ -47,33 +50,16 @@ impl PsArgs {
         };
         let mut query = ContainerFilter { all: self.all, last: newest, ..Default::default() };
         filter::container(&self.filter, &mut query)?;
-        let containers = session.engine()?.container_list(&query)?;
-        let id = |container: &crate::model::container::Container| {
-            let id = &container.record.id;
-            if self.no_trunc { id.to_string() } else { id.short().to_owned() }
+        let engine = session.engine()?;
+        let containers = engine.container_list(&query)?;
+        let size = |container: &Container| {
+            let wanted = self.size || (self.format.is_some() && format.mentions("Size"));
+            // One that went meanwhile has none.
+            wanted.then(|| engine.container_size(container.record.id.as_str()).ok()).flatten()
         };
-        if self.quiet {
-            containers.iter().try_for_each(|container| session.out.line(id(container)))?;
-            return Ok(0);
-        }
-        if format == Format::Json {
-            let rows = containers.iter().map(|container| docker::list_row(container, self.no_trunc));
-            listing::json_lines(&mut session.out, rows)?;
-            return Ok(0);
-        }
-        let mut table = Table::new(&["CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "PORTS", "NAMES"]);
-        for container in &containers {
-            table.row(vec![
-                id(container),
-                container.record.image.clone(),
-                docker::command_cell(&container.record, self.no_trunc),
-                docker::age(container.record.created),
-                docker::status_cell(&container.state),
-                String::new(),
-                container.name.clone(),
-            ]);
-        }
-        table.print(&mut session.out)?;
+        let rows =
+            containers.iter().map(|container| docker::list_row(container, self.no_trunc, size(container).as_ref()));
+        listing::print(&mut session.out, &format, rows)?;
         Ok(0)
     }
 }

@@ -25,7 +25,7 @@ use clap::{Args, Subcommand};
 use crate::base::Result;
 use crate::cli::Session;
 use crate::cli::exec::ExecArgs;
-use crate::cli::inspect::{self, InspectArgs};
+use crate::cli::inspect::InspectContainerArgs;
 use crate::cli::run::{AttachArgs, CreateArgs, RunArgs, StartArgs};
 use crate::cli::system::PruneArgs;
 
@@ -95,7 +95,7 @@ pub(crate) enum ContainerCommand {
     #[command(flatten)]
     Verb(ContainerVerb),
     /// Show all facts of containers as JSON
-    Inspect(InspectArgs),
+    Inspect(InspectContainerArgs),
     /// List containers
     #[command(visible_aliases = ["ps", "list"])]
     Ls(PsArgs),
@@ -157,7 +157,7 @@ impl ContainerCommand {
     pub(crate) fn run(self, session: &mut Session) -> Result<u8> {
         match self {
             ContainerCommand::Verb(verb) => verb.run(session),
-            ContainerCommand::Inspect(args) => inspect::run(args, Some(inspect::Kind::Container), session),
+            ContainerCommand::Inspect(args) => args.run(session),
             ContainerCommand::ExecKill(args) => args.run(session),
             ContainerCommand::Execs(args) => args.run(session),
             ContainerCommand::Ls(args) => args.run(session),

@@ -7,10 +7,9 @@ use clap::Args;
 
 use crate::base::{Id, Kind, Result};
 use crate::cli::container::gauges::{self, Curves};
-use crate::cli::listing::{self, Format};
 use crate::cli::screen::{self, Screen, Woken};
-use crate::cli::table::Table;
-use crate::cli::{Out, Session};
+use crate::cli::{Out, Session, listing};
+use crate::docker::format::Format;
 use crate::docker::stats as docker;
 use crate::engine::Engine;
 use crate::model::stats::{Reading, Sample, Usage};
@@ -24,7 +23,7 @@ pub(crate) struct StatsArgs {
     /// Show also containers that do not run
     #[arg(short, long)]
     all: bool,
-    /// Print in this form: table or json
+    /// Print in this form: table, json, or a Go template such as {{.Name}}
     #[arg(long, value_name = "FORMAT")]
     format: Option<String>,
     /// Print once and leave
@@ -50,10 +49,10 @@ type Shown<'a> = (&'a Reading, Option<&'a Usage>, Option<&'a str>);
 
 impl StatsArgs {
     pub(super) fn run(&self, session: &mut Session) -> Result<u8> {
-        let format = listing::format(self.format.as_deref())?;
+        let format = Format::new(&docker::LISTING, self.format.as_deref(), false)?;
         let engine = session.engine()?;
         if !self.no_stream {
-            return self.stream(session, &engine, format);
+            return self.stream(session, &engine, &format);
         }
         let both = engine.container_stats(&self.containers, self.all)?;
         let usages: Vec<Usage> = both.iter().map(|(earlier, now)| usage(earlier.as_ref(), now)).collect();
@@ -62,13 +61,13 @@ impl StatsArgs {
             .zip(&usages)
             .enumerate()
             .map(|(at, ((_, reading), usage))| (reading, Some(usage), self.containers.get(at).map(String::as_str)));
-        self.print(&mut session.out, format, rows)?;
+        self.print(&mut session.out, &format, rows)?;
         Ok(0)
     }
 
-    fn stream(&self, session: &mut Session, engine: &Engine, format: Format) -> Result<u8> {
+    fn stream(&self, session: &mut Session, engine: &Engine, format: &Format) -> Result<u8> {
         let interrupt = session.interrupt().clone();
-        let mut screen = Screen::new().filter(|_| format == Format::Table);
+        let mut screen = Screen::new().filter(|_| self.format.as_deref().is_none_or(|format| format == "table"));
         let mut stream = Stream::new(engine, self)?;
         loop {
             let next = Instant::now() + INTERVAL;
@@ -105,28 +104,9 @@ impl StatsArgs {
         }
     }
 
-    fn print<'a>(&self, out: &mut Out, format: Format, rows: impl Iterator<Item = Shown<'a>>) -> Result<()> {
-        if format == Format::Json {
-            return listing::json_lines(
-                out,
-                rows.map(|(reading, usage, given)| docker::row(reading, usage, given, self.no_trunc)),
-            );
-        }
-        let mut table = Table::new(&docker::TITLES);
-        for (reading, usage, _) in rows {
-            let cells = docker::cells(usage);
-            table.row(vec![
-                if self.no_trunc { reading.id.to_string() } else { reading.id.short().to_owned() },
-                reading.name.clone(),
-                cells.cpu,
-                cells.memory,
-                cells.memory_percent,
-                cells.network,
-                cells.block,
-                cells.pids,
-            ]);
-        }
-        table.print(out)
+    fn print<'a>(&self, out: &mut Out, format: &Format, rows: impl Iterator<Item = Shown<'a>>) -> Result<()> {
+        let rows = rows.map(|(reading, usage, given)| docker::row(reading, usage, given, self.no_trunc).into());
+        listing::print(out, format, rows)
     }
 }
 

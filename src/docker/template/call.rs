@@ -46,6 +46,10 @@ impl<'a> Run<'a> {
         if name == "and" || name == "or" {
             return self.logic(dot, name, &signature, given);
         }
+        if self.titles && functions::LEAVES_TITLES.contains(&name) {
+            let any = Signature { fixed: &[Want::Any], rest: Some(Want::Any) };
+            return Ok(self.arguments(dot, name, &any, given)?.swap_remove(0));
+        }
         let values = self.arguments(dot, name, &signature, given)?;
         let price = functions::price(name, &values);
         self.spend(price)?;

@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 
 use crate::docker::template::compare;
 use crate::docker::template::quote;
-use crate::docker::template::shape::Shape;
+use crate::docker::template::shape::{Shape, names};
 use crate::docker::template::value::{Value, View, sorted};
 use crate::docker::template::verbs;
 
@@ -42,6 +42,9 @@ impl Signature {
         self.fixed.get(at).copied().or(self.rest).unwrap_or(Want::Any)
     }
 }
+
+/// The functions that leave a column's title as it is; Docker's.
+pub(super) const LEAVES_TITLES: [&str; 7] = ["join", "json", "lower", "split", "title", "truncate", "upper"];
 
 /// Whether there is a function of this name.
 pub(super) fn is_known(name: &str) -> bool {
@@ -229,7 +232,13 @@ fn length(value: &Value<'_>) -> Result<i64, String> {
 pub(super) fn json(value: &Value<'_>) -> String {
     let mut out = String::new();
     match value {
-        Value::Json(json, shape) => write_json(&mut out, json, *shape),
+        Value::Json(json, shape) => {
+            write_json(&mut out, json, *shape);
+            // A row writes its own JSON, with Go's escapes for HTML.
+            if matches!(shape, Shape::Row(_)) {
+                out = out.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026");
+            }
+        }
         Value::Part(items, shape) => write_list(&mut out, items, shape.element()),
         value => match value.view() {
             View::Bool(value) => out.push_str(&value.to_string()),
@@ -252,7 +261,11 @@ fn write_json(out: &mut String, json: &Json, shape: Shape) {
         Json::Array(items) => write_list(out, items, shape.element()),
         Json::Object(map) => {
             let entries = match shape.target() {
-                Shape::Struct(_) => map.iter().collect(),
+                Shape::Struct(fields) => {
+                    let known = fields.iter().filter_map(|(name, _)| map.get_key_value(names(name).1));
+                    let others = map.iter().filter(|(key, _)| shape.json_field(key).is_none());
+                    known.chain(others).collect()
+                }
                 _ => sorted(map),
             };
             out.push('{');
@@ -262,7 +275,7 @@ fn write_json(out: &mut String, json: &Json, shape: Shape) {
                 }
                 write_text(out, key);
                 out.push(':');
-                write_json(out, value, shape.target().field(key).unwrap_or(shape.element()));
+                write_json(out, value, shape.json_field(key).unwrap_or(shape.element()));
             }
             out.push('}');
         }

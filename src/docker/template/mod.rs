@@ -93,18 +93,29 @@ impl Template {
     /// `invalid_argument` in Docker's words, with line and column:
     /// `template parsing error: template: :1:2: executing "" at <.Foo>: map has no entry for key "Foo"`.
     pub fn render_subject(&self, subject: &Subject<'_>) -> Result<String> {
-        run::run(self, subject).map_err(|failure| {
-            let error = refused(&failure.message);
-            match failure.hint {
-                Some(hint) => error.with_hint(hint),
-                None => error,
-            }
-        })
+        run::run(self, subject).map_err(|failure| with_hint(&failure))
+    }
+
+    /// Renders the titles of a table's columns as far as that goes, which is how Docker does it: functions that change text
+    /// leave them as they are, and the rest of a template that fits no title is not shown. The error is that of a field
+    /// that does not exist.
+    pub(super) fn render_titles(&self, subject: &Subject<'_>) -> (String, Option<Error>) {
+        let (made, failure) = run::run_part(self, subject, true);
+        let unknown = failure.filter(|failure| failure.message.contains("can't evaluate field"));
+        (made, unknown.map(|failure| with_hint(&failure)))
     }
 
     /// Whether the template mentions a field of this name anywhere: a fact that is dear to know is looked up only then.
     pub fn mentions(&self, field: &str) -> bool {
         self.trees.values().any(|nodes| tree::mention(nodes, field))
+    }
+}
+
+fn with_hint(failure: &run::Failure) -> Error {
+    let error = refused(&failure.message);
+    match &failure.hint {
+        Some(hint) => error.with_hint(hint.clone()),
+        None => error,
     }
 }
 

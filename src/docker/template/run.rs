@@ -23,11 +23,22 @@ pub(super) struct Failure {
 
 /// Renders.
 pub(super) fn run<'a>(template: &'a Template, subject: &'a Subject<'a>) -> Result<String, Failure> {
+    let (made, failure) = run_part(template, subject, false);
+    failure.map_or(Ok(made), Err)
+}
+
+/// Renders as far as it goes. The functions that change text leave it as it is where `titles` of columns are rendered.
+pub(super) fn run_part<'a>(
+    template: &'a Template,
+    subject: &'a Subject<'a>,
+    titles: bool,
+) -> (String, Option<Failure>) {
     let dot = Value::of(subject.value, subject.shape).settled();
     let mut run = Run {
         template,
         methods: subject.methods,
         strict: matches!(subject.shape, Shape::Any),
+        titles,
         out: String::new(),
         tree: "",
         at: None,
@@ -36,8 +47,8 @@ pub(super) fn run<'a>(template: &'a Template, subject: &'a Subject<'a>) -> Resul
         fuel: FUEL,
     };
     let nodes = template.trees.get("").map_or(&[][..], Vec::as_slice);
-    run.walk(&dot, nodes)?;
-    Ok(run.out)
+    let failure = run.walk(&dot, nodes).err();
+    (run.out, failure)
 }
 
 pub(super) type Ran<T> = Result<T, Failure>;
@@ -62,6 +73,8 @@ pub(super) struct Run<'a> {
     methods: &'a [Method<'a>],
     /// A key that is missing is an error.
     strict: bool,
+    /// What is rendered are the titles of columns.
+    pub(super) titles: bool,
     out: String,
     /// The name of the tree that is walked.
     tree: &'a str,
@@ -419,13 +432,20 @@ impl<'a> Run<'a> {
             }
             View::Struct(map, shape) => {
                 let field = shape.field(name);
-                if has_any && (field.is_some() || map.contains_key(name)) {
+                // What JSON has under another name than Go is found under Go's alone.
+                let plain = || map.get(name).filter(|_| shape.json_field(name).is_none());
+                if has_any && (field.is_some() || plain().is_some()) {
                     return self.fail(format_args!("{name} has arguments but cannot be invoked as function"));
                 }
-                match (map.get(name), field) {
-                    (Some(json), field) => return Ok(Value::of(json, field.unwrap_or(Shape::Any))),
-                    (None, Some(field)) => return Ok(Value::zero(field)),
-                    (None, None) => {}
+                match field {
+                    Some((key, shape)) => {
+                        return Ok(map.get(key).map_or_else(|| Value::zero(shape), |json| Value::of(json, shape)));
+                    }
+                    None => {
+                        if let Some(json) = plain() {
+                            return Ok(Value::of(json, Shape::Any));
+                        }
+                    }
                 }
             }
             _ => {}

@@ -23,17 +23,24 @@ pub enum Shape {
     Row(&'static str),
 }
 
-/// The name of a struct's field, and what it is.
+/// The name of a struct's field, and what it is. Where JSON has it under another name, that one follows: `ID|Id`.
 pub type Field = (&'static str, Shape);
 
 impl Shape {
-    /// The shape of a struct's field.
-    pub(super) fn field(self, name: &str) -> Option<Shape> {
-        match self {
-            Shape::Struct(fields) => fields.iter().find(|(field, _)| *field == name).map(|(_, shape)| *shape),
-            Shape::Pointer(shape) => shape.field(name),
-            _ => None,
-        }
+    /// What a struct's field is called in JSON, and its shape.
+    pub(super) fn field(self, name: &str) -> Option<(&'static str, Shape)> {
+        self.find(|field| field.0 == name)
+    }
+
+    /// The shape of the field that has this name in JSON.
+    pub(super) fn json_field(self, key: &str) -> Option<Shape> {
+        self.find(|field| field.1 == key).map(|(_, shape)| shape)
+    }
+
+    fn find(self, fits: impl Fn((&'static str, &'static str)) -> bool) -> Option<(&'static str, Shape)> {
+        let Shape::Struct(fields) = self.target() else { return None };
+        let found = fields.iter().find(|(field, _)| fits(names(field)));
+        found.map(|(field, shape)| (names(field).1, *shape))
     }
 
     /// The shape of what is in a list or a map.
@@ -67,4 +74,9 @@ impl Shape {
             Shape::Row(name) => name.into(),
         }
     }
+}
+
+/// A field's names in Go and in JSON.
+pub(super) fn names(field: &'static str) -> (&'static str, &'static str) {
+    field.split_once('|').unwrap_or((field, field))
 }

@@ -46,7 +46,7 @@ fn a_struct_prints_its_fields_in_order_and_what_is_left_out_as_zero() {
         ("{{.}}", "{bind  true 0 map[a:1 b:2] [] <nil> [1]}"),
         ("{{.Name}}|{{.Size}}|{{.Env}}|{{.Health}}", "|0|[]|<nil>"),
         ("{{.Labels.a}} {{.Labels.c}} {{.Labels.c.d}} {{index .Labels \"c\"}}|", "1 <no value> <no value> |"),
-        ("{{json .}}", r#"{"RW":true,"Type":"bind","Labels":{"a":"1","b":"2"},"Further":[1]}"#),
+        ("{{json .}}", r#"{"Type":"bind","RW":true,"Labels":{"a":"1","b":"2"},"Further":[1]}"#),
         ("{{range .Env}}x{{else}}none{{end}}{{if .Health}}x{{end}}{{len .Labels}}", "none2"),
     ];
     for (text, expected) in cases {

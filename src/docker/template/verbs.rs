@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 
 use crate::docker::template::quote;
-use crate::docker::template::shape::Shape;
+use crate::docker::template::shape::{Shape, names};
 use crate::docker::template::value::{Value, View, sorted};
 
 /// The greatest width and precision; Go's number.
@@ -346,9 +346,10 @@ impl Printer {
     fn structure(&mut self, map: &serde_json::Map<String, serde_json::Value>, shape: Shape, verb: char, flags: Flags) {
         let Shape::Struct(fields) = shape else { return };
         let known = fields.iter().map(|(name, shape)| {
-            (*name, map.get(*name).map_or_else(|| Value::zero(*shape), |json| Value::of(json, *shape)))
+            let (name, key) = names(name);
+            (name, map.get(key).map_or_else(|| Value::zero(*shape), |json| Value::of(json, *shape)))
         });
-        let others = map.iter().filter(|(name, _)| shape.field(name).is_none());
+        let others = map.iter().filter(|(name, _)| shape.json_field(name).is_none());
         let others = others.map(|(name, json)| (name.as_str(), Value::of(json, Shape::Any)));
         self.push("{");
         for (at, (name, value)) in known.chain(others).enumerate() {
