@@ -17,6 +17,7 @@
 //! 4  engine    the facade: one file or folder per noun, one method per verb; synchronous; never prints
 //! 3  store     the disk: records in SQLite, blobs, layers, image archives, volumes' content
 //!    runtime   processes: plan, monitor, init, cgroups, logs, attach and exec
+//!    net       networks: the resolver of a container's names
 //! 2  sys       the only system calls and the only unsafe code
 //! 1  model     what we talk about: options in, facts out, plain serde data
 //! 0  base      error, id, digest, reference, units, time, paths, undo, failpoint
@@ -74,6 +75,7 @@ pub mod cli;
 pub mod docker;
 pub mod engine;
 pub mod model;
+pub mod net;
 pub mod repl;
 pub mod runtime;
 pub mod script;

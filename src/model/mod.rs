@@ -11,6 +11,7 @@ pub mod image;
 pub mod limits;
 pub mod log;
 pub mod mount;
+pub mod names;
 pub mod process;
 pub mod restart;
 pub mod stats;

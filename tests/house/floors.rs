@@ -41,6 +41,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("object", &["src/engine/image"]),
     ("cgroups_rs", &["src/runtime/cgroup"]),
     ("syscalls", &["src/runtime/seccomp/"]),
+    ("hickory_proto", &["src/net/dns/"]),
     ("rtnetlink", &["src/net/netlink.rs"]),
     ("sha2", &["src/base/digest.rs"]),
     ("humantime", &["src/base/time.rs", "src/base/units.rs"]),
