@@ -10,7 +10,7 @@ fn main() -> ExitCode {
     if let [_, verb] = args.as_slice()
         && verb == rhumb::runtime::monitor::VERB
     {
-        return ExitCode::from(u8::try_from(rhumb::runtime::monitor::main()).unwrap_or(1));
+        return ExitCode::from(u8::try_from(rhumb::runtime::monitor::main(Some(rhumb::net::dns::serve))).unwrap_or(1));
     }
     if let [_, verb, parent] = args.as_slice()
         && verb == rhumb::runtime::log::compress::VERB

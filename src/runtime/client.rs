@@ -306,6 +306,14 @@ impl Monitor {
         self.ask(&Request::SetRestart(policy))
     }
 
+    /// Starts the container's resolver, for which there is a file of names now, unless it runs.
+    ///
+    /// # Errors
+    /// What it says.
+    pub fn begin_names(&mut self) -> Result<()> {
+        self.ask(&Request::Names)
+    }
+
     /// Freezes or thaws all processes.
     ///
     /// # Errors

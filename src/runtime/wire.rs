@@ -88,6 +88,8 @@ pub(crate) enum Request {
     KillAll,
     /// Have this restart policy from now on.
     SetRestart(RestartPolicy),
+    /// The container has names now: start its resolver unless it runs.
+    Names,
     /// Freeze or thaw all processes.
     Pause(bool),
     /// Freeze all processes as long as this connection lives, or until somebody thaws them.

@@ -115,6 +115,11 @@ pub fn id() -> i32 {
     rustix::process::getpid().as_raw_nonzero().get()
 }
 
+/// The number of its parent in its pid namespace; 0 when that is in another one.
+pub fn parent_id() -> i32 {
+    rustix::process::getppid().map_or(0, |pid| pid.as_raw_nonzero().get())
+}
+
 /// Takes in one ended child if there is one.
 ///
 /// # Errors

@@ -10,6 +10,7 @@ mod filter;
 mod inside;
 mod life;
 mod mounts;
+mod names;
 mod namespaces;
 mod process;
 mod restarts;
@@ -23,7 +24,7 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().collect();
     if args.get(1).is_some_and(|arg| arg == rhumb::runtime::monitor::VERB) {
-        return ExitCode::from(rhumb::runtime::monitor::main() as u8);
+        return ExitCode::from(rhumb::runtime::monitor::main(Some(rhumb::net::dns::serve)) as u8);
     }
     if let [_, verb, path] = args.as_slice()
         && verb == "[mark]"
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
         life::TESTS
             .iter()
             .chain(inside::TESTS)
+            .chain(names::TESTS)
             .chain(namespaces::TESTS)
             .chain(process::TESTS)
             .chain(mounts::TESTS)

@@ -91,6 +91,7 @@ impl Monitor {
                 self.signalled(signal::KILL)?;
             }
             Request::SetRestart(policy) => self.plan.restart = policy,
+            Request::Names => self.begin_names()?,
             Request::ClearLog => run.log.clear()?,
             Request::LogLost => return Ok(Some(Reply::LogLost(run.log.lost()))),
             Request::Pause(paused) => {

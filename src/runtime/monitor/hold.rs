@@ -118,6 +118,7 @@ impl Monitor {
                 memory::release_program_pages();
                 self.run.watch_oom();
             }
+            Timer::Names => self.names_on_time(),
             Timer::Hear | Timer::Restart => {} // that it is set no longer is all
         }
     }
@@ -198,6 +199,7 @@ impl Monitor {
         while let Ok(Some(ended)) = process::reap() {
             if self.run.exit_code.is_none() && ended.pid == self.run.init.pid {
                 self.run.exit_code = Some(ended.code);
+            } else if self.names_ended(ended.pid) {
             } else if !self.run.log.child_ended(ended.pid, ended.code) {
                 self.run.execs.ended(ended, &self.plan, &mut self.conns);
             }

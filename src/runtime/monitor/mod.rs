@@ -7,18 +7,20 @@
 //!   answer   what clients ask
 //!   health   one probe at a time, when its time has come, and what comes of it
 //!   restart  whether another run follows, and after which pause
+//!   names    the container's resolver, a process beside this one
 //!   end      drain, record, cgroup, last bytes to clients        then `on_exit`, unless an owner is still connected
 //! ```
 //!
 //! It has one thread and never waits for a client. It holds no descriptor of the host's that it does not need, and sets its
 //! own memory to a few hundred kilobytes: no allocation grows with what the container writes.
 //!
-//! It does not resolve names.
+//! It does not resolve names itself.
 
 mod answer;
 mod end;
 mod health;
 mod hold;
+pub mod names;
 mod restart;
 mod run;
 mod timers;
@@ -30,6 +32,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use self::health::Check;
+use self::names::Resolve;
 use self::restart::Restarts;
 use self::run::Run;
 use self::timers::Timers;
@@ -49,15 +52,15 @@ const PREDECESSOR: Duration = Duration::from_secs(10);
 /// Descriptors of our own begin here, so that 0 to 2 are never among them.
 const FIRST_FD: i32 = 10;
 
-/// Runs a monitor; the exit status of the process.
-pub fn main() -> i32 {
-    match run() {
+/// Runs a monitor; the exit status of the process. `resolve` is how names are resolved for containers that have names.
+pub fn main(resolve: Option<Resolve>) -> i32 {
+    match run(resolve) {
         Ok(()) => 0,
         Err(_) => 1, // whoever waits for it was told
     }
 }
 
-fn run() -> Result<()> {
+fn run(resolve: Option<Resolve>) -> Result<()> {
     process::close_inherited_from(3).context(|| "closing descriptors")?;
     let creator = process::take_stdin(FIRST_FD).context(|| "taking the creator's connection")?;
     let null = File::options().read(true).write(true).open("/dev/null").context(|| "opening \"/dev/null\"")?;
@@ -83,7 +86,7 @@ fn run() -> Result<()> {
             return Err(error);
         }
     };
-    match Monitor::new(plan, signals) {
+    match Monitor::new(plan, signals, resolve) {
         Ok(mut monitor) => {
             // A creator that is gone by now is noticed in the loop, which undoes everything.
             let _ = channel.send(&Reply::Created, &[]);
@@ -105,6 +108,7 @@ fn run() -> Result<()> {
 struct Monitor {
     plan: Plan,
     signals: Signals,
+    resolve: Option<Resolve>,
     _lock: File,
     listener: Option<OwnedFd>,
     run: Run,
@@ -118,17 +122,18 @@ struct Monitor {
 }
 
 impl Monitor {
-    fn new(plan: Plan, signals: Signals) -> Result<Monitor> {
+    fn new(plan: Plan, signals: Signals, resolve: Option<Resolve>) -> Result<Monitor> {
         let lock = lock(&plan.run_dir)?;
         let run_dir = mount::open_folder(&plan.run_dir).context(|| format!("opening {:?}", plan.run_dir))?;
         let listener = socket::listen(run_dir.as_fd(), state::SOCKET).context(|| "opening the control socket")?;
-        let run = Run::make(&plan).inspect_err(|_| {
+        let run = Run::make(&plan, resolve).inspect_err(|_| {
             let _ = state::remove_file(&plan.run_dir.join(state::SOCKET)); // the error of the birth is what matters
         })?;
         Ok(Monitor {
             check: Check::of(&plan),
             plan,
             signals,
+            resolve,
             _lock: lock,
             listener: Some(listener),
             run,

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use oci_spec::runtime::LinuxNamespaceType;
 
+use super::names::Resolve;
 use super::restart::History;
 use crate::base::failpoint;
 use crate::base::{Context as _, Error, Result, Timestamp};
@@ -50,6 +51,8 @@ pub(super) struct Run {
     pub(super) input: Input,
     pub(super) log: Writer,
     pub(super) execs: Execs,
+    /// Who answers its questions for names.
+    pub(super) resolver: Option<Child>,
     pub(super) oom: Option<OomWatch>,
     oom_told: bool,
     kill_told: bool,
@@ -60,7 +63,7 @@ impl Run {
     ///
     /// # Errors
     /// Whatever failed, with everything undone.
-    pub(super) fn make(plan: &Plan) -> Result<Run> {
+    pub(super) fn make(plan: &Plan, resolve: Option<Resolve>) -> Result<Run> {
         let log = Writer::open(&plan.state_dir, &plan.id, &plan.log, &plan.log_facts)?;
         let cgroup = Cgroup::new(&plan.cgroup)?;
         // It may have got other limits since it was started.
@@ -83,7 +86,7 @@ impl Run {
             birth::end(&init);
             let _ = cgroup.remove(); // the error of the streams is what matters
         })?;
-        Ok(Run {
+        let mut run = Run {
             cgroup,
             init,
             stage: Some(stage),
@@ -97,10 +100,18 @@ impl Run {
             input,
             log,
             execs: Execs::new(),
+            resolver: None,
             oom: None,
             oom_told: false,
             kill_told: false,
-        })
+        };
+        match resolve.map_or(Ok(()), |resolve| run.begin_names(plan, resolve)) {
+            Ok(()) => Ok(run),
+            Err(error) => {
+                let _ = run.undo(); // the error of the names is what matters
+                Err(error)
+            }
+        }
     }
 
     /// Tells the init to execute the command, for a client or by ourselves; [`Run::hear_stage`] says what came of it.
@@ -207,7 +218,8 @@ impl Run {
     ///
     /// # Errors
     /// `timeout` when a process does not die.
-    pub(super) fn undo(self) -> Result<()> {
+    pub(super) fn undo(mut self) -> Result<()> {
+        self.end_names();
         birth::end(&self.init);
         self.cgroup.remove()
     }
@@ -339,6 +351,7 @@ impl Run {
                 conn.send(&reply, None);
             }
         }
+        self.end_names();
         self.drain(plan, conns);
         let oom_killed = self.cgroup.oom_kills() > 0;
         if oom_killed {

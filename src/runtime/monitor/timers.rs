@@ -15,6 +15,8 @@ pub(super) enum Timer {
     Check,
     /// Give back the memory that only the start needed.
     Settle,
+    /// Begin another resolver.
+    Names,
     /// Hear clients that knock again.
     Hear,
     /// Begin the next run.
