@@ -1,18 +1,18 @@
 //! Names that a container's resolver answers itself, as plain data in two kinds of files.
 //!
 //! ```text
-//! <run>/containers/<id>/names.json     Names: which networks, which links, where everything else is asked
-//! <run>/networks/<id>/zone.json        Zone: who is in the network; one file for all containers of it
+//! <run>/containers/<id>/names.json            Names: which networks, which links, where everything else is asked
+//! <run>/networks/<network id>/<container id>  Member: one container in a network; other fields are not for names
 //! ```
 //!
 //! Whoever writes them replaces them as a whole; the resolver reads them anew when they have changed.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-/// The version of both files.
+/// The version of [`Names`].
 pub const VERSION: u32 = 1;
 
 /// What one container's resolver knows.
@@ -20,9 +20,9 @@ pub const VERSION: u32 = 1;
 pub struct Names {
     /// [`VERSION`].
     pub version: u32,
-    /// The zone files of its networks; a name in several is that of the first.
+    /// Its networks; a name in several is that of the first.
     #[serde(default)]
-    pub zones: Vec<PathBuf>,
+    pub zones: Vec<Zone>,
     /// Names of other containers that only this one uses.
     #[serde(default)]
     pub links: Vec<Link>,
@@ -49,25 +49,29 @@ pub struct Link {
     pub target: String,
 }
 
-/// Who is in a network.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// A network with names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Zone {
-    /// [`VERSION`].
-    pub version: u32,
     /// The network's name, under which names can be asked for as `name.network`.
     pub network: String,
-    /// Its containers.
-    #[serde(default)]
-    pub members: Vec<Member>,
+    /// The folder with a file for each [`Member`].
+    pub folder: PathBuf,
 }
 
 /// One container in a network.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Member {
-    /// The container's id.
-    pub id: String,
-    /// Its name, its short id, its aliases. Several members may share one: it then has the addresses of all.
-    pub names: Vec<String>,
-    /// Its addresses in this network.
-    pub addresses: Vec<IpAddr>,
+    /// The container's id, whose first twelve digits are a name too.
+    pub container: String,
+    /// Its name.
+    pub name: String,
+    /// Further names. Several members may share one: it then has the addresses of all.
+    #[serde(default)]
+    pub aliases: Vec<String>,
+    /// Its address in this network.
+    #[serde(default)]
+    pub ip: Option<Ipv4Addr>,
+    /// Its IPv6 address.
+    #[serde(default)]
+    pub ip6: Option<Ipv6Addr>,
 }

@@ -26,11 +26,13 @@ static NEVER_SET: AtomicBool = AtomicBool::new(false);
 const NEVER: &AtomicBool = &NEVER_SET;
 
 fn write_names(container: &Box_) {
-    let zone = container.path("zone.json");
-    let member = Member { id: "a".repeat(64), names: vec!["web".into()], addresses: vec!["10.0.0.2".parse().unwrap()] };
-    let content = Zone { version: VERSION, network: "front".into(), members: vec![member] };
-    fs::write(&zone, serde_json::to_vec(&content).unwrap()).unwrap();
-    let names = Names { version: VERSION, zones: vec![zone], ..Names::default() };
+    let folder = container.path("front");
+    fs::create_dir_all(&folder).unwrap();
+    let ip = Some("10.0.0.2".parse().unwrap());
+    let member = Member { container: "a".repeat(64), name: "web".into(), aliases: Vec::new(), ip, ip6: None };
+    fs::write(folder.join(&member.container), serde_json::to_vec(&member).unwrap()).unwrap();
+    let zones = vec![Zone { network: "front".into(), folder }];
+    let names = Names { version: VERSION, zones, ..Names::default() };
     fs::write(container.plan.run_dir.join(FILE), serde_json::to_vec(&names).unwrap()).unwrap();
 }
 

@@ -13,10 +13,9 @@ use std::time::{Duration, Instant};
 
 use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::RecordType::{A, AAAA, ANY, MX, PTR, TXT};
-use rhumb::model::names::{VERSION, Zone};
 use rhumb::net::dns::{ADDRESS, PORT};
 
-use crate::space::{Space, connect, member, question, receive, send, write};
+use crate::space::{Space, connect, question, receive, send, write};
 
 /// The question as a reply with this code and nothing else.
 fn bare(question: &[u8], code: u8) -> Vec<u8> {
@@ -31,16 +30,16 @@ fn names_of_the_networks_are_answered_here() {
     space.zones();
     let heard = space.server(5, |question, _| vec![bare(question, 3)]);
     space.resolver(|names| names.servers = vec!["127.0.0.5".parse().unwrap()]);
-    for name in ["web.", "WEB.", "aaaaaaaaaaaa.", "web.front.", "Web.Front."] {
+    for name in ["web.", "WEB.", "Web", "aaaaaaaaaaaa.", "web.front.", "Web.Front."] {
         assert_eq!(space.answers(name, A), ["10.0.0.2"], "{name}");
         assert_eq!(space.answers(name, AAAA), ["fd00::2"], "{name}");
     }
     assert_eq!(space.answers("web.", ANY).len(), 2);
     assert_eq!(space.answers("database.", A), ["10.1.0.9"]);
     assert_eq!(space.answers("www.back.", A), ["10.1.0.9"]);
-    assert_eq!(space.answers("2.0.0.10.in-addr.arpa.", PTR), ["web.front."]);
+    assert_eq!(space.answers("2.0.0.10.in-addr.arpa.", PTR), ["Web.front."]);
     let six = "2.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.d.f.ip6.arpa.";
-    assert_eq!(space.answers(six, PTR), ["web.front."]);
+    assert_eq!(space.answers(six, PTR), ["Web.front."]);
     for kind in [AAAA, MX, TXT] {
         let nothing = space.ask("api.", kind);
         assert_eq!((nothing.metadata.response_code, nothing.answers.len()), (ResponseCode::NoError, 0), "{kind}");
@@ -51,9 +50,8 @@ fn names_of_the_networks_are_answered_here() {
     assert_eq!(Message::from_vec(&space.tcp(&question("db.", A, Some(1232)))).unwrap().answers.len(), 1);
     assert_eq!(heard.load(Ordering::SeqCst), 0, "names that are ours never leave");
     assert_eq!(space.ask("nobody.", A).metadata.response_code, ResponseCode::NXDomain);
-    let zone =
-        Zone { version: VERSION, network: "back".into(), members: vec![member("d", &["nobody"], &["10.1.0.10"])] };
-    write(&space.path("back"), &zone);
+    space.leave("back", "c");
+    space.join("back", "d", &["nobody"], &["10.1.0.10"]);
     assert_eq!(space.answers("nobody.", A), ["10.1.0.10"], "a change is seen at once");
     assert_eq!(space.ask("db.", A).metadata.response_code, ResponseCode::NXDomain);
 }
@@ -61,10 +59,10 @@ fn names_of_the_networks_are_answered_here() {
 #[test]
 fn many_addresses_come_over_tcp() {
     let mut space = Space::new();
-    let addresses: Vec<String> = (0..500).map(|n| format!("10.2.{}.{}", n / 250, n % 250 + 1)).collect();
-    let addresses: Vec<&str> = addresses.iter().map(String::as_str).collect();
-    let zone = Zone { version: VERSION, network: "front".into(), members: vec![member("e", &["many"], &addresses)] };
-    write(&space.path("front"), &zone);
+    for n in 0..500 {
+        let address = format!("10.2.{}.{}", n / 250, n % 250 + 1);
+        space.join("front", &format!("{n:03}"), &[&format!("c{n}"), "many"], &[&address]);
+    }
     space.resolver(|_| {});
     let cut = space.ask("many.", A);
     assert!(cut.metadata.truncation && !cut.answers.is_empty());
@@ -271,7 +269,7 @@ fn dig_and_dnsmasq_understand_it() {
     ];
     server.kill().unwrap();
     server.wait().unwrap();
-    assert_eq!(results[..4], ["10.0.0.2\n", "fd00::2\n", "web.front.\n", "2001:db8::7\n"]);
+    assert_eq!(results[..4], ["10.0.0.2\n", "fd00::2\n", "Web.front.\n", "2001:db8::7\n"]);
     assert!(results[4].contains("status: NXDOMAIN"), "{}", results[4]);
     assert!(results[5].contains("ANSWER: 40") && results[5].contains("(TCP)"), "{}", results[5]);
     assert!(results[6].contains("status: NOERROR") && results[6].contains("ANSWER: 0"), "{}", results[6]);

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -65,7 +65,8 @@ impl Space {
     /// A resolver for these names, with the zones that are files in the folder.
     pub(crate) fn resolver(&mut self, change: impl FnOnce(&mut Names)) {
         let mut names = Names { version: VERSION, forward: true, ..Names::default() };
-        names.zones = vec![self.path("front"), self.path("back")];
+        let zone = |network: &str| Zone { network: network.into(), folder: self.path(network) };
+        names.zones = vec![zone("front"), zone("back")];
         names.links = vec![Link { alias: "database".into(), target: "c".repeat(64) }];
         change(&mut names);
         write(&self.path("names"), &names);
@@ -76,13 +77,27 @@ impl Space {
 
     /// The two networks of most tests.
     pub(crate) fn zones(&self) {
-        let front = [
-            member("a", &["Web", "aaaaaaaaaaaa", "www"], &["10.0.0.2", "fd00::2"]),
-            member("b", &["api", "www"], &["10.0.0.3"]),
-        ];
-        write(&self.path("front"), &Zone { version: VERSION, network: "front".into(), members: front.into() });
-        let back = [member("c", &["db", "www"], &["10.1.0.9"])];
-        write(&self.path("back"), &Zone { version: VERSION, network: "back".into(), members: back.into() });
+        self.join("front", "a", &["Web", "www"], &["10.0.0.2", "fd00::2"]);
+        self.join("front", "b", &["api", "www"], &["10.0.0.3"]);
+        self.join("back", "c", &["db", "www"], &["10.1.0.9"]);
+    }
+
+    /// Connects a container to a network, or changes what it is there.
+    pub(crate) fn join(&self, network: &str, id: &str, names: &[&str], addresses: &[&str]) {
+        let member = Member {
+            container: id.repeat(64),
+            name: names[0].to_owned(),
+            aliases: names[1..].iter().map(|name| (*name).to_owned()).collect(),
+            ip: addresses.iter().find_map(|address| address.parse().ok()),
+            ip6: addresses.iter().find_map(|address| address.parse().ok()),
+        };
+        std::fs::create_dir_all(self.path(network)).unwrap();
+        write(&self.path(network).join(&member.container), &member);
+    }
+
+    /// Disconnects it.
+    pub(crate) fn leave(&self, network: &str, id: &str) {
+        std::fs::remove_file(self.path(network).join(id.repeat(64))).unwrap();
     }
 
     /// A server at 127.0.0.`last` that makes replies of questions, over UDP and TCP; how many it has heard.
@@ -155,17 +170,9 @@ impl Drop for Space {
     }
 }
 
-pub(crate) fn member(id: &str, names: &[&str], addresses: &[&str]) -> Member {
-    Member {
-        id: id.repeat(64),
-        names: names.iter().map(|name| (*name).to_owned()).collect(),
-        addresses: addresses.iter().map(|address| address.parse::<IpAddr>().unwrap()).collect(),
-    }
-}
-
 /// Replaces a file as a whole.
 pub(crate) fn write(path: &Path, value: &impl serde::Serialize) {
-    let new = path.with_extension("new");
+    let new = path.with_file_name(".new");
     std::fs::write(&new, serde_json::to_vec(value).unwrap()).unwrap();
     std::fs::rename(new, path).unwrap();
 }

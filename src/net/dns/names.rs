@@ -6,13 +6,20 @@ use std::io::Read as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use serde::de::DeserializeOwned;
 
-use crate::model::names::{Names, VERSION, Zone};
+use crate::base::Id;
+use crate::model::names::{Member, Names, VERSION};
 
-/// A zone of some ten thousand names.
-const MAX_FILE: u64 = 8 << 20;
+/// Many times what such a file takes.
+const MAX_FILE: u64 = 1 << 20;
+/// More than a subnet has addresses for, as a rule.
+const MAX_MEMBERS: usize = 16_384;
+/// What changed so short a time before it was read may have changed again without looking different: the kernel's times
+/// of files go on in steps of some milliseconds.
+const RECENT: Duration = Duration::from_millis(50);
 /// As many as the C library looks at (resolv.conf(5)); each that is silent costs time.
 const MAX_SERVERS: usize = 3;
 const PORT: u16 = 53;
@@ -22,6 +29,7 @@ const PORT: u16 = 53;
 pub(super) struct Book {
     file: PathBuf,
     seen: HashMap<PathBuf, Option<Print>>,
+    recent: bool,
     names: Names,
     zones: Vec<Table>,
     servers: Vec<SocketAddr>,
@@ -49,21 +57,20 @@ impl Book {
     /// Reads what has changed. A file that cannot be read now leaves what was known of the container, and nothing of a
     /// network, which may be gone.
     pub(super) fn refresh(&mut self) {
-        if !self.seen.is_empty() && self.seen.iter().all(|(path, print)| of(path) == *print) {
+        if !self.recent && !self.seen.is_empty() && self.seen.iter().all(|(path, print)| of(path) == *print) {
             return;
         }
         self.seen.clear();
+        self.recent = false;
         let own = self.file.clone();
         self.see(&own);
         if let Some(names) = read_json::<Names>(&own).filter(|names| names.version == VERSION) {
             self.names = names;
         }
         self.zones.clear();
-        for path in self.names.zones.clone() {
-            self.see(&path);
-            if let Some(zone) = read_json::<Zone>(&path).filter(|zone| zone.version == VERSION) {
-                self.zones.push(Table::of(zone));
-            }
+        for zone in self.names.zones.clone() {
+            self.see(&zone.folder);
+            self.zones.push(Table::of(&zone.network, members(&zone.folder)));
         }
         self.servers = self.names.servers.iter().map(|address| SocketAddr::new(*address, PORT)).collect();
         if self.servers.is_empty() {
@@ -75,7 +82,9 @@ impl Book {
     }
 
     fn see(&mut self, path: &Path) {
-        self.seen.insert(path.to_owned(), of(path)); // before it is read: a change in between is seen later
+        let print = of(path); // before it is read: a change in between is seen later
+        self.recent |= print.is_some_and(is_recent);
+        self.seen.insert(path.to_owned(), print);
     }
 
     /// The addresses of a name in lower case without a final dot; none when it is not ours to answer.
@@ -108,21 +117,23 @@ impl Book {
 }
 
 impl Table {
-    fn of(zone: Zone) -> Table {
-        let mut table = Table { network: zone.network.to_lowercase(), ..Table::default() };
-        for member in zone.members {
-            let mut names: Vec<String> = member.names.iter().map(|name| name.to_lowercase()).collect();
-            if let Some(first) = names.first() {
-                for address in &member.addresses {
-                    table.by_address.entry(*address).or_insert_with(|| format!("{first}.{}", table.network));
-                }
+    fn of(network: &str, members: Vec<Member>) -> Table {
+        let mut table = Table { network: network.to_lowercase(), ..Table::default() };
+        for member in members {
+            let addresses: Vec<IpAddr> =
+                member.ip.map(IpAddr::V4).into_iter().chain(member.ip6.map(IpAddr::V6)).collect();
+            for address in &addresses {
+                table.by_address.entry(*address).or_insert_with(|| format!("{}.{network}", member.name));
             }
+            let short = member.container.get(..Id::SHORT).unwrap_or(&member.container);
+            let mut names = vec![member.name.to_lowercase(), short.to_lowercase()];
+            names.extend(member.aliases.iter().map(|name| name.to_lowercase()));
             names.sort();
             names.dedup();
             for name in names {
-                table.by_name.entry(name).or_default().extend(&member.addresses);
+                table.by_name.entry(name).or_default().extend(&addresses);
             }
-            table.by_id.entry(member.id).or_default().extend(member.addresses);
+            table.by_id.entry(member.container).or_default().extend(addresses);
         }
         table
     }
@@ -169,6 +180,22 @@ fn of(path: &Path) -> Option<Print> {
     Some((facts.ino(), facts.size(), facts.mtime(), facts.mtime_nsec()))
 }
 
+fn is_recent((.., seconds, nanoseconds): Print) -> bool {
+    let changed = Duration::new(u64::try_from(seconds).unwrap_or(0), u32::try_from(nanoseconds).unwrap_or(0));
+    // One in the future is looked at again and again until it is not.
+    SystemTime::UNIX_EPOCH.elapsed().is_ok_and(|now| now < changed + RECENT)
+}
+
+/// Who is in the network of this folder, in the order of their files' names.
+fn members(folder: &Path) -> Vec<Member> {
+    let entries = fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
+    let hidden = |path: &PathBuf| path.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
+    let paths = entries.map(|entry| entry.path()).filter(|path| !hidden(path));
+    let mut paths: Vec<PathBuf> = paths.take(MAX_MEMBERS).collect();
+    paths.sort();
+    paths.iter().filter_map(|path| read_json(path)).collect()
+}
+
 fn read_json<T: DeserializeOwned>(path: &Path) -> Option<T> {
     serde_json::from_str(&read(path)?).ok()
 }
@@ -182,39 +209,39 @@ fn read(path: &Path) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::names::{Link, Member};
-
-    fn zone(network: &str, members: &[(&str, &[&str], &[&str])]) -> Zone {
-        let member = |(id, names, addresses): &(&str, &[&str], &[&str])| Member {
-            id: (*id).to_owned(),
-            names: names.iter().map(|name| (*name).to_owned()).collect(),
-            addresses: addresses.iter().map(|address| address.parse().unwrap()).collect(),
-        };
-        Zone { version: VERSION, network: network.to_owned(), members: members.iter().map(member).collect() }
-    }
+    use crate::model::names::{Link, Zone};
 
     fn write(path: &Path, value: &impl serde::Serialize) {
-        let new = path.with_extension("new");
-        std::fs::write(&new, serde_json::to_vec(value).unwrap()).unwrap();
-        std::fs::rename(new, path).unwrap();
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let new = path.with_file_name(".new");
+        fs::write(&new, serde_json::to_vec(value).unwrap()).unwrap();
+        fs::rename(new, path).unwrap();
+    }
+
+    fn join(folder: &Path, id: &str, names: &[&str], addresses: &[&str]) {
+        let member = Member {
+            container: id.repeat(32),
+            name: names[0].to_owned(),
+            aliases: names[1..].iter().map(|name| (*name).to_owned()).collect(),
+            ip: addresses.iter().find_map(|address| address.parse().ok()),
+            ip6: addresses.iter().find_map(|address| address.parse().ok()),
+        };
+        write(&folder.join(&member.container), &member);
     }
 
     #[test]
     fn names_are_found_in_the_order_of_networks_and_change_with_their_files() {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
-        write(
-            &path("front"),
-            &zone(
-                "Front",
-                &[("a1", &["Web", "www"], &["10.0.0.2", "fd00::2"]), ("b1", &["api", "www"], &["10.0.0.3"])],
-            ),
-        );
-        write(&path("back"), &zone("back", &[("c1", &["db", "www"], &["10.1.0.9"])]));
+        join(&path("front"), "a1", &["Web", "www"], &["10.0.0.2", "fd00::2"]);
+        join(&path("front"), "b1", &["api", "www"], &["10.0.0.3"]);
+        join(&path("back"), "c1", &["db", "www"], &["10.1.0.9"]);
+        fs::write(path("back/half"), "{\"name\":").unwrap();
+        let zone = |network: &str, name: &str| Zone { network: network.into(), folder: path(name) };
         let names = Names {
             version: VERSION,
-            zones: vec![path("front"), path("gone"), path("back")],
-            links: vec![Link { alias: "Database".into(), target: "c1".into() }],
+            zones: vec![zone("Front", "front"), zone("gone", "gone"), zone("back", "back")],
+            links: vec![Link { alias: "Database".into(), target: "c1".repeat(32) }],
             ..Names::default()
         };
         write(&path("names"), &names);
@@ -223,20 +250,30 @@ mod tests {
             book.addresses(name).map(|found| found.iter().map(IpAddr::to_string).collect::<Vec<_>>().join(" "))
         };
         assert_eq!(ask(&book, "web").as_deref(), Some("10.0.0.2 fd00::2"));
+        assert_eq!(ask(&book, "a1a1a1a1a1a1").as_deref(), Some("10.0.0.2 fd00::2"));
         assert_eq!(ask(&book, "www").as_deref(), Some("10.0.0.2 fd00::2 10.0.0.3"));
         assert_eq!(ask(&book, "www.back").as_deref(), Some("10.1.0.9"));
         assert_eq!(ask(&book, "web.front").as_deref(), Some("10.0.0.2 fd00::2"));
         assert_eq!(ask(&book, "database").as_deref(), Some("10.1.0.9"));
         assert_eq!(ask(&book, "web.back"), None);
         assert_eq!(book.name("10.1.0.9".parse().unwrap()), Some("db.back"));
-        assert_eq!(book.name("fd00::2".parse().unwrap()), Some("web.front"));
+        assert_eq!(book.name("fd00::2".parse().unwrap()), Some("Web.Front"));
         assert_eq!(book.name("10.1.0.8".parse().unwrap()), None);
-        write(&path("gone"), &zone("gone", &[("d", &["late"], &["10.9.0.1"])]));
+        join(&path("gone"), "dd", &["late"], &["10.9.0.1"]);
         book.refresh();
         assert_eq!(ask(&book, "late").as_deref(), Some("10.9.0.1"));
-        std::fs::remove_file(path("names")).unwrap();
+        // Changes that follow each other faster than the times of files go on.
+        for last in 2..50 {
+            let address = format!("10.9.0.{last}");
+            join(&path("gone"), "dd", &["late"], &[&address]);
+            book.refresh();
+            assert_eq!(ask(&book, "late").as_deref(), Some(&*address));
+        }
+        fs::remove_file(path("names")).unwrap();
+        fs::remove_dir_all(path("gone")).unwrap();
         book.refresh();
-        assert_eq!(ask(&book, "late").as_deref(), Some("10.9.0.1"), "what was known stays");
+        assert_eq!(ask(&book, "late"), None);
+        assert_eq!(ask(&book, "db").as_deref(), Some("10.1.0.9"), "what was known of the container stays");
     }
 
     #[test]
