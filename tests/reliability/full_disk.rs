@@ -147,6 +147,54 @@ fn a_full_disk_breaks_nothing() {
     }
 }
 
+/// SQLite's shared memory is a file that the first process truncates and that must then grow: without a free page it
+/// cannot, and no earlier process has left one that is large enough.
+#[test]
+fn with_no_free_page_and_no_shared_memory_one_can_look_and_remove() {
+    let disk = Disk::new("48m");
+    {
+        let rhumb = Rhumb::with_base_in(disk.path());
+        rhumb.run(["create", "--name", "new", BASE, "true"]).ok();
+        rhumb.run(["run", "-d", "--name", "box", BASE, "sh", "-c", "echo word; sleep 1000"]).ok();
+        rhumb.run(["run", "--name", "done", BASE, "echo", "over"]).ok();
+        eventually("a word", PATIENCE, || (rhumb.sh("logs box").stdout == "word\n").then_some(()));
+        let shared = rhumb.root().join("rhumb.db-shm");
+        let without = |line: &str| {
+            // The page that it may have had goes to the ballast.
+            fs::remove_file(&shared).expect("removing the shared memory");
+            disk.free();
+            disk.fill(0);
+            let outcome = rhumb.sh(line);
+            assert!(outcome.success(), "{outcome}");
+            let small = shared.metadata().is_ok_and(|file| file.len() < 4096);
+            // What removes something makes room at its end.
+            assert!(small || line.contains("rm") || line.contains("prune"), "{line}: it had room after all");
+            outcome.stdout
+        };
+        disk.fill(0);
+        assert_eq!(without("ps -aq").lines().count(), 3);
+        assert_eq!(without("logs box"), "word\n");
+        assert!(without("inspect box").contains("\"running\""));
+        without("images");
+        without("top box");
+        without("port box");
+        // Several at once take turns.
+        std::thread::scope(|scope| {
+            (0..12).for_each(|_| drop(scope.spawn(|| rhumb.run(["ps", "-a"]).ok())));
+        });
+        without("rename new newer");
+        without("stop -t 1 box");
+        without("rm done");
+        without("rm -f box");
+        without("container prune -f");
+        assert_eq!(without("ps -aq"), "");
+        disk.free();
+        rhumb.run(["run", "--rm", BASE, "true"]).ok();
+        rhumb.assert_consistent();
+        rhumb.leaks().assert_clean();
+    }
+}
+
 /// A disk that fills up and empties again while a container is restarted: what is said of it stays true, it goes on when
 /// there is space again, or has ended and says so.
 #[test]

@@ -30,6 +30,19 @@ pub(super) fn translate(error: rusqlite::Error, path: &Path) -> Error {
     Error::new(kind, format!("using the database {path:?}")).with_source(error)
 }
 
+/// The index of the log could not be made as a file beside the database: no room for its pages, or for its name. The
+/// database itself had been opened when this is asked, so that `SQLITE_CANTOPEN` speaks of that file too, or of the log.
+pub(super) fn lacks_shared_memory(error: &rusqlite::Error) -> bool {
+    use rusqlite::ffi;
+    let codes = [ffi::SQLITE_IOERR_SHMSIZE, ffi::SQLITE_IOERR_SHMOPEN, ffi::SQLITE_IOERR_SHMMAP, ffi::SQLITE_CANTOPEN];
+    error.sqlite_error().is_some_and(|error| codes.contains(&error.extended_code))
+}
+
+/// Somebody else held a lock for too long.
+pub(super) fn is_busy(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
+}
+
 /// The file that carries the locks of a database in WAL mode. It is only ever looked at by name: closing a descriptor of
 /// it would drop this process's own locks (fcntl(2), "Advisory record locking").
 fn shared_memory(path: &Path) -> std::path::PathBuf {

@@ -116,11 +116,26 @@ pub struct Db {
     idle: Mutex<Vec<Connection>>,
 }
 
+/// An open connection.
+struct Link {
+    connection: Connection,
+    /// Held by a connection that locks everybody out until it is closed; none for one that others may use the database
+    /// beside, so that it may be kept.
+    alone: Option<lock::Lock>,
+}
+
 /// Connections kept for the next transaction; more threads than this open one each time.
 const MOST_IDLE: usize = 8;
 /// Pages in the log after which a commit copies them back; bounds the log's size (SQLite, "Write-Ahead Logging" §3.1).
 /// The log that [`schema`] reserves is larger, so that it need not grow on a full disk.
 const CHECKPOINT_PAGES: u32 = 256;
+/// The length to which a log is cut when it begins anew, in bytes: more than what [`schema`] reserves.
+const LOG_BYTES: u64 = 2 << 20;
+/// A log that is longer was written while others read without a pause, so that it could not begin anew; and the first
+/// process to come reads all of it.
+const LONG_LOG_BYTES: u64 = 2 * LOG_BYTES;
+/// How long a connection that must be alone waits for the others before it looks whether it must.
+const ALONE_PATIENCE: Duration = Duration::from_millis(100);
 /// Room in the cache for every statement that this module has.
 const STATEMENTS: usize = 32;
 
@@ -132,69 +147,127 @@ impl Db {
     pub(super) fn open(paths: &Paths) -> Result<Db> {
         let db = Db { path: paths.database(), idle: Mutex::new(Vec::new()) };
         let doing = || format!("opening the database {:?}", db.path);
-        let connection = match db.connect_existing().context(doing)? {
-            Some(connection) => connection,
+        let link = match db.connect_existing().context(doing)? {
+            Some(mut link) => {
+                db.shorten_log(&mut link);
+                link
+            }
             None => {
                 let _lock = lock::acquire(&paths.locks().join("store"), lock::Mode::Exclusive, lock::DEADLINE)?;
                 db.create().context(doing)?
             }
         };
-        db.put_back(connection);
+        db.put_back(link);
         Ok(db)
     }
 
     /// A connection to a database with the current schema; none when it must be made or migrated.
-    fn connect_existing(&self) -> Result<Option<Connection>> {
+    fn connect_existing(&self) -> Result<Option<Link>> {
         if !self.path.exists() {
             return Ok(None);
         }
-        let connection = self.connect(OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-        let current = schema::is_current(&connection)?.map_err(|error| self.error(error))?;
-        Ok(current.then_some(connection))
+        let link = self.connect(OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        let current = schema::is_current(&link.connection)?.map_err(|error| self.error(error))?;
+        Ok(current.then_some(link))
     }
 
     /// Makes or migrates the database. Another process may have been faster: the version is read again.
-    fn create(&self) -> Result<Connection> {
-        let mut connection = self.connect(OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
-        if !schema::is_current(&connection)?.map_err(|error| self.error(error))? {
-            schema::migrate(&mut connection).map_err(|error| self.error(error))?;
+    fn create(&self) -> Result<Link> {
+        let mut link = self.connect(OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
+        if !schema::is_current(&link.connection)?.map_err(|error| self.error(error))? {
+            schema::migrate(&mut link.connection).map_err(|error| self.error(error))?;
         }
+        Ok(link)
+    }
+
+    /// Connects, and reads for the first time, which is where SQLite makes its index of the log in shared memory: a file,
+    /// which the first process truncates and lets grow again. Where the disk has no room for it the index goes into this
+    /// process's own memory, for which nobody else may use the database (SQLite, "Write-Ahead Logging" §8, "Use of WAL
+    /// Without Shared-Memory"): looking and removing must work on a full disk.
+    fn connect(&self, flags: OpenFlags) -> Result<Link> {
+        let begun = Instant::now();
+        loop {
+            match self.open_file(flags, false) {
+                Err(error) if error::lacks_shared_memory(&error) => {}
+                Err(error) => return Err(self.error(error)),
+                Ok(connection) => return Ok(Link { connection, alone: None }),
+            }
+            // Those who want to be alone keep SQLite's lock of readers while they wait for that of writers, so that two of
+            // them would wait for each other: they take turns at a lock of their own.
+            let turn = lock::acquire(&self.log(), lock::Mode::Exclusive, lock::DEADLINE)?;
+            match self.open_file(flags, true) {
+                // Somebody got the shared memory after all, and uses it.
+                Err(error) if error::is_busy(&error) && begun.elapsed() < lock::DEADLINE => {}
+                Err(error) => return Err(self.error(error)),
+                Ok(connection) => return Ok(Link { connection, alone: Some(turn) }),
+            }
+        }
+    }
+
+    fn open_file(&self, flags: OpenFlags, alone: bool) -> rusqlite::Result<Connection> {
+        let mut connection = Connection::open_with_flags(&self.path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+        if alone {
+            connection.busy_handler(Some(wait_until(ALONE_PATIENCE)))?;
+            // Before anything that reads, as the next statement does.
+            connection.pragma_update_and_check(None, "locking_mode", "EXCLUSIVE", |_| Ok(()))?;
+        } else {
+            connection.busy_handler(Some(wait_until(lock::DEADLINE)))?;
+        }
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+        connection.pragma_update(None, "synchronous", "NORMAL")?;
+        connection.pragma_update_and_check(None, "wal_autocheckpoint", CHECKPOINT_PAGES, |_| Ok(()))?;
+        connection.pragma_update_and_check(None, "journal_size_limit", LOG_BYTES as i64, |_| Ok(()))?;
+        connection.set_prepared_statement_cache_capacity(STATEMENTS);
+        connection.pragma_query_value(None, "schema_version", |_| Ok(()))?;
         Ok(connection)
     }
 
-    fn connect(&self, flags: OpenFlags) -> Result<Connection> {
-        let open = || -> rusqlite::Result<Connection> {
-            let mut connection = Connection::open_with_flags(&self.path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
-            connection.busy_handler(Some(wait_until_deadline()))?;
-            connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-            connection.pragma_update(None, "synchronous", "NORMAL")?;
-            connection.pragma_update_and_check(None, "wal_autocheckpoint", CHECKPOINT_PAGES, |_| Ok(()))?;
-            connection.set_prepared_statement_cache_capacity(STATEMENTS);
-            Ok(connection)
+    /// Begins a long log anew, unless somebody uses the database just now. Whether it can be done decides nothing.
+    fn shorten_log(&self, link: &mut Link) {
+        let length = std::fs::metadata(self.log()).map_or(0, |file| file.len());
+        if length <= LONG_LOG_BYTES || link.alone.is_some() {
+            return;
+        }
+        let connection = &mut link.connection;
+        let shorten = || -> rusqlite::Result<()> {
+            connection.busy_timeout(Duration::ZERO)?;
+            connection.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(()))?;
+            // The next write goes to the start of the log, and with it the log is cut.
+            connection.pragma_update(None, "user_version", schema::CURRENT as i64)
         };
-        open().map_err(|error| self.error(error))
+        // Another command finds the log as long as it is.
+        let _ = shorten();
+        // It cannot fail: SQLite only notes it.
+        let _ = connection.busy_handler(Some(wait_until(lock::DEADLINE)));
     }
 
-    fn take(&self) -> Result<Connection> {
+    /// The log of what was written since the last checkpoint.
+    fn log(&self) -> PathBuf {
+        let mut log = self.path.as_os_str().to_owned();
+        log.push("-wal");
+        log.into()
+    }
+
+    fn take(&self) -> Result<Link> {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         match idle {
-            Some(connection) => Ok(connection),
+            Some(connection) => Ok(Link { connection, alone: None }),
             None => self.connect(OpenFlags::SQLITE_OPEN_READ_WRITE),
         }
     }
 
-    fn put_back(&self, connection: Connection) {
+    fn put_back(&self, link: Link) {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        if idle.len() < MOST_IDLE {
-            idle.push(connection);
+        if link.alone.is_none() && idle.len() < MOST_IDLE {
+            idle.push(link.connection);
         }
     }
 
     pub(super) fn transact<T>(&self, writable: bool, work: impl FnOnce(&Tx<'_>) -> Result<T>) -> Result<T> {
-        let mut connection = self.take()?;
+        let mut link = self.take()?;
         let behavior = if writable { TransactionBehavior::Immediate } else { TransactionBehavior::Deferred };
         let result = {
-            let transaction = connection.transaction_with_behavior(behavior).map_err(|error| self.error(error))?;
+            let transaction = link.connection.transaction_with_behavior(behavior).map_err(|error| self.error(error))?;
             let result = work(&Tx::new(&transaction, self, writable));
             match result {
                 Ok(value) => transaction.commit().map(|()| value).map_err(|error| self.error(error)),
@@ -205,8 +278,8 @@ impl Db {
                 }
             }
         };
-        if connection.is_autocommit() {
-            self.put_back(connection);
+        if link.connection.is_autocommit() {
+            self.put_back(link);
         }
         result
     }
@@ -221,15 +294,14 @@ impl Db {
     }
 }
 
-/// A busy handler that polls more often than SQLite's own (which sleeps up to 100 ms), for as long as locks may be
-/// waited for. SQLite calls it with the number of calls before for the same lock.
-fn wait_until_deadline() -> impl FnMut(i32) -> bool + Send + 'static {
+/// A busy handler that polls more often than SQLite's own (which sleeps up to 100 ms), for so long. SQLite calls it with the number of calls before for the same lock.
+fn wait_until(limit: Duration) -> impl FnMut(i32) -> bool + Send + 'static {
     let mut start = Instant::now();
     move |before| {
         if before == 0 {
             start = Instant::now();
         }
-        if start.elapsed() >= lock::DEADLINE {
+        if start.elapsed() >= limit {
             return false;
         }
         std::thread::sleep(Duration::from_micros(if before < 10 { 300 } else { 2000 }));
@@ -260,8 +332,7 @@ impl Store {
     /// # Errors
     /// `no_space`, `failed` when the disk refuses.
     pub fn flush(&self) -> Result<()> {
-        let mut log = self.db.path.as_os_str().to_owned();
-        log.push("-wal");
+        let log = self.db.log();
         // The log carries no locks of SQLite, unlike the database file: opening and closing it here is harmless.
         match std::fs::File::open(&log) {
             Ok(file) => file.sync_data().context(|| format!("flushing {log:?}")),

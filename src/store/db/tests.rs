@@ -230,3 +230,28 @@ fn opening_again_is_cheap() {
     // 20 ms each would be a folder made, a file synced or a schema parsed anew; the machine may be busy.
     assert!(start.elapsed() < Duration::from_millis(400), "{:?}", start.elapsed());
 }
+
+#[test]
+fn a_log_that_grew_beside_readers_is_cut_when_nobody_uses_it() {
+    let (folder, store) = store();
+    let log = || folder.path().join("root/rhumb.db-wal").metadata().unwrap().len();
+    let write = |store: &Store, number: usize| {
+        let body = "x".repeat(100_000);
+        store.write(|tx| tx.insert(Noun::Container, &format!("{number:064}"), Phase::Ready, &body)).unwrap();
+    };
+    store
+        .read(|tx| {
+            let _ = tx.ids(Noun::Container)?;
+            (0..60).for_each(|number| write(&store, number));
+            // Nobody waits for the reader, and nothing is cut below it.
+            let other = Store::open(&Paths::new(folder.path().join("root")))?;
+            assert!(log() > LONG_LOG_BYTES && other.read(|tx| tx.count(Noun::Container))? == 60);
+            assert_eq!(tx.count(Noun::Container)?, 0);
+            Ok(())
+        })
+        .unwrap();
+    let store = Store::open(&Paths::new(folder.path().join("root"))).unwrap();
+    assert!(log() <= LOG_BYTES, "{} bytes", log());
+    assert_eq!(store.read(|tx| tx.count(Noun::Container)).unwrap(), 60);
+    write(&store, 61);
+}
