@@ -4,7 +4,7 @@
 //! cannot move.
 
 use std::fmt;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
@@ -84,6 +84,15 @@ impl Timestamp {
     }
 }
 
+/// The longest wait that is kept track of: for ever, as far as anybody can tell.
+const LONGEST_WAIT: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
+/// The moment so long after now by the monotonic clock. Durations come from users, and no clock reaches as far as they can
+/// write: what is further away than a hundred years is taken for that.
+pub fn deadline(after: Duration) -> Instant {
+    Instant::now() + after.min(LONGEST_WAIT)
+}
+
 /// Splits a trailing `Z` or `±hh:mm` off; the offset is in seconds east of UTC.
 fn split_zone(text: &str) -> Option<(&str, i64)> {
     if !text.is_ascii() || text.len() < 10 {
@@ -134,6 +143,12 @@ impl<'de> Deserialize<'de> for Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_deadline_is_never_too_far_away() {
+        assert!(deadline(Duration::MAX) > deadline(Duration::from_secs(3600)));
+        assert!(deadline(Duration::ZERO) <= Instant::now());
+    }
 
     #[test]
     fn times_print_and_parse_as_rfc_3339_nano() {

@@ -132,6 +132,12 @@ pub(crate) struct StartArgs {
     interactive: bool,
     #[command(flatten)]
     attachment: AttachFlags,
+    /// Refused: containers are not checkpointed
+    #[arg(long, hide = true)]
+    checkpoint: Option<String>,
+    /// Refused: containers are not checkpointed
+    #[arg(long, hide = true)]
+    checkpoint_dir: Option<String>,
     /// Names or ids
     #[arg(required = true, value_name = "CONTAINER")]
     containers: Vec<String>,
@@ -139,6 +145,12 @@ pub(crate) struct StartArgs {
 
 impl StartArgs {
     pub(crate) fn run(self, session: &mut Session) -> Result<u8> {
+        for (name, given) in [("--checkpoint", &self.checkpoint), ("--checkpoint-dir", &self.checkpoint_dir)] {
+            if given.is_some() {
+                return Err(Error::unsupported(format!("option {name:?} is not supported"))
+                    .with_hint("there are no checkpoints of running containers"));
+            }
+        }
         let engine = session.engine()?;
         if !self.attach && !self.interactive {
             return Ok(session.each(&self.containers, |session, name| {

@@ -244,7 +244,8 @@ fn config(record: &ContainerRecord) -> Value {
     }
     config["StopSignal"] = record.stop_signal.as_str().into();
     if let Some(grace) = options.stop_grace_period {
-        config["StopTimeout"] = grace.as_secs().into();
+        // Whoever waits for ever has Docker's -1.
+        config["StopTimeout"] = i64::try_from(grace.as_secs()).unwrap_or(-1).into();
     }
     config
 }

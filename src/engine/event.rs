@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::base::{Error, Result, Timestamp, failpoint};
+use crate::base::{Error, Result, Timestamp, failpoint, time};
 use crate::engine::Engine;
 use crate::model::event::{Event, EventItem, EventQuery, EventStart};
 
@@ -70,7 +70,7 @@ impl Engine {
         };
         // The clock may be set while we wait: how long is decided now.
         let left = |until: Timestamp| until.as_nanos().saturating_sub(Timestamp::now().as_nanos());
-        let until = query.until.map(|until| Instant::now() + Duration::from_nanos(left(until)));
+        let until = query.until.map(|until| time::deadline(Duration::from_nanos(left(until))));
         let deadline = until.into_iter().chain(deadline).min();
         loop {
             // Before the look, so that nothing of before the deadline is missed.

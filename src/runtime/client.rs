@@ -10,8 +10,8 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use crate::base::failpoint;
 use crate::base::{Context as _, Error, Id, Kind, Result};
+use crate::base::{failpoint, time};
 use crate::model::exec::{Exec, ExecOptions};
 use crate::model::log::{LogLoss, Stream};
 use crate::model::restart::RestartPolicy;
@@ -287,7 +287,7 @@ impl Monitor {
         self.ask(&Request::Stop(signal))?;
         // What this connection was told of earlier runs is not the end that was asked for.
         self.record = self.record.take().filter(|record| !record.restarting);
-        match self.wait_asked(Ok(()), Some(Instant::now() + grace), interrupt) {
+        match self.wait_asked(Ok(()), Some(time::deadline(grace)), interrupt) {
             Err(error) if error.kind() == Kind::Timeout => {}
             other => return other,
         }

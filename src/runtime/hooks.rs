@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use oci_spec::runtime::{Hook, Spec};
 use serde::{Deserialize, Serialize};
 
-use crate::base::{Context as _, Error, Result};
+use crate::base::{Context as _, Error, Result, time};
 use crate::sys::process::{self, Child, Fork};
 use crate::sys::socket::{self, Interest};
 use crate::sys::{memory, signal};
@@ -189,7 +189,7 @@ fn become_hook(path: &CString, args: &[CString], env: &[CString], streams: [&Own
 }
 
 fn wait(child: &Child, output: &OwnedFd, timeout: Option<Duration>) -> Result<()> {
-    let deadline = timeout.map(|timeout| Instant::now() + timeout);
+    let deadline = timeout.map(time::deadline);
     let mut said = Vec::new();
     let mut open = true;
     socket::set_nonblocking(output, true).context(|| "waiting for a hook")?;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use rhai::plugin::*;
 use rhai::{Array, Dynamic, FnPtr, Map, NativeCallContext};
 
-use crate::base::{Error, Result, units};
+use crate::base::{Error, Result, time, units};
 use crate::docker::event::{FILTERS, add_filter};
 use crate::engine::Engine;
 use crate::model::event::{Event, EventItem, EventQuery, EventStart};
@@ -83,7 +83,7 @@ fn follow(ctx: &NativeCallContext, engine: &Engine, options: Map, closure: &FnPt
     query.follow = true;
     // With `until` that time is the end which was asked for, otherwise a deadline that was missed.
     let wait = timeout.unwrap_or(DEFAULT_WAIT);
-    let deadline = (timeout.is_some() || query.until.is_none()).then(|| Instant::now() + wait);
+    let deadline = (timeout.is_some() || query.until.is_none()).then(|| time::deadline(wait));
     let (mut failure, mut satisfied) = (None, false);
     let result = engine.system_events(&query, deadline, &mut |item| {
         let event = match item {

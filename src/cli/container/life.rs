@@ -7,12 +7,9 @@ use clap::Args;
 use crate::base::{Error, Result};
 use crate::cli::Session;
 use crate::cli::container::Names;
-use crate::cli::flags::flag;
+use crate::cli::flags::{self, flag};
 use crate::docker::words;
 use crate::model::container::ContainerRemove;
-
-/// How long `stop -t -1` waits: for ever, as far as anybody can tell.
-const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 // `rhumb kill`.
 #[derive(Debug, Args)]
@@ -99,13 +96,7 @@ impl StopArgs {
     }
 
     fn grace(&self) -> Result<Option<Duration>> {
-        match self.timeout {
-            None => Ok(None),
-            Some(-1) => Ok(Some(NEVER)),
-            Some(seconds) => u64::try_from(seconds)
-                .map(|seconds| Some(Duration::from_secs(seconds)))
-                .map_err(|_| Error::invalid(format!("option \"--timeout\" takes seconds or -1, not {seconds}"))),
-        }
+        flags::stop_grace("--timeout", self.timeout)
     }
 }
 

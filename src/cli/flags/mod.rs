@@ -90,6 +90,20 @@ pub(crate) fn flag<T>(name: &str, result: Result<T>) -> Result<T> {
     result.map_err(|error| error.context(format!("reading option {name:?}")))
 }
 
+/// Seconds to wait for a container to stop; Docker's -1 is for ever, as far as anybody can tell.
+///
+/// # Errors
+/// `invalid_argument` for other numbers below zero.
+pub(crate) fn stop_grace(name: &str, seconds: Option<i64>) -> Result<Option<Duration>> {
+    match seconds {
+        None => Ok(None),
+        Some(-1) => Ok(Some(Duration::MAX)),
+        Some(seconds) => u64::try_from(seconds)
+            .map(|seconds| Some(Duration::from_secs(seconds)))
+            .map_err(|_| Error::invalid(format!("option {name:?} takes seconds or -1, not {seconds}"))),
+    }
+}
+
 fn each<T>(name: &str, texts: &[String], read: impl Fn(&str) -> Result<T>) -> Result<Vec<T>> {
     flag(name, texts.iter().map(|text| read(text)).collect())
 }
@@ -246,9 +260,9 @@ struct LifeFlags {
     /// Stop with this signal
     #[arg(long, value_name = "SIGNAL")]
     stop_signal: Option<String>,
-    /// Kill so many seconds after the stop signal
-    #[arg(long, value_name = "SECONDS")]
-    stop_timeout: Option<u64>,
+    /// Kill so many seconds after the stop signal; -1 to wait for ever
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
+    stop_timeout: Option<i64>,
     /// Keep the log in this way: json-file, local, syslog, journald or none
     #[arg(long, value_name = "DRIVER")]
     log_driver: Option<String>,
@@ -281,7 +295,7 @@ impl LifeFlags {
         }
         options.labels.extend(each("--label", &self.label, env::label)?);
         options.stop_signal = self.stop_signal.clone();
-        options.stop_grace_period = self.stop_timeout.map(Duration::from_secs);
+        options.stop_grace_period = stop_grace("--stop-timeout", self.stop_timeout)?;
         if self.log_driver.is_some() || !self.log_opt.is_empty() {
             let pairs = each("--log-opt", &self.log_opt, log_option)?;
             options.log = flag("--log-driver", logging::logging(self.log_driver.as_deref(), &pairs))?;

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::base::{Error, Kind, Result, units};
+use crate::base::{Error, Kind, Result, time, units};
 use crate::engine::Engine;
 use crate::engine::container::Found;
 use crate::engine::container::state::of_life;
@@ -26,7 +26,7 @@ impl Engine {
         timeout: Option<Duration>,
     ) -> Result<State> {
         let found = self.container_find(container)?;
-        let deadline = timeout.map(|timeout| Instant::now() + timeout);
+        let deadline = timeout.map(time::deadline);
         let waited = match condition {
             WaitCondition::NotRunning => self.wait_run(&found, deadline),
             WaitCondition::NextExit => self.wait_next(&found, deadline),

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
 
-use crate::base::{Error, Id, Result, units};
+use crate::base::{Error, Id, Result, time, units};
 use crate::engine::Engine;
 use crate::engine::container::Found;
 use crate::model::container::State;
@@ -137,7 +137,7 @@ impl Engine {
     }
 
     fn wait_of_any(&self, container: &str, timeout: Duration, what: String) -> Result<Wait<'_>> {
-        let deadline = Instant::now() + timeout;
+        let deadline = time::deadline(timeout);
         Ok(Wait { engine: self, found: self.container_find(container)?, timeout, deadline, what })
     }
 

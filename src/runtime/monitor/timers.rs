@@ -6,6 +6,8 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use crate::base::time;
+
 /// What is done when its time has come; see `Monitor::on_time`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Timer {
@@ -32,7 +34,7 @@ pub(super) struct Timers {
 impl Timers {
     /// Sets one, instead of what it was set to before.
     pub(super) fn set(&mut self, timer: Timer, after: Duration) {
-        self.deadlines.insert(timer, Instant::now() + after);
+        self.deadlines.insert(timer, time::deadline(after));
     }
 
     /// Sets one no longer.
