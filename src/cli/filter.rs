@@ -3,8 +3,8 @@
 //! A filter that this version cannot honour is refused by name, never ignored.
 
 use crate::base::{Error, Result, suggest};
-use crate::docker::health;
-use crate::model::container::{ContainerFilter, Status};
+use crate::docker::{event, health};
+use crate::model::container::{ContainerFilter, ContainerPrune, Status};
 use crate::model::event::EventFilter;
 use crate::model::image::ImageFilter;
 use crate::model::volume::VolumeFilter;
@@ -28,6 +28,25 @@ pub(crate) fn container(texts: &[String], filter: &mut ContainerFilter) -> Resul
         }
     }
     Ok(())
+}
+
+/// Reads `container prune` filters.
+pub(crate) fn container_prune(texts: &[String]) -> Result<ContainerPrune> {
+    let mut only = ContainerPrune::default();
+    for text in texts {
+        // `label!=x` is the one with two signs.
+        match split(text)? {
+            ("until", value) => {
+                let until = event::point_in_time(value).map_err(|_| not(text, "a time or an age such as 24h"))?;
+                // Every one must hold.
+                only.until = Some(only.until.map_or(until, |other| other.min(until)));
+            }
+            ("label", value) => only.label.push(value.into()),
+            ("label!", value) => only.without_label.push(value.into()),
+            (key, _) => return Err(unknown(key, &["label", "label!", "until"], &[])),
+        }
+    }
+    Ok(only)
 }
 
 /// Reads `images` filters.

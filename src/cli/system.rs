@@ -65,8 +65,8 @@ pub(crate) struct PruneArgs {
     /// Do not ask
     #[arg(short, long)]
     force: bool,
-    /// Prune only what fits; none so far
-    #[arg(long, value_name = "KEY=VALUE", hide = true)]
+    /// Prune only what fits; of containers: until, label, label!
+    #[arg(long, value_name = "KEY=VALUE")]
     filter: Vec<String>,
 }
 
@@ -102,7 +102,12 @@ impl SystemCommand {
 }
 
 impl PruneArgs {
-    /// Asks, prunes, and prints Docker's report.
+    /// What `--filter` says.
+    pub(crate) fn filters(&self) -> &[String] {
+        &self.filter
+    }
+
+    /// As [`PruneArgs::run_filtered`], for what has no filters.
     pub(crate) fn run(
         &self,
         session: &mut Session,
@@ -114,6 +119,17 @@ impl PruneArgs {
             return Err(Error::unsupported(format!("prune filter {filter:?} is not supported yet"))
                 .with_hint("list with --filter and remove what you see"));
         }
+        self.run_filtered(session, warning, heading, prune)
+    }
+
+    /// Asks, prunes, and prints Docker's report.
+    pub(crate) fn run_filtered(
+        &self,
+        session: &mut Session,
+        warning: &str,
+        heading: &str,
+        prune: impl FnOnce(&Engine) -> Result<PruneReport>,
+    ) -> Result<u8> {
         if !self.force && !confirm(warning)? {
             return Ok(0);
         }

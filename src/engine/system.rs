@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use crate::base::Result;
 use crate::engine::Engine;
 use crate::engine::container::disk_usage;
-use crate::model::container::{Container, ContainerFilter, Status};
+use crate::model::container::{Container, ContainerFilter, ContainerPrune, Status};
 use crate::model::image::{Image, ImageFilter};
 use crate::model::system::{DiskUsage, DiskUsageRow, Info, PruneReport};
 use crate::model::volume::VolumeFilter;
@@ -108,7 +108,7 @@ impl Engine {
     /// # Errors
     /// `interrupted`, and when nothing can be listed; what could not be removed is in the report.
     pub fn system_prune(&self, all: bool, volumes: bool) -> Result<PruneReport> {
-        let mut report = self.container_prune()?;
+        let mut report = self.container_prune(&ContainerPrune::default())?;
         let mut add = |more: PruneReport| {
             report.items.extend(more.items);
             report.freed_bytes += more.freed_bytes;

@@ -491,6 +491,35 @@ pub struct ContainerFilter {
     pub last: Option<usize>,
 }
 
+/// Which of the containers that do not run a prune removes; all by default.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ContainerPrune {
+    /// Only those made before this.
+    pub until: Option<Timestamp>,
+    /// Only those with all of these labels: `key` or `key=value`.
+    pub label: Vec<String>,
+    /// Only those with none of these labels.
+    pub without_label: Vec<String>,
+}
+
+impl ContainerPrune {
+    /// Whether it takes this container, as long as it does not run.
+    pub fn takes(&self, record: &ContainerRecord) -> bool {
+        let has = |text: &String| has_label(&record.labels, text);
+        self.until.is_none_or(|until| record.created < until)
+            && self.label.iter().all(has)
+            && !self.without_label.iter().any(has)
+    }
+}
+
+/// Whether there is this label: `key`, with whatever value, or `key=value`.
+pub fn has_label(labels: &BTreeMap<String, String>, text: &str) -> bool {
+    match text.split_once('=') {
+        Some((key, value)) => labels.get(key).is_some_and(|have| have == value),
+        None => labels.contains_key(text),
+    }
+}
+
 /// What is waited for; the words are those of Docker's API.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum WaitCondition {

@@ -198,7 +198,41 @@ fn restart_and_prune() {
     let id = rhumb.run(["create", BASE]).ok();
     let pruned = rhumb.sh("container prune -f").ok();
     assert!(pruned.starts_with(&format!("Deleted Containers:\n{id}\n\nTotal reclaimed space: ")), "{pruned}");
+    let made = |labels: &str| rhumb.sh(&format!("create {labels} {BASE}")).ok();
+    let (bare, keep, front) = (made(""), made("-l keep"), made("-l tier=front"));
+    for (filters, gone) in [
+        ("--filter until=1h", None),
+        ("--filter label=tier=back", None),
+        ("--filter label=tier --filter label!=keep --filter until=-1h", Some(&front)),
+        ("--filter label!=keep", Some(&bare)),
+        ("--filter label=keep --filter label!=keep", None),
+        ("--filter label=keep", Some(&keep)),
+    ] {
+        let pruned = rhumb.sh(&format!("container prune -f {filters}")).ok();
+        let expected = gone.map_or(String::new(), |id| format!("Deleted Containers:\n{id}\n\n"));
+        assert!(pruned.starts_with(&format!("{expected}Total reclaimed space: ")), "{filters}: {pruned}");
+    }
     assert_eq!(rhumb.sh("rm -f web").ok(), "web");
+}
+
+/// A deadline further away than any clock reaches was a panic once.
+#[test]
+fn a_grace_period_may_be_as_long_as_one_can_write() {
+    let rhumb = Rhumb::with_base();
+    let script = "trap 'exit 7' TERM; echo ready; while :; do sleep 0.05; done";
+    for (given, shown, stop) in [
+        ("-1", -1, "stop box"),
+        ("9223372036854775807", i64::MAX, "stop box"),
+        ("5", 5, "stop -t -1 box"),
+        ("5", 5, "stop -t 9223372036854775807 box"),
+    ] {
+        rhumb.run(["run", "-d", "--name", "box", "--stop-timeout", given, BASE, "sh", "-c", script]).ok();
+        assert_eq!(rhumb.inspect("box")["Config"]["StopTimeout"], shown);
+        eventually("the trap", SOON, || (rhumb.sh("logs box").stdout == "ready\n").then_some(()));
+        rhumb.sh(stop).ok();
+        assert_eq!(rhumb.inspect("box")["State"]["ExitCode"], 7, "{stop}");
+        rhumb.sh("rm box").ok();
+    }
 }
 
 #[test]

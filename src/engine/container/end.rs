@@ -10,7 +10,7 @@ use crate::engine::container::start::NEVER;
 use crate::engine::container::state::of_life;
 use crate::engine::container::{Found, find, names, tell};
 use crate::model::container::{
-    ContainerFilter, ContainerRecord, ContainerRemove, DEFAULT_STOP_GRACE, MountPointKind, Status,
+    ContainerFilter, ContainerPrune, ContainerRecord, ContainerRemove, DEFAULT_STOP_GRACE, MountPointKind, Status,
 };
 use crate::model::event::{CONTAINER, Event};
 use crate::model::system::PruneReport;
@@ -272,14 +272,14 @@ impl Engine {
         Ok(())
     }
 
-    /// Removes all containers that do not run.
+    /// Removes all containers that do not run and that `only` takes.
     ///
     /// # Errors
     /// `interrupted`, and when nothing can be listed; what could not be removed is in the report.
-    pub fn container_prune(&self) -> Result<PruneReport> {
+    pub fn container_prune(&self, only: &ContainerPrune) -> Result<PruneReport> {
         let mut report = PruneReport::default();
         for container in self.container_list(&ContainerFilter { all: true, ..ContainerFilter::default() })? {
-            if container.state.status.is_alive() {
+            if container.state.status.is_alive() || !only.takes(&container.record) {
                 continue;
             }
             self.check_interrupt()?;

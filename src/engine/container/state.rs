@@ -3,7 +3,7 @@
 use crate::base::{Context as _, Id, Reference, Result};
 use crate::engine::Engine;
 use crate::engine::container::Found;
-use crate::model::container::{Container, ContainerFilter, ContainerRecord, MountPointKind, State, Status};
+use crate::model::container::{Container, ContainerFilter, ContainerRecord, MountPointKind, State, Status, has_label};
 use crate::model::health::{Health, HealthStatus};
 use crate::runtime::state::{self, ExitRecord, Life, RunState, life};
 use crate::store::db::{Noun, Phase};
@@ -171,10 +171,6 @@ fn of_end(exit: ExitRecord, blank: State) -> State {
 fn matches_record(found: &Found, filter: &ContainerFilter) -> bool {
     let record = &found.record;
     let any = |list: &[String], fits: &dyn Fn(&str) -> bool| list.is_empty() || list.iter().any(|text| fits(text));
-    let label = |text: &str| match text.split_once('=') {
-        Some((key, value)) => record.labels.get(key).is_some_and(|have| have == value),
-        None => record.labels.contains_key(text),
-    };
     let image = |text: &str| {
         let same_name = Reference::parse(text).is_ok_and(|name| name.familiar() == record.image);
         same_name || record.image_id.hex().starts_with(text.trim_start_matches("sha256:"))
@@ -187,7 +183,7 @@ fn matches_record(found: &Found, filter: &ContainerFilter) -> bool {
     };
     any(&filter.name, &|text| found.name.contains(text.trim_start_matches('/')))
         && any(&filter.id, &|text| found.id.as_str().starts_with(text))
-        && filter.label.iter().all(|text| label(text))
+        && filter.label.iter().all(|text| has_label(&record.labels, text))
         && any(&filter.ancestor, &image)
         && any(&filter.volume, &volume)
 }

@@ -5,7 +5,7 @@ use rhai::{Array, Dynamic, ImmutableString, Map, NativeCallContext};
 
 use crate::base::{Error, Result};
 use crate::engine::Engine;
-use crate::model::container::{ContainerFilter, Status};
+use crate::model::container::{ContainerFilter, ContainerPrune, Status};
 use crate::script::context::{Host, engine, tag};
 use crate::script::convert::{Command, Keys, command_of};
 use crate::script::error::{Fallible, Raise};
@@ -190,19 +190,30 @@ pub(crate) mod container_functions {
         Ok(container)
     }
 
-    /// Removes every container that does not run; returns `count`, `freed` and `items`.
+    /// Removes every container that does not run; returns `count`, `freed` and `items`. Options: `until` (only those made
+    /// before this time or age; a Rhai word, so quote it), `label` and `without_label` (only those that have or lack them).
     ///
     /// ```rhai
     /// print(container::prune().freed);
+    /// print(container::prune(#{ label: "tier=front", "until": 24.hours }).count);
     /// ```
     #[rhai_fn(return_raw)]
     pub fn prune(ctx: NativeCallContext) -> Fallible<Map> {
-        engine(&ctx)?.container_prune().and_then(crate::script::system::report).raise(&ctx)
+        engine(&ctx)?.container_prune(&ContainerPrune::default()).and_then(crate::script::system::report).raise(&ctx)
     }
 
     #[rhai_fn(name = "prune", return_raw)]
     pub fn prune_with(ctx: NativeCallContext, options: Map) -> Fallible<Map> {
-        Keys::new("container::prune", options).finish().raise(&ctx)?;
-        prune(ctx)
+        let engine = engine(&ctx)?;
+        let mut keys = Keys::new("container::prune", options);
+        let mut only = || -> Result<ContainerPrune> {
+            Ok(ContainerPrune {
+                until: keys.time("until")?,
+                label: keys.texts("label")?,
+                without_label: keys.texts("without_label")?,
+            })
+        };
+        let only = only().and_then(|only| keys.finish().map(|()| only)).raise(&ctx)?;
+        engine.container_prune(&only).and_then(crate::script::system::report).raise(&ctx)
     }
 }
