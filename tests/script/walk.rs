@@ -54,11 +54,17 @@ fn globals() {
     run_all("globals");
 }
 
+/// Whole programs as users write them, which make their own images.
+#[test]
+fn examples() {
+    run_all("examples");
+}
+
 #[test]
 fn every_folder_is_walked() {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/script");
     let folders = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap()).filter(|e| e.path().is_dir());
     let mut names: Vec<String> = folders.map(|folder| folder.file_name().to_string_lossy().into_owned()).collect();
     names.sort();
-    assert_eq!(names, ["container", "globals", "image", "system", "volume"]);
+    assert_eq!(names, ["container", "examples", "globals", "image", "system", "volume"]);
 }
