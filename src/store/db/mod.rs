@@ -232,8 +232,9 @@ impl Db {
         let shorten = || -> rusqlite::Result<()> {
             connection.busy_timeout(Duration::ZERO)?;
             connection.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(()))?;
-            // The next write goes to the start of the log, and with it the log is cut.
-            connection.pragma_update(None, "user_version", schema::CURRENT as i64)
+            // The next write goes to the start of the log, and with it the log is cut. This one changes nothing, whatever
+            // version of the schema another process may have made meanwhile.
+            connection.pragma_update(None, "application_id", schema::APPLICATION_ID)
         };
         // Another command finds the log as long as it is.
         let _ = shorten();

@@ -41,7 +41,7 @@ const MIGRATIONS: &[&str] = &["
 "];
 
 /// Marks the file as ours (SQLite file format, "Application ID"): "Rhmb".
-const APPLICATION_ID: i32 = 0x5268_6d62;
+pub(super) const APPLICATION_ID: i32 = 0x5268_6d62;
 
 /// The version that this program writes.
 pub(super) const CURRENT: usize = MIGRATIONS.len();
