@@ -17,7 +17,7 @@
 //! 4  engine    the facade: one file or folder per noun, one method per verb; synchronous; never prints
 //! 3  store     the disk: records in SQLite, blobs, layers, image archives, volumes' content
 //!    runtime   processes: plan, monitor, init, cgroups, logs, attach and exec
-//!    net       networks: the resolver of a container's names
+//!    net       networks: links, addresses, rules, and the resolver of a container's names
 //! 2  sys       the only system calls and the only unsafe code
 //! 1  model     what we talk about: options in, facts out, plain serde data
 //! 0  base      error, id, digest, reference, units, time, paths, undo, failpoint
@@ -27,14 +27,14 @@
 //!
 //! Those marked † are held by tests in `tests/house`.
 //!
-//! - † The floors, and inside [`engine`] the rank volume, image < container < system.
+//! - † The floors, and inside [`engine`] the rank volume, network, image < container < system.
 //! - † One door per library: `nix`, `rustix`, `libc` only in [`sys`], `rusqlite` only in `store/db`, `cgroups-rs` only in
 //!   `runtime/cgroup.rs`, `rhai` only in [`script`], `clap` only in [`cli`], and so on.
 //! - † `unsafe` only in [`sys`], in the smallest block, with its reasons.
 //! - † The environment is read by front ends alone: the state root is a parameter ([`engine::EngineOptions`]), there are no
 //!   globals, and nothing below the front ends prints or exits.
 //! - [`store`] knows nothing of containers: a record is a noun, an id, a phase and a JSON body. [`runtime`] knows nothing of
-//!   images: it gets a root file system and a specification.
+//!   images: it gets a root file system and a specification. [`net`] knows neither: it gets a network namespace and a plan.
 //! - Plan, then act: what will be done is made by functions without side effects (the OCI specification, the list of
 //!   mounts, the members of an archive), and carried out by small executors.
 //! - Whatever leaves something behind pushes its reversal first ([`base::undo`]), and is on record before it exists. A
@@ -59,10 +59,13 @@
 //!    [`model::container::ContainerRecord`]. The record goes into the [`store`] with its name and everything that it uses in
 //!    one transaction, as `Creating`; then come the folders and files, under the record's lock.
 //! 3. From record and image the engine makes a [`runtime::plan::Plan`]: an OCI runtime specification, the layers of the
-//!    root, two folders, a cgroup's name. [`runtime::client::create`] starts the monitor with it.
+//!    root, two folders, a cgroup's name. Addresses and ports are claimed in the [`store`] in one transaction, and the files
+//!    of the resolver say so. [`runtime::client::create`] starts the monitor with the plan.
 //! 4. The monitor (`rhumb [monitor]`) makes the cgroup, starts the init (`rhumb [init]`) in new namespaces, and waits at its
 //!    socket. The init mounts the overlay and everything else in its own mount namespace, drops what it must not have,
 //!    and waits for the word.
+//!    The monitor holds the new network namespace for all runs and hands it to the client, which makes the interfaces in
+//!    it ([`net`]) before anything runs, and then the ways to published ports.
 //! 5. The client attaches to the monitor's socket and says start: the init becomes `echo hi`. The output goes through the
 //!    monitor into the log and to the client.
 //! 6. `echo` ends. The monitor records the status, tells the client, and goes. The client, which had taken the clean-up

@@ -13,6 +13,7 @@
 //! <run>/                        /run/rhumb, or <root>/run when the root was given; 0700
 //!   locks/                      flock files
 //!   containers/<id>/            monitor.lock control.sock state.json
+//!   networks/<id>/<id>          a container on a network: its address, its names
 //! ```
 
 use std::path::{Path, PathBuf};
@@ -111,6 +112,16 @@ impl Paths {
     /// One container's run state.
     pub fn container_run(&self, id: &Id) -> PathBuf {
         self.container_runs().join(id.as_str())
+    }
+
+    /// The folder of what is on networks now.
+    pub fn networks_run(&self) -> PathBuf {
+        self.run.join("networks")
+    }
+
+    /// Who is on one network now: a file for each container, named by its id.
+    pub fn network_run(&self, id: &Id) -> PathBuf {
+        self.networks_run().join(id.as_str())
     }
 
     /// The folder of all volumes.

@@ -12,6 +12,7 @@ use crate::cli::container::{ContainerCommand, ContainerVerb, PsArgs};
 use crate::cli::events::EventsArgs;
 use crate::cli::image::{ImageCommand, ImageVerb, ImagesArgs, RmiArgs};
 use crate::cli::inspect::InspectAnyArgs;
+use crate::cli::network::NetworkCommand;
 use crate::cli::program;
 use crate::cli::report::ENGINE_FAILED;
 use crate::cli::system::{FormatArgs, SystemCommand};
@@ -50,7 +51,7 @@ pub(crate) enum Command {
     Rmi(RmiArgs),
     /// Show what happens, and what happened
     Events(EventsArgs),
-    /// Show all facts of containers, images or volumes as JSON
+    /// Show all facts of containers, images, volumes or networks as JSON
     Inspect(InspectAnyArgs),
     /// Show facts about this machine and engine
     Info(FormatArgs),
@@ -62,6 +63,9 @@ pub(crate) enum Command {
     /// Work with images
     #[command(subcommand, subcommand_required = true)]
     Image(ImageCommand),
+    /// Work with networks
+    #[command(subcommand, subcommand_required = true)]
+    Network(NetworkCommand),
     /// Work with volumes
     #[command(subcommand, subcommand_required = true)]
     Volume(VolumeCommand),
@@ -119,6 +123,7 @@ impl Command {
             Command::Version(args) => args.version(session),
             Command::Container(command) => command.run(session),
             Command::Image(command) => command.run(session),
+            Command::Network(command) => command.run(session),
             Command::Volume(command) => command.run(session),
             Command::System(command) => command.run(session),
             Command::Doc(args) => program::doc(args.topic.as_deref(), session),

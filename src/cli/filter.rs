@@ -7,6 +7,7 @@ use crate::docker::{event, health};
 use crate::model::container::{ContainerFilter, ContainerPrune, Status};
 use crate::model::event::EventFilter;
 use crate::model::image::ImageFilter;
+use crate::model::network::NetworkFilter;
 use crate::model::volume::VolumeFilter;
 
 /// Adds `ps` filters.
@@ -75,6 +76,30 @@ pub(crate) fn volume(texts: &[String]) -> Result<VolumeFilter> {
             "dangling" => filter.dangling = Some(flag(text, value)?),
             "driver" if value == crate::docker::volume::DRIVER => {}
             _ => return Err(unknown(key, &["dangling", "label", "name"], &["driver"])),
+        }
+    }
+    Ok(filter)
+}
+
+/// Reads `network ls` filters.
+pub(crate) fn network(texts: &[String]) -> Result<NetworkFilter> {
+    let mut filter = NetworkFilter::default();
+    for text in texts {
+        let (key, value) = split(text)?;
+        match key {
+            "name" => filter.name.push(value.into()),
+            "id" => filter.id.push(value.into()),
+            "label" => filter.label.push(value.into()),
+            "driver" => filter.driver.push(value.into()),
+            "dangling" => filter.dangling = Some(flag(text, value)?),
+            "type" if value == "builtin" => filter.builtin = Some(true),
+            "type" if value == "custom" => filter.builtin = Some(false),
+            "type" => return Err(not(text, "builtin or custom")),
+            "scope" if value == "local" => {}
+            _ => {
+                let known = ["dangling", "driver", "id", "label", "name", "scope", "type"];
+                return Err(unknown(key, &known, &["until"]));
+            }
         }
     }
     Ok(filter)

@@ -49,10 +49,11 @@ pub(crate) enum Kind {
     Container,
     Image,
     Volume,
+    Network,
 }
 
 /// The order in which a name is looked up; Docker's.
-const ORDER: [Kind; 3] = [Kind::Container, Kind::Image, Kind::Volume];
+const ORDER: [Kind; 4] = [Kind::Container, Kind::Image, Kind::Volume, Kind::Network];
 
 impl InspectAnyArgs {
     pub(crate) fn run(self, session: &mut Session) -> Result<u8> {
@@ -110,7 +111,7 @@ fn look_up(engine: &Engine, name: &str, kind: Option<Kind>, size: bool) -> Resul
             other => return other,
         }
     }
-    Err(Error::not_found(format!("no such container, image or volume {name:?}")))
+    Err(Error::not_found(format!("no such container, image, volume or network {name:?}")))
 }
 
 fn facts(engine: &Engine, name: &str, kind: Kind, size: bool) -> Result<(Value, Shape)> {
@@ -123,6 +124,7 @@ fn facts(engine: &Engine, name: &str, kind: Kind, size: bool) -> Result<(Value, 
             (facts, inspect::CONTAINER)
         }
         Kind::Image => (inspect::image(&engine.image_get(name)?, engine.paths()), inspect::IMAGE),
+        Kind::Network => (inspect::network(&engine.network_inspect(name)?), inspect::NETWORK),
         Kind::Volume => (inspect::volume(&engine.volume_get(name)?), inspect::VOLUME),
     })
 }

@@ -20,6 +20,7 @@ mod help;
 mod image;
 mod inspect;
 mod listing;
+mod network;
 pub mod oci;
 mod out;
 mod program;
@@ -41,7 +42,6 @@ use clap::Parser as _;
 use crate::base::{Kind, Result};
 use crate::engine::event::LostEvents;
 use crate::engine::{Engine, EngineOptions};
-use crate::model::container::ContainerRemove;
 use crate::sys::signal_pipe;
 
 pub(crate) use out::Out;
@@ -70,6 +70,7 @@ impl Session {
             root: self.root.clone(),
             interrupt: Arc::clone(&self.interrupt),
             search_path,
+            default_network: std::env::var(NETWORK_VARIABLE).ok(),
             lost_events: self.lost_events.clone(),
         })
     }
@@ -102,6 +103,9 @@ impl Session {
     }
 }
 
+/// The variable that names the network of containers that say nothing of one: `none`, `host`, or a network.
+pub(crate) const NETWORK_VARIABLE: &str = "RHUMB_NETWORK";
+
 /// Runs the command line; `args` begin with the program's name. `prompt` is what runs at a terminal when no command is
 /// given; none reads a script there. Returns the exit code.
 pub fn main(args: &[OsString], prompt: Option<Prompt>) -> u8 {
@@ -127,11 +131,11 @@ pub fn main(args: &[OsString], prompt: Option<Prompt>) -> u8 {
     }
 }
 
-/// Removes an ended container that was started with `--rm`: the monitor's last act, as the hidden verb `[reap] ROOT ID`.
+/// Clears up after a container that ended, and removes one that was started with `--rm`: the monitor's last act, as the hidden verb `[reap] ROOT ID`.
 /// Returns the exit code.
 pub fn reap(root: &OsStr, id: &str) -> u8 {
     let removed = Engine::open(&EngineOptions { root: Some(Path::new(root).to_owned()), ..Default::default() })
-        .and_then(|engine| engine.container_remove(id, ContainerRemove { force: false, volumes: true }));
+        .and_then(|engine| engine.container_reap(id));
     match removed {
         // Somebody else removed it first.
         Err(error) if error.kind() == Kind::NotFound => 0,

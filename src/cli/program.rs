@@ -121,7 +121,8 @@ fn options(root: Option<PathBuf>, args: Vec<String>) -> Options {
         input: Box::new(BufReader::new(stdin)),
     };
     let search_path = std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).collect();
-    Options { engine: EngineOptions { root, search_path, ..EngineOptions::default() }, args, console }
+    let default_network = std::env::var(crate::cli::NETWORK_VARIABLE).ok();
+    Options { engine: EngineOptions { root, search_path, default_network, ..EngineOptions::default() }, args, console }
 }
 
 /// Where the prompt keeps earlier lines (XDG Base Directory Specification, `XDG_STATE_HOME`).

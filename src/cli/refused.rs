@@ -3,21 +3,12 @@
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 
 use crate::base::{Error, Result};
-use crate::docker::words;
 
 const WINDOWS: &str = "this is for Windows";
 
 /// Long name, short name, whether it takes a value, and the hint.
 const FLAGS: &[(&str, Option<char>, bool, &str)] = &[
-    ("publish", Some('p'), true, words::NO_NETWORKS),
-    ("publish-all", Some('P'), false, words::NO_NETWORKS),
-    ("link", None, true, words::NO_NETWORKS),
-    ("network-alias", None, true, words::NO_NETWORKS),
-    ("net-alias", None, true, words::NO_NETWORKS),
-    ("ip", None, true, words::NO_NETWORKS),
-    ("ip6", None, true, words::NO_NETWORKS),
-    ("link-local-ip", None, true, words::NO_NETWORKS),
-    ("mac-address", None, true, words::NO_NETWORKS),
+    ("link-local-ip", None, true, "addresses of the link alone are not built yet"),
     ("gpus", None, true, "name the devices with --device"),
     ("kernel-memory", None, true, "the kernel has no such limit any more"),
     ("platform", None, true, "only images of this machine's platform run"),

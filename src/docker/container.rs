@@ -8,8 +8,8 @@ use serde_json::{Map, Value, json};
 use crate::base::{Id, Paths, Timestamp, units};
 use crate::docker::format::{Listing, Row};
 use crate::docker::host_config::host_config;
-use crate::docker::{health, shapes, words};
-use crate::model::container::{Container, ContainerRecord, MountPoint, MountPointKind, NetworkMode, State, Status};
+use crate::docker::{health, network, shapes, words};
+use crate::model::container::{Container, ContainerRecord, MountPoint, MountPointKind, State, Status};
 use crate::model::content::ContainerSize;
 use crate::model::health::{HealthStatus, OnUnhealthy};
 use crate::model::log::LogDriver;
@@ -53,7 +53,7 @@ pub fn inspect(container: &Container, paths: &Paths) -> Value {
         "GraphDriver": graph_driver(container, paths),
         "Mounts": record.mounts.iter().filter_map(|mount| mount_point(mount, paths)).collect::<Vec<_>>(),
         "Config": config(record),
-        "NetworkSettings": network_settings(container),
+        "NetworkSettings": network::settings(container),
     });
     shapes::in_order(value, shapes::CONTAINER)
 }
@@ -117,9 +117,9 @@ pub fn list_row(container: &Container, no_trunc: bool, size: Option<&ContainerSi
         "LocalVolumes": volumes.to_string(),
         "Mounts": mounts_cell(record, no_trunc),
         "Names": container.name,
-        "Networks": network_name(record).unwrap_or_default(),
+        "Networks": network::names(container),
         "Platform": null,
-        "Ports": "",
+        "Ports": network::ports_cell(container),
         "RunningFor": age(record.created),
         "Size": size,
         "State": container.state.status,
@@ -305,59 +305,6 @@ fn graph_driver(container: &Container, paths: &Paths) -> Value {
         },
         "Name": "overlay2",
     })
-}
-
-fn network_settings(container: &Container) -> Value {
-    let mut networks = Map::new();
-    if let Some(name) = network_name(&container.record) {
-        networks.insert(
-            name.into(),
-            json!({
-                "IPAMConfig": null,
-                "Links": null,
-                "Aliases": null,
-                "NetworkID": "",
-                "EndpointID": "",
-                "Gateway": "",
-                "IPAddress": "",
-                "IPPrefixLen": 0,
-                "IPv6Gateway": "",
-                "GlobalIPv6Address": "",
-                "GlobalIPv6PrefixLen": 0,
-                "MacAddress": "",
-                "DriverOpts": null,
-            }),
-        );
-    }
-    json!({
-        "Bridge": "",
-        "SandboxID": "",
-        "HairpinMode": false,
-        "LinkLocalIPv6Address": "",
-        "LinkLocalIPv6PrefixLen": 0,
-        "Ports": {},
-        "SandboxKey": container.state.pid.map(|pid| format!("/proc/{pid}/ns/net")).unwrap_or_default(),
-        "SecondaryIPAddresses": null,
-        "SecondaryIPv6Addresses": null,
-        "EndpointID": "",
-        "Gateway": "",
-        "GlobalIPv6Address": "",
-        "GlobalIPv6PrefixLen": 0,
-        "IPAddress": "",
-        "IPPrefixLen": 0,
-        "IPv6Gateway": "",
-        "MacAddress": "",
-        "Networks": networks,
-    })
-}
-
-/// The network that a listing names; a container in another's namespace has none of its own.
-fn network_name(record: &ContainerRecord) -> Option<&'static str> {
-    match record.options.network_mode {
-        NetworkMode::None => Some("none"),
-        NetworkMode::Host => Some("host"),
-        NetworkMode::Container(_) => None,
-    }
 }
 
 fn mounts_cell(record: &ContainerRecord, no_trunc: bool) -> String {

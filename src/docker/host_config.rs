@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::docker::container::or_null;
-use crate::docker::logging;
+use crate::docker::{logging, network};
 use crate::model::container::{
     ContainerOptions, ContainerRecord, DEFAULT_SHM_SIZE_BYTES, IpcMode, MountPointKind, NamespaceMode, NetworkMode,
     READONLY_PATHS, UsernsMode,
@@ -33,8 +33,8 @@ pub(super) fn host_config(record: &ContainerRecord) -> Value {
         "Binds": or_null(&binds),
         "ContainerIDFile": "",
         "LogConfig": logging::log_config(&options.log),
-        "NetworkMode": network_mode(&options.network_mode),
-        "PortBindings": {},
+        "NetworkMode": network_mode(options),
+        "PortBindings": network::port_bindings(&options.publish),
         "RestartPolicy": { "Name": options.restart.as_str(), "MaximumRetryCount": options.restart.max_retries() },
         "AutoRemove": options.auto_remove,
         "VolumeDriver": "",
@@ -54,7 +54,7 @@ pub(super) fn host_config(record: &ContainerRecord) -> Value {
         "OomScoreAdj": options.oom_score_adj.unwrap_or(0),
         "PidMode": namespace_mode(&options.pid_mode, ""),
         "Privileged": options.privileged,
-        "PublishAllPorts": false,
+        "PublishAllPorts": options.publish_all,
         "ReadonlyRootfs": options.read_only,
         "SecurityOpt": or_null(&security_options(options)),
         "UTSMode": namespace_mode(&options.uts_mode, ""),
@@ -205,8 +205,10 @@ fn volume_name<'a>(record: &'a ContainerRecord, target: &str) -> Option<&'a str>
     })
 }
 
-fn network_mode(mode: &NetworkMode) -> String {
-    match mode {
+/// Docker's word: the first network, by the name or id that it was made with.
+fn network_mode(options: &ContainerOptions) -> String {
+    match &options.network_mode {
+        NetworkMode::Bridge => options.networks.first().map_or("bridge", |one| one.network.as_str()).to_owned(),
         NetworkMode::None => "none".into(),
         NetworkMode::Host => "host".into(),
         NetworkMode::Container(other) => format!("container:{other}"),

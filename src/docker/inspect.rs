@@ -9,7 +9,8 @@ use crate::docker::template::{Shape, Subject, Template};
 
 pub use crate::docker::container::inspect as container;
 pub use crate::docker::image::inspect as image;
-pub use crate::docker::shapes::{ANY, CONTAINER, IMAGE, VOLUME};
+pub use crate::docker::network::inspect as network;
+pub use crate::docker::shapes::{ANY, CONTAINER, IMAGE, NETWORK, VOLUME};
 pub use crate::docker::volume::inspect as volume;
 
 /// How facts are printed.

@@ -16,6 +16,7 @@ pub mod inspect;
 pub mod isolation;
 pub mod logging;
 pub mod mounts;
+pub mod network;
 pub mod options;
 mod shapes;
 pub mod stats;

@@ -262,6 +262,45 @@ pub const VOLUME: Shape = Struct(&[
     ("Status", Table(&Shape::Any)),
 ]);
 
+/// `docker network inspect`.
+pub const NETWORK: Shape = Struct(&[
+    ("Name", Text),
+    ("ID|Id", Text),
+    ("Created", Text),
+    ("Scope", Text),
+    ("Driver", Text),
+    ("EnableIPv4", Bool),
+    ("EnableIPv6", Bool),
+    (
+        "IPAM",
+        Struct(&[
+            ("Driver", Text),
+            ("Options", PAIRS),
+            (
+                "Config",
+                List(&Struct(&[("Subnet", Text), ("IPRange", Text), ("Gateway", Text), ("AuxiliaryAddresses", PAIRS)])),
+            ),
+        ]),
+    ),
+    ("Internal", Bool),
+    ("Attachable", Bool),
+    ("Ingress", Bool),
+    ("ConfigFrom", Struct(&[("Network", Text)])),
+    ("ConfigOnly", Bool),
+    (
+        "Containers",
+        Table(&Struct(&[
+            ("Name", Text),
+            ("EndpointID", Text),
+            ("MacAddress", Text),
+            ("IPv4Address", Text),
+            ("IPv6Address", Text),
+        ])),
+    ),
+    ("Options", PAIRS),
+    ("Labels", PAIRS),
+]);
+
 /// Puts an object's fields, and those of the objects in it, into the order of their struct.
 pub(super) fn in_order(value: Value, shape: Shape) -> Value {
     match (value, shape) {

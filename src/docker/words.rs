@@ -1,15 +1,13 @@
-//! Docker's small notations, one reader each, shared by option maps and command-line flags: networks, ulimits,
+//! Docker's small notations, one reader each, shared by option maps and command-line flags: ulimits,
 //! hosts.
 
 use std::net::IpAddr;
 
 use crate::base::{Error, Result, suggest};
-use crate::model::container::{NetworkMode, WaitCondition};
+use crate::model::container::WaitCondition;
 use crate::model::limits::Ulimit;
 use crate::model::restart::RestartPolicy;
 
-/// What to do instead of a bridge network.
-pub(crate) const NO_NETWORKS: &str = "bridge networks are not built yet; use none, host or container:NAME";
 /// The names of setrlimit(2)'s resources, without `RLIMIT_`.
 const ULIMITS: [&str; 16] = [
     "as",
@@ -31,23 +29,6 @@ const ULIMITS: [&str; 16] = [
 ];
 /// The highest processor or memory node that a set may name; a bound, so that a range cannot ask for gigabytes of bits.
 const MAX_CPU: u32 = 8191;
-
-/// Reads `--network`: `none`, `host` or `container:NAME`.
-///
-/// # Errors
-/// `unsupported` for networks.
-pub fn network_mode(text: &str) -> Result<NetworkMode> {
-    match text.split_once(':') {
-        None if text == "none" => Ok(NetworkMode::None),
-        None if text == "host" => Ok(NetworkMode::Host),
-        Some(("container", name)) if !name.is_empty() => Ok(NetworkMode::Container(name.to_owned())),
-        Some(("container", _)) => Err(Error::invalid(format!("{text:?} names no container"))),
-        _ if text.is_empty() => {
-            Err(Error::invalid("the network mode is empty").with_hint("use none, host or container:NAME"))
-        }
-        _ => Err(Error::unsupported(format!("network {text:?} is not supported yet")).with_hint(NO_NETWORKS)),
-    }
-}
 
 /// Reads `--ulimit`: `nofile=1024` or `nofile=1024:2048`.
 ///
@@ -92,7 +73,7 @@ pub(crate) fn ulimit_of(name: &str, soft: i64, hard: i64) -> Result<Ulimit> {
 /// Reads `--add-host`: `name:address` or `name=address`.
 ///
 /// # Errors
-/// `invalid_argument`; `unsupported` for `host-gateway`.
+/// `invalid_argument`.
 pub fn extra_host(text: &str) -> Result<(String, String)> {
     let (name, address) = match text.split_once('=') {
         Some(parts) => parts,
@@ -115,9 +96,7 @@ pub(crate) fn host_entry(name: &str, address: &str) -> Result<(String, String)> 
         return Err(Error::invalid(format!("{name:?} is not a host name")));
     }
     if address == "host-gateway" {
-        return Err(
-            Error::unsupported("host-gateway is not supported yet").with_hint("bridge networks are not built yet")
-        );
+        return Ok((name.to_owned(), address.to_owned()));
     }
     let bare = address.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(address);
     let address: IpAddr = bare.parse().map_err(|_| Error::invalid(format!("{address:?} is not an IP address")))?;

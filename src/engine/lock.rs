@@ -39,6 +39,19 @@ impl Engine {
             .context(|| format!("locking the volume {}", id.short()))
     }
 
+    /// Takes the lock of this name, waiting for whoever holds it.
+    pub(super) fn lock_named(&self, name: &str) -> Result<Lock> {
+        let path = self.paths().locks().join(name);
+        self.with_lock_folder(|| lock::acquire(&path, Mode::Exclusive, DEADLINE))
+            .context(|| format!("locking the {name}"))
+    }
+
+    /// Takes the lock of this name unless somebody holds it.
+    pub(super) fn try_lock_named(&self, name: &str) -> Result<Option<Lock>> {
+        let path = self.paths().locks().join(name);
+        self.with_lock_folder(|| lock::try_acquire(&path, Mode::Exclusive)).context(|| format!("locking the {name}"))
+    }
+
     /// The folder of locks is gone after a boot; it is made when somebody misses it.
     fn with_lock_folder<T>(&self, lock: impl Fn() -> Result<T>) -> Result<T> {
         match lock() {

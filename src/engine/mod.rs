@@ -1,12 +1,13 @@
 //! Floor 4: the facade. One file per noun, one method per verb: synchronous, typed, and it never prints.
 //!
-//! Rank inside this floor: event, volume, image < container < system. A verb that changes something is one typed operation here,
+//! Rank inside this floor: event, volume, network, image < container < system. A verb that changes something is one typed operation here,
 //! whatever front end asked for it.
 
 pub mod container;
 pub mod event;
 pub mod image;
 mod lock;
+pub mod network;
 mod pipe;
 pub mod system;
 pub mod volume;
@@ -29,6 +30,8 @@ pub struct EngineOptions {
     pub interrupt: Arc<AtomicBool>,
     /// Where programs of this machine are looked up besides the usual folders: a front end gives what PATH says.
     pub search_path: Vec<PathBuf>,
+    /// The network of containers that say nothing of one, in Docker's words: `none`, or a network; none is `bridge`.
+    pub default_network: Option<String>,
     /// Takes up what could not be written of what happened, for a front end to say.
     pub lost_events: LostEvents,
 }
@@ -39,6 +42,7 @@ pub struct Engine {
     store: Store,
     interrupt: Arc<AtomicBool>,
     search_path: Arc<[PathBuf]>,
+    default_network: Option<Arc<str>>,
     lost_events: LostEvents,
 }
 
@@ -59,6 +63,7 @@ impl Engine {
             store,
             interrupt: Arc::clone(&options.interrupt),
             search_path: options.search_path.clone().into(),
+            default_network: options.default_network.as_deref().filter(|name| !name.is_empty()).map(Arc::from),
             lost_events: options.lost_events.clone(),
         };
         engine.recover()?;
@@ -71,6 +76,7 @@ impl Engine {
     fn recover(&self) -> Result<()> {
         self.container_recover()?;
         self.volume_recover()?;
+        self.network_recover()?;
         self.store.recover()
     }
 

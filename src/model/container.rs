@@ -10,6 +10,7 @@ use crate::model::health::{Health, HealthCheck, HealthStatus, OnUnhealthy, Probe
 use crate::model::limits::{Limits, Ulimit};
 use crate::model::log::{LogLoss, LogOptions};
 use crate::model::mount::{Mount, VolumesFrom};
+use crate::model::network::{Attachment, Endpoint, Publish};
 use crate::model::restart::RestartPolicy;
 
 /// How long `stop` waits before it kills, unless told otherwise; Docker's number.
@@ -36,7 +37,7 @@ pub const MASKED_PATHS: [&str; 12] = [
 /// What an unprivileged container cannot write; Docker's list.
 pub const READONLY_PATHS: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
-/// What a new container shall be. `Default` is Docker's default, but for the network (see [`NetworkMode`]).
+/// What a new container shall be. `Default` is Docker's default.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ContainerOptions {
@@ -60,7 +61,8 @@ pub struct ContainerOptions {
     pub hostname: Option<String>,
     /// The NIS domain name.
     pub domainname: Option<String>,
-    /// Lines for `/etc/hosts`: name and address (`host-gateway` is refused until networks exist).
+    /// Lines for `/etc/hosts`: name and address, or `host-gateway` for the
+    /// host as its first network shows it.
     pub extra_hosts: Vec<(String, String)>,
     /// Name servers for `/etc/resolv.conf`; none copies the host's.
     pub dns: Vec<String>,
@@ -84,6 +86,12 @@ pub struct ContainerOptions {
     pub volumes_from: Vec<VolumesFrom>,
     /// The network namespace.
     pub network_mode: NetworkMode,
+    /// The networks that it is on; none is the default one. By id in records.
+    pub networks: Vec<Attachment>,
+    /// Ports that are reached from outside.
+    pub publish: Vec<Publish>,
+    /// Publish every exposed port that is not named, too.
+    pub publish_all: bool,
     /// Ports to expose beside the image's, `80/tcp`: facts that are shown, without an effect of their own.
     pub expose: Vec<String>,
     /// The pid namespace.
@@ -165,8 +173,10 @@ impl ContainerOptions {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NetworkMode {
-    /// A namespace with the loopback interface alone. The default until bridge networks exist.
+    /// Interfaces on networks.
     #[default]
+    Bridge,
+    /// A namespace with the loopback interface alone.
     None,
     /// The host's.
     Host,
@@ -453,6 +463,22 @@ pub struct State {
     /// The user stopped or killed it.
     #[serde(default)]
     pub stopped_by_user: bool,
+    /// Its networks, and what it has there while it runs.
+    #[serde(default)]
+    pub networks: Vec<Connection>,
+}
+
+/// A network of a container.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Connection {
+    /// The network's name.
+    pub name: String,
+    /// The network's identity.
+    pub id: Id,
+    /// What was asked for.
+    pub attachment: Attachment,
+    /// What it has there now.
+    pub endpoint: Option<Endpoint>,
 }
 
 /// A container in a listing or an inspect: record, name and live state.

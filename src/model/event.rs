@@ -30,6 +30,8 @@ pub const CONTAINER: &str = "container";
 pub const IMAGE: &str = "image";
 /// The type of volumes' events.
 pub const VOLUME: &str = "volume";
+/// The type of networks' events.
+pub const NETWORK: &str = "network";
 /// The type of the events of this engine itself.
 pub const DAEMON: &str = "daemon";
 
@@ -70,7 +72,7 @@ pub const TYPES: &[(&str, &[&str])] = &[
     ),
     (IMAGE, &["delete", "import", "load", "prune", "pull", "push", "save", "tag", "untag"]),
     (VOLUME, &["create", "destroy", "mount", "prune", "rename", "unmount"]),
-    ("network", &["connect", "create", "destroy", "disconnect", "prune", "remove", "update"]),
+    (NETWORK, &["connect", "create", "destroy", "disconnect", "prune", "remove", "rename", "update"]),
     ("builder", &["prune"]),
     (DAEMON, &["lost", "reload"]),
 ];

@@ -12,6 +12,7 @@ pub mod limits;
 pub mod log;
 pub mod mount;
 pub mod names;
+pub mod network;
 pub mod process;
 pub mod restart;
 pub mod stats;

@@ -3,7 +3,7 @@
 //! One connection carries one conversation at a time. What a conversation leaves half-read is never read as something
 //! else: after an attachment that did not end with the process, the next call takes a new connection.
 
-use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -43,6 +43,8 @@ pub struct Monitor {
     pub(crate) exec: Option<Id>,
     /// This connection took the clean-up over and must stay open.
     owner: Option<Channel>,
+    /// The container's network namespace, when the plan asked for it.
+    netns: Option<OwnedFd>,
 }
 
 /// What an attached client does with the container's streams.
@@ -99,7 +101,10 @@ pub fn create(plan: &Plan) -> Result<Monitor> {
     // One that is stopped sees this connection closed when it goes on, and undoes what it did.
     let reply = monitor.reply(Some(Instant::now() + BIRTH)).map_err(|error| monitor.silent(error, BIRTH))?;
     match reply {
-        Reply::Created => Ok(monitor),
+        Reply::Created => {
+            monitor.netns = monitor.channel.decoder.fds.pop_front();
+            Ok(monitor)
+        }
         other => Err(unexpected(&other)),
     }
 }
@@ -117,7 +122,20 @@ pub fn connect(run_dir: &Path) -> Result<Monitor> {
 
 impl Monitor {
     fn over(channel: Channel, run_dir: &Path) -> Monitor {
-        Monitor { channel, run_dir: run_dir.to_owned(), record: None, broken: false, exec: None, owner: None }
+        Monitor {
+            channel,
+            run_dir: run_dir.to_owned(),
+            record: None,
+            broken: false,
+            exec: None,
+            owner: None,
+            netns: None,
+        }
+    }
+
+    /// The network namespace of a container that was made just now.
+    pub fn take_netns(&mut self) -> Option<OwnedFd> {
+        self.netns.take()
     }
 
     /// Lets the command be executed. Returns when it was, or could not be.

@@ -60,6 +60,9 @@ pub struct Plan {
     pub events: Option<EventSource>,
     /// Write the exit record without fsync: the container goes away anyway (`--rm`).
     pub ephemeral: bool,
+    /// Hand the network namespace to the creator, and keep it from one run to the next.
+    #[serde(default)]
+    pub hold_network: bool,
     /// What the monitor becomes when the container has ended and no client took the clean-up over: arguments for
     /// this program, such as the hidden verb that removes the container. Empty: nothing.
     pub on_exit: Vec<String>,

@@ -39,10 +39,19 @@ impl Leaks {
         found
             .extend(processes(&self.root, &self.root_id).into_iter().map(|(pid, why)| format!("process {pid}: {why}")));
         found.extend(self.loops());
-        let ours = |name: &&String| name.contains(&self.root_id) || name.starts_with("rhumb");
+        let four = &self.root_id[..4];
+        let ours = |name: &&String| {
+            let linked = ["rb", "rv"].iter().any(|kind| name.starts_with(&format!("{kind}{four}")));
+            linked || name.contains(&self.root_id) || *name == "rhumb" || *name == "rhumb0"
+        };
         found.extend(links().difference(&self.links).filter(ours).map(|name| format!("link {name}")));
         found.extend(tables().difference(&self.tables).filter(ours).map(|name| format!("nft {name}")));
         found
+    }
+
+    /// The root has links or rules.
+    pub(crate) fn has_network(&self) -> bool {
+        self.kernel().iter().any(|line| line.starts_with("link ") || line.starts_with("nft "))
     }
 
     /// Files that belong to no object: run state, half-made things.

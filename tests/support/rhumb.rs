@@ -172,6 +172,8 @@ impl Rhumb {
         let dir = binary().parent().expect("the binary lies in a folder");
         command.env("PATH", format!("{}:{path}", dir.display()));
         command.env("RHUMB_ROOT", self.root()).env("TMPDIR", self.path("tmp")).env("HOME", self.scratch.path());
+        // Those that test networks say so.
+        command.env("RHUMB_NETWORK", "none");
         command.env("NO_COLOR", "1").env("LC_ALL", "C.UTF-8").env_remove("RHUMB_FAILPOINT");
         command.current_dir(self.scratch.path());
     }
@@ -246,6 +248,9 @@ impl Rhumb {
             let outcome = self.run(["rm", "-f", "-v"].iter().chain(&ids));
             // One that went away meanwhile, since it had `--rm`, is gone as wished.
             assert!(outcome.success() || outcome.stderr.contains("no such container"), "removing all:\n{outcome}");
+        }
+        if self.leaks.has_network() {
+            self.run(["network", "prune", "-f"]).ok();
         }
     }
 

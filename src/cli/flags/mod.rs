@@ -13,7 +13,7 @@ use crate::cli::flags::health::HealthFlags;
 use crate::cli::flags::isolation::IsolationFlags;
 use crate::cli::flags::limits::LimitFlags;
 use crate::cli::refused::RefusedFlags;
-use crate::docker::{env, logging, mounts, options, words};
+use crate::docker::{env, logging, mounts, network, options, words};
 use crate::model::container::ContainerOptions;
 use crate::model::restart::RestartPolicy;
 
@@ -200,9 +200,30 @@ impl StorageFlags {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Network")]
 struct NetworkFlags {
-    /// Use this network: none, host or container:NAME [default: none]
-    #[arg(long, visible_alias = "net", value_name = "MODE")]
-    network: Option<String>,
+    /// Join a network, none, host or container:NAME; name=…,alias=…,ip=… says more [default: bridge]
+    #[arg(long, visible_alias = "net", value_name = "NETWORK")]
+    network: Vec<String>,
+    /// Add a name of the container on its network
+    #[arg(long, alias = "net-alias", value_name = "NAME")]
+    network_alias: Vec<String>,
+    /// Have this IPv4 address
+    #[arg(long, value_name = "ADDRESS")]
+    ip: Option<String>,
+    /// Have this IPv6 address
+    #[arg(long, value_name = "ADDRESS")]
+    ip6: Option<String>,
+    /// Have this hardware address
+    #[arg(long, value_name = "ADDRESS")]
+    mac_address: Option<String>,
+    /// Give another container a name here
+    #[arg(long, value_name = "CONTAINER[:NAME]")]
+    link: Vec<String>,
+    /// Publish a port of the container on this host
+    #[arg(short, long, value_name = "[[IP:]HOST:]PORT[/PROTOCOL]")]
+    publish: Vec<String>,
+    /// Publish all exposed ports on free ports of this host
+    #[arg(short = 'P', long)]
+    publish_all: bool,
     /// Set the host name
     #[arg(short = 'h', long, value_name = "NAME")]
     hostname: Option<String>,
@@ -228,9 +249,17 @@ struct NetworkFlags {
 
 impl NetworkFlags {
     fn apply(&self, options: &mut ContainerOptions) -> Result<()> {
-        if let Some(mode) = &self.network {
-            options.network_mode = flag("--network", words::network_mode(mode))?;
-        }
+        options.networks = each("--network", &self.network, network::attachment)?;
+        options.publish = each("--publish", &self.publish, network::publish)?.concat();
+        options.publish_all = self.publish_all;
+        let common = network::Common {
+            aliases: self.network_alias.clone(),
+            ip: flag("--ip", self.ip.as_deref().map(network::ip4).transpose())?,
+            ip6: flag("--ip6", self.ip6.as_deref().map(network::ip6).transpose())?,
+            mac: self.mac_address.clone(),
+            links: each("--link", &self.link, network::link)?,
+        };
+        common.apply(options)?;
         options.hostname = self.hostname.clone();
         options.domainname = self.domainname.clone();
         options.extra_hosts = each("--add-host", &self.add_host, words::extra_host)?;

@@ -1,7 +1,5 @@
 //! Which keys an option map may have: those that are honoured with their aliases, and those that are refused with the reason.
 
-use crate::docker::words;
-
 /// Canonical keys, each with its aliases.
 pub(super) type Known<'k> = &'k [(&'k str, &'k [&'k str])];
 /// Keys that are refused, each with the hint.
@@ -34,6 +32,14 @@ pub(super) const KEYS: &[(&str, &[&str])] = &[
     ("tmpfs", &[]),
     ("volumes_from", &[]),
     ("network_mode", &["network", "net"]),
+    ("networks", &[]),
+    ("ports", &["publish"]),
+    ("publish_all", &[]),
+    ("links", &["link", "external_links"]),
+    ("network_alias", &["network_aliases"]),
+    ("ip", &["ipv4_address"]),
+    ("ip6", &["ipv6_address"]),
+    ("mac_address", &[]),
     ("pid", &["pid_mode"]),
     ("ipc", &["ipc_mode"]),
     ("uts", &["uts_mode"]),
@@ -93,16 +99,6 @@ pub(super) const KEYS: &[(&str, &[&str])] = &[
 
 /// Keys of Compose and docker that this version knows but cannot honour, each with what to do or why.
 pub(super) const REFUSED: &[(&str, &str)] = &[
-    ("ports", words::NO_NETWORKS),
-    ("publish", words::NO_NETWORKS),
-    ("publish_all", words::NO_NETWORKS),
-    ("networks", words::NO_NETWORKS),
-    ("links", words::NO_NETWORKS),
-    ("link", words::NO_NETWORKS),
-    ("external_links", words::NO_NETWORKS),
-    ("mac_address", words::NO_NETWORKS),
-    ("ip", words::NO_NETWORKS),
-    ("network_alias", words::NO_NETWORKS),
     ("depends_on", "stacks of services are not built yet; start the containers in order"),
     ("build", "builds are not built yet"),
     ("configs", "configs are not built yet; mount a file with volumes"),

@@ -19,6 +19,7 @@ use crate::model::restart::RestartPolicy;
 
 mod keys;
 mod limits;
+mod networks;
 mod update;
 
 pub use update::container_update;
@@ -54,10 +55,11 @@ pub fn container_options(map: &Map<String, Value>) -> Result<ContainerOptions> {
             || health::option(canonical, field, &mut options)?
             || surroundings(canonical, field, &mut options, &mut log)?;
         debug_assert!(
-            done || matches!(*canonical, "env_file" | "label_file"),
+            done || matches!(*canonical, "env_file" | "label_file") || networks::COMMON.contains(canonical),
             "{canonical} is in KEYS and has no reader"
         );
     }
+    networks::common(&fields, &mut options)?;
     if log.0.is_some() || !log.1.is_empty() {
         options.log = logging::logging(log.0.as_deref(), &log.1)?;
     }
@@ -150,14 +152,10 @@ fn isolation(canonical: &str, field: &Field<'_>, options: &mut ContainerOptions)
             options.volumes_from =
                 field.strings()?.iter().map(|text| mounts::volumes_from(text)).collect::<Result<_>>().map_err(wrap)?;
         }
-        "network_mode" => {
-            let word = word()?;
-            if word.starts_with("service:") {
-                return Err(Error::unsupported(format!("{:?} {word:?} names a service", field.key))
-                    .with_hint("write container:NAME"));
-            }
-            options.network_mode = words::network_mode(&word).map_err(wrap)?;
-        }
+        "network_mode" => options.networks.extend(networks::item(field)?),
+        "networks" => options.networks.extend(networks::list(field)?),
+        "ports" => options.publish.extend(networks::ports(field)?),
+        "publish_all" => options.publish_all = field.bool()?,
         "pid" => options.pid_mode = isolation::namespace_mode("pid", &word()?).map_err(wrap)?,
         "ipc" => options.ipc_mode = isolation::ipc_mode(&word()?).map_err(wrap)?,
         "uts" => options.uts_mode = isolation::private_or_host("uts", &word()?).map_err(wrap)?,

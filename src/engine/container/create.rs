@@ -105,6 +105,7 @@ impl Engine {
     fn container_decide(&self, image: &str, options: &ContainerOptions) -> Result<ContainerRecord> {
         let facts = self.image_get(image)?;
         let mut options = options.clone();
+        self.resolve_networks(&mut options)?;
         let inherited = self.resolve_others(&mut options)?;
         prepare_bind_sources(&options)?;
         let given = Given {
@@ -221,9 +222,9 @@ impl Engine {
         let write = |name: &str, text: String| {
             std::fs::write(dir.join(name), text).context(|| format!("writing {:?}", dir.join(name)))
         };
-        write("hosts", files::hosts(record, &read("/etc/hosts")))?;
+        write("hosts", files::hosts(record, &read("/etc/hosts"), &[]))?;
         write("hostname", format!("{}\n", record.hostname))?;
-        write("resolv.conf", files::resolv_conf(record, &read("/etc/resolv.conf")))?;
+        write("resolv.conf", files::resolv_conf(record, &read("/etc/resolv.conf"), false))?;
         failpoint::hit("container.create.copy_up")?;
         self.container_copy_up(record)
     }
@@ -270,7 +271,7 @@ impl Engine {
     }
 }
 
-/// What a container holds on to from its first moment: its image, and volumes that exist already.
+/// What a container holds on to from its first moment: its image, its networks, and volumes that exist already.
 fn needs(record: &ContainerRecord) -> Vec<(Noun, String)> {
     let volumes = record.mounts.iter().filter_map(|point| match &point.kind {
         MountPointKind::Volume { id, anonymous, .. } if point.inherited || !anonymous => {
@@ -278,7 +279,8 @@ fn needs(record: &ContainerRecord) -> Vec<(Noun, String)> {
         }
         _ => None,
     });
-    std::iter::once((Noun::Image, record.image_id.to_string())).chain(volumes).collect()
+    let networks = record.options.networks.iter().map(|one| (Noun::Network, one.network.clone()));
+    std::iter::once((Noun::Image, record.image_id.to_string())).chain(volumes).chain(networks).collect()
 }
 
 /// The volumes that are made for this container, not taken over from another.

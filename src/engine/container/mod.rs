@@ -12,6 +12,7 @@
 //! host     what a specification asks of the machine  ids     ranges of ids for user namespaces
 //! seccomp  the filter of system calls (pure)         top     its processes
 //! restart  policies of containers that exist          wait    for their end
+//! network  its networks: joining, leaving, published ports, who it reaches
 //! stats    what it uses                              update  other limits
 //! ```
 //!
@@ -32,6 +33,7 @@ mod host;
 mod ids;
 mod logs;
 mod names;
+mod network;
 mod process;
 mod restart;
 mod seccomp;

@@ -16,7 +16,7 @@ use crate::engine::container::host;
 use crate::engine::container::process::{Capture, feed};
 use crate::engine::container::spec::{self, Joined};
 use crate::engine::container::{AttachEnd, Attachment};
-use crate::model::container::{Container, ContainerOptions, ContainerRecord, DEFAULT_STOP_GRACE};
+use crate::model::container::{Container, ContainerOptions, ContainerRecord, DEFAULT_STOP_GRACE, NetworkMode};
 use crate::model::exec::Output;
 use crate::runtime::client::{self, Monitor};
 use crate::runtime::plan::{self, Pauses, Plan, Rootfs, Stop};
@@ -27,7 +27,7 @@ use crate::sys;
 use crate::sys::lock::Mode;
 use crate::sys::path::remove_tree;
 
-/// The hidden verb that removes an ended `--rm` container; [`crate::engine::container`] documents its arguments:
+/// The hidden verb that clears up after a container, and removes it when it has `--rm`; [`crate::engine::container`] documents its arguments:
 /// the state root and the id.
 pub const REAP: &str = "[reap]";
 
@@ -256,6 +256,7 @@ impl Engine {
                 std::fs::create_dir(&work).context(|| format!("making {work:?}"))?;
             }
         }
+        self.network_release(id)?;
         // Its sockets and what it says of the container are nobody else's, wherever the folder is (CVE-2020-15257).
         std::fs::DirBuilder::new()
             .recursive(true)
@@ -299,7 +300,8 @@ impl Engine {
             joined: self.joined_plan(record, &others),
             events: Some(self.event_source(record)?),
             ephemeral: record.options.auto_remove,
-            on_exit: match record.options.auto_remove {
+            hold_network: record.options.network_mode == NetworkMode::Bridge,
+            on_exit: match record.options.auto_remove || record.options.network_mode == NetworkMode::Bridge {
                 true => vec![REAP.to_owned(), self.paths().root().to_string_lossy().into_owned(), id.to_string()],
                 false => Vec::new(),
             },
@@ -307,8 +309,21 @@ impl Engine {
         failpoint::hit("container.start.monitor")?;
         // No restore and no filling may exchange a volume between its mount and the monitor that tells of it.
         let held = record.volumes().map(|id| self.store.volume_hold(id, Mode::Shared)).collect::<Result<Vec<_>>>()?;
-        let mut monitor = client::create(&plan)?;
+        let endpoints = self.container_lease(record)?;
+        let created = client::create(&plan).and_then(|mut monitor| {
+            self.container_attach_networks(&mut monitor, &endpoints)?;
+            Ok(monitor)
+        });
         drop(held);
+        let mut monitor = match created {
+            Ok(monitor) => monitor,
+            Err(error) => {
+                return Err(match self.network_release(id) {
+                    Ok(()) => error,
+                    Err(more) => error.context(format!("and leaving its networks failed: {more}")),
+                });
+            }
+        };
         // A joined container may have ended, and its pid been given away, while the monitor opened its namespaces.
         if others != Others::default() && self.joined_containers(record)? != others {
             return Err(Error::conflict("the container whose namespaces are joined ended meanwhile"));

@@ -89,6 +89,7 @@ impl Engine {
         if found.phase == Phase::Removing {
             state.status = Status::Removing;
         }
+        state.networks = self.container_connections(&found.record, state.status.is_alive())?;
         Ok(state)
     }
 }
@@ -125,6 +126,7 @@ pub(super) fn of_life(life: Life) -> State {
         restart_count: 0,
         stopped_by_user: false,
         execs: Vec::new(),
+        networks: Vec::new(),
     };
     match life {
         Life::Never => blank,

@@ -89,7 +89,8 @@ fn run(resolve: Option<Resolve>) -> Result<()> {
     match Monitor::new(plan, signals, resolve) {
         Ok(mut monitor) => {
             // A creator that is gone by now is noticed in the loop, which undoes everything.
-            let _ = channel.send(&Reply::Created, &[]);
+            let netns: Vec<_> = monitor.netns.iter().map(|fd| fd.as_fd()).collect();
+            let _ = channel.send(&Reply::Created, &netns);
             let (fd, mut decoder) = channel.into_parts();
             decoder.set_limit(MAX_FRAME);
             socket::set_nonblocking(&fd, true).context(|| "taking a connection")?;
@@ -112,6 +113,8 @@ struct Monitor {
     _lock: File,
     listener: Option<OwnedFd>,
     run: Run,
+    /// The network namespace of every run, when it is held.
+    netns: Option<OwnedFd>,
     restarts: Restarts,
     timers: Timers,
     check: Option<Check>,
@@ -126,7 +129,8 @@ impl Monitor {
         let lock = lock(&plan.run_dir)?;
         let run_dir = mount::open_folder(&plan.run_dir).context(|| format!("opening {:?}", plan.run_dir))?;
         let listener = socket::listen(run_dir.as_fd(), state::SOCKET).context(|| "opening the control socket")?;
-        let run = Run::make(&plan, resolve).inspect_err(|_| {
+        let mut netns = None;
+        let run = Run::make(&plan, resolve, &mut netns).inspect_err(|_| {
             let _ = state::remove_file(&plan.run_dir.join(state::SOCKET)); // the error of the birth is what matters
         })?;
         Ok(Monitor {
@@ -137,6 +141,7 @@ impl Monitor {
             _lock: lock,
             listener: Some(listener),
             run,
+            netns,
             restarts: Restarts::default(),
             timers: Timers::default(),
             conns: BTreeMap::new(),

@@ -150,7 +150,7 @@ impl Monitor {
     fn renew(&mut self) -> Result<Run> {
         failpoint::hit("monitor.restart.make")?;
         join_anew(&mut self.plan)?;
-        let mut run = Run::make(&self.plan, self.resolve)?;
+        let mut run = Run::make(&self.plan, self.resolve, &mut self.netns)?;
         let started = still_joined(&self.plan).and_then(|()| run.start(None));
         match started {
             Ok(()) => Ok(run),

@@ -4,7 +4,8 @@
 //! It does not wait: the loop says when there is something to hear or to read.
 
 use std::collections::BTreeMap;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use oci_spec::runtime::LinuxNamespaceType;
@@ -63,11 +64,15 @@ impl Run {
     ///
     /// # Errors
     /// Whatever failed, with everything undone.
-    pub(super) fn make(plan: &Plan, resolve: Option<Resolve>) -> Result<Run> {
+    pub(super) fn make(plan: &Plan, resolve: Option<Resolve>, netns: &mut Option<OwnedFd>) -> Result<Run> {
         let log = Writer::open(&plan.state_dir, &plan.id, &plan.log, &plan.log_facts)?;
         let cgroup = Cgroup::new(&plan.cgroup)?;
         // It may have got other limits since it was started.
-        let changed = limits::of_next_run(&plan.spec, &plan.run_dir)?;
+        let mut changed = limits::of_next_run(&plan.spec, &plan.run_dir)?;
+        if let Some(netns) = netns {
+            // What is in it was made for the first run, and stays.
+            enter_netns(changed.get_or_insert_with(|| plan.spec.clone()), netns);
+        }
         let order = Order {
             id: &plan.id,
             spec: changed.as_ref().unwrap_or(&plan.spec),
@@ -81,6 +86,14 @@ impl Run {
             listener: None,
         };
         let Newborn { init, stage, streams, terminal } = birth::make(order, &cgroup)?;
+        if plan.hold_network && netns.is_none() {
+            let path = format!("/proc/{}/ns/net", init.pid);
+            let opened = crate::sys::namespace::open(Path::new(&path)).context(|| format!("opening {path:?}"));
+            *netns = Some(opened.inspect_err(|_| {
+                birth::end(&init);
+                let _ = cgroup.remove(); // the error of the namespace is what matters
+            })?);
+        }
         let connected = stdio::connect(streams, terminal.as_ref(), plan.stdin_open);
         let (outputs, input) = connected.inspect_err(|_| {
             birth::end(&init);
@@ -399,5 +412,14 @@ impl Run {
                 std::thread::sleep(Duration::from_millis(1));
             }
         }
+    }
+}
+
+/// Has the next run join the network namespace of the first one.
+fn enter_netns(spec: &mut oci_spec::runtime::Spec, netns: &OwnedFd) {
+    let Some(linux) = spec.linux_mut() else { return };
+    let of_network = |one: &&mut oci_spec::runtime::LinuxNamespace| one.typ() == LinuxNamespaceType::Network;
+    if let Some(namespace) = linux.namespaces_mut().iter_mut().flatten().find(of_network) {
+        namespace.set_path(Some(format!("/proc/self/fd/{}", netns.as_raw_fd()).into()));
     }
 }

@@ -8,6 +8,7 @@
 //! decision, made in the same transaction that asked [`Tx::users`].
 
 mod check;
+mod claim;
 mod error;
 mod lease;
 mod schema;
@@ -20,6 +21,7 @@ use std::time::{Duration, Instant};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
+pub use self::claim::Claim;
 pub use self::tx::Tx;
 use crate::base::{Context as _, Error, Paths, Result};
 use crate::store::Store;
@@ -38,11 +40,13 @@ pub enum Noun {
     Blob,
     /// A volume.
     Volume,
+    /// A network.
+    Network,
 }
 
 impl Noun {
     /// Every noun.
-    pub const ALL: [Noun; 5] = [Noun::Container, Noun::Image, Noun::Layer, Noun::Blob, Noun::Volume];
+    pub const ALL: [Noun; 6] = [Noun::Container, Noun::Image, Noun::Layer, Noun::Blob, Noun::Volume, Noun::Network];
 
     /// The word for it, in the database and in messages.
     pub fn as_str(self) -> &'static str {
@@ -52,6 +56,7 @@ impl Noun {
             Noun::Layer => "layer",
             Noun::Blob => "blob",
             Noun::Volume => "volume",
+            Noun::Network => "network",
         }
     }
 

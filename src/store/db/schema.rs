@@ -3,6 +3,7 @@
 //! ```text
 //! records   seq (age), noun, id, phase, body (JSON)        one row per thing
 //! names     noun, name → id                                unique per noun
+//! claims    space, key → holder                            what one alone can have: addresses, ports
 //! uses      user_noun, user → target_noun, target          who keeps what; a user may be a lease
 //! ```
 //!
@@ -13,7 +14,8 @@ use rusqlite::Connection;
 use crate::base::{Error, Result};
 
 /// Statements that lead from version *n* to *n + 1*, in order. Never change one that was released.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE records (
         seq   INTEGER PRIMARY KEY,
         noun  TEXT NOT NULL,
@@ -38,7 +40,17 @@ const MIGRATIONS: &[&str] = &["
         PRIMARY KEY (user_noun, user, target_noun, target)
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX uses_by_target ON uses (target_noun, target);
-"];
+",
+    "
+    CREATE TABLE claims (
+        space  TEXT NOT NULL,
+        key    TEXT NOT NULL,
+        holder TEXT NOT NULL,
+        PRIMARY KEY (space, key)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX claims_by_holder ON claims (holder);
+",
+];
 
 /// Marks the file as ours (SQLite file format, "Application ID"): "Rhmb".
 pub(super) const APPLICATION_ID: i32 = 0x5268_6d62;

@@ -176,7 +176,7 @@ pub(super) fn check_sysctls(options: &ContainerOptions) -> Result<()> {
         let dotted = name.replace('/', ".");
         let own_ipc = matches!(options.ipc_mode, IpcMode::Private | IpcMode::None | IpcMode::Shareable);
         let (belongs, own) = if dotted.starts_with("net.") {
-            ("network", options.network_mode == NetworkMode::None)
+            ("network", matches!(options.network_mode, NetworkMode::None | NetworkMode::Bridge))
         } else if dotted.starts_with("fs.mqueue.") || IPC_SYSCTLS.contains(&dotted.as_str()) {
             ("ipc", own_ipc)
         } else if dotted == "kernel.domainname" {

@@ -1,0 +1,182 @@
+//! Bridges and rules as the records say they shall be, and the repair of what others took away.
+
+use ipnet::IpNet;
+
+use crate::base::{Digest, Id, Kind, Result};
+use crate::engine::Engine;
+use crate::engine::network::endpoints::mac_for;
+use crate::engine::network::options;
+use crate::model::network::{DEFAULT_NETWORK, Driver, Network, NetworkOptions};
+use crate::net::plan::{self, Bridge, Published};
+use crate::net::setup::{self, BridgeLink};
+use crate::net::{nft, nft::Change};
+use crate::store::db::Noun;
+
+/// The first byte of the groups of interfaces that Rhumb uses: "R".
+const GROUPS: u32 = 0x5200_0000;
+
+impl Engine {
+    /// The table of rules of this state root.
+    pub(super) fn table(&self) -> String {
+        match self.paths().root_id().as_str() {
+            "" => "rhumb".to_owned(),
+            root_id => format!("rhumb-{root_id}"),
+        }
+    }
+
+    /// The group of interfaces of this state root.
+    fn group(&self) -> u32 {
+        let hash = Digest::of(self.paths().root().as_os_str().as_encoded_bytes());
+        GROUPS | u32::from_str_radix(&hash.hex()[..6], 16).expect("digits of a digest")
+    }
+
+    /// The name of the bridge of a new network.
+    pub(super) fn bridge_name(&self, options: &NetworkOptions, id: &Id) -> String {
+        match (options::bridge(options), self.paths().root_id().as_str()) {
+            (Some(name), _) => name.to_owned(),
+            (None, "") if options.name == DEFAULT_NETWORK => "rhumb0".to_owned(),
+            (None, "") => format!("rb-{}", &id.as_str()[..12]),
+            (None, root_id) => format!("rb{}-{}", &root_id[..4], &id.as_str()[..8]),
+        }
+    }
+
+    /// The name of the end on the host of a container's interface on a network.
+    pub(super) fn link_name(&self, container: &Id, network: &Id) -> String {
+        let hash = Digest::of(format!("{container} {network}").as_bytes());
+        match self.paths().root_id().as_str() {
+            "" => format!("rv{}", &hash.hex()[..13]),
+            root_id => format!("rv{}{}", &root_id[..4], &hash.hex()[..9]),
+        }
+    }
+
+    /// The ranges that a new bridge network must not meet.
+    pub(super) fn routed(&self, options: &NetworkOptions) -> Result<Vec<IpNet>> {
+        let mut ranges = setup::routed_ranges(false)?;
+        if options.subnets.iter().any(|subnet| subnet.subnet.addr().is_ipv6()) {
+            ranges.extend(setup::routed_ranges(true)?);
+        }
+        Ok(ranges)
+    }
+
+    /// Makes what a network needs on this host, or what is missing of it.
+    pub(super) fn ensure_network(&self, network: &Network) -> Result<()> {
+        match network.driver {
+            Driver::Bridge => setup::ensure_bridge(&self.bridge_link(network)).map(drop),
+            Driver::Macvlan | Driver::Ipvlan => setup::ensure_parent(&network.link),
+            Driver::Host | Driver::None => Ok(()),
+        }
+    }
+
+    /// As [`Engine::ensure_network`] before a container is connected: what a boot or somebody took away comes back, the
+    /// rules with it.
+    pub(super) fn ensure_network_ready(&self, network: &Network) -> Result<()> {
+        if network.driver != Driver::Bridge || setup::is_ready(&network.link) {
+            return Ok(());
+        }
+        let _lock = self.lock_networks()?;
+        self.ensure_network(network)?;
+        self.write_rules()
+    }
+
+    fn bridge_link(&self, network: &Network) -> BridgeLink {
+        let addresses = network.subnets.iter().filter_map(|subnet| {
+            let gateway = subnet.gateway?;
+            IpNet::new(gateway, subnet.subnet.prefix_len()).ok()
+        });
+        let gateway = network.subnet(false).and_then(|subnet| match subnet.gateway {
+            Some(std::net::IpAddr::V4(ip)) => Some(ip),
+            _ => None,
+        });
+        BridgeLink {
+            mac: mac_for(&network.id, &network.id, gateway),
+            name: network.link.clone(),
+            group: self.group(),
+            mtu: network.mtu(),
+            addresses: addresses.collect(),
+        }
+    }
+
+    /// Replaces the rules by those that the records ask for; the lock of all networks is held.
+    pub(super) fn write_rules(&self) -> Result<()> {
+        let networks = self.store.read(|tx| tx.list::<Network>(Noun::Network))?;
+        let bridges: Vec<Bridge> = networks
+            .into_iter()
+            .map(|row| row.body)
+            .filter(|network| network.driver == Driver::Bridge)
+            .map(|network| Bridge {
+                subnets: network.subnets.iter().map(|subnet| subnet.subnet).collect(),
+                internal: network.internal,
+                masquerade: network.masquerades(),
+                name: network.link,
+            })
+            .collect();
+        if bridges.is_empty() {
+            return match nft::apply(&self.table(), &[Change::DeleteTable]) {
+                Err(error) if error.kind() == Kind::NotFound => Ok(()),
+                other => other,
+            };
+        }
+        nft::apply(&self.table(), &plan::rules(&bridges, self.group()))
+    }
+
+    /// Makes everything anew that the records ask for and the kernel has not: bridges, rules, published ports.
+    ///
+    /// # Errors
+    /// What the kernel gives.
+    pub fn network_repair(&self) -> Result<()> {
+        self.network_sweep()?;
+        let _lock = self.lock_networks()?;
+        let networks = self.store.read(|tx| tx.list::<Network>(Noun::Network))?;
+        for network in networks.iter().map(|row| &row.body) {
+            let users = self.endpoints_in(&network.id)?;
+            if !users.is_empty() {
+                self.ensure_network(network)?;
+            }
+        }
+        self.write_rules()?;
+        for network in networks {
+            for endpoint in self.endpoints_in(&network.body.id)? {
+                self.insert_ports(&endpoint, &endpoint.ports)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds published ports to the maps. One that is there already is fine.
+    pub(super) fn insert_ports(
+        &self,
+        endpoint: &crate::model::network::Endpoint,
+        ports: &[crate::model::network::PortBinding],
+    ) -> Result<()> {
+        let changes: Vec<Change> = ports
+            .iter()
+            .filter_map(|port| {
+                let to = match port.host_ip.is_ipv6() {
+                    false => endpoint.ip.map(std::net::IpAddr::V4),
+                    true => endpoint.ip6.map(std::net::IpAddr::V6),
+                };
+                Some(Change::Insert(plan::element(&Published { port: port.clone(), to: to? })))
+            })
+            .collect();
+        nft::apply(&self.table(), &changes)
+    }
+
+    /// Takes published ports out of the maps. Those that are not there are fine.
+    pub(super) fn delete_ports(&self, ports: &[crate::model::network::PortBinding]) -> Result<()> {
+        let change = |port: &crate::model::network::PortBinding| {
+            Change::Delete(plan::element(&Published { port: port.clone(), to: port.host_ip }))
+        };
+        let all: Vec<Change> = ports.iter().map(change).collect();
+        match nft::apply(&self.table(), &all) {
+            Err(error) if error.kind() == Kind::NotFound => {}
+            other => return other,
+        }
+        for one in all {
+            match nft::apply(&self.table(), &[one]) {
+                Err(error) if error.kind() == Kind::NotFound => {}
+                other => other?,
+            }
+        }
+        Ok(())
+    }
+}

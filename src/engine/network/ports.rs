@@ -1,0 +1,147 @@
+//! Ports of the host: which one a container gets, and who has it when it cannot.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
+
+use crate::base::{Error, Id, Result};
+use crate::model::network::{PortBinding, Protocol, Publish};
+use crate::store::db::{Noun, Tx};
+
+/// How often a free port that the kernel proposes may turn out to be taken.
+const RANDOM_TRIES: usize = 200;
+
+/// The claims on ports of one protocol.
+pub(super) fn space(protocol: Protocol) -> String {
+    format!("port/{protocol}")
+}
+
+/// The key of a claim.
+pub(super) fn key(ip: IpAddr, port: u16) -> String {
+    format!("{port}/{ip}")
+}
+
+/// The published port that a claim is for, but for where it leads.
+pub(super) fn of_claim(space: &str, key: &str) -> Option<PortBinding> {
+    let protocol = Protocol::from_name(space.strip_prefix("port/")?)?;
+    let (port, ip) = key.split_once('/')?;
+    Some(PortBinding { container_port: 0, protocol, host_ip: ip.parse().ok()?, host_port: port.parse().ok()? })
+}
+
+/// Claims a port of the host for a container on every one of `ips`, and gives what it is.
+///
+/// # Errors
+/// `conflict` naming who has it.
+pub(super) fn claim(tx: &Tx<'_>, holder: &Id, publish: &Publish, ips: &[IpAddr]) -> Result<Vec<PortBinding>> {
+    let space = space(publish.protocol);
+    let claims = tx.claims(&space)?;
+    let taken: Vec<(u16, IpAddr, &str)> = claims
+        .iter()
+        .filter_map(|claim| of_claim(&claim.space, &claim.key).map(|p| (p.host_port, p.host_ip, &*claim.holder)))
+        .collect();
+    let held = |port: u16| {
+        let meets = |ip: IpAddr| {
+            taken.iter().find(|(other, at, _)| *other == port && meet(*at, ip)).map(|(_, _, holder)| *holder)
+        };
+        ips.iter().find_map(|ip| meets(*ip))
+    };
+    let (first, last) = match publish.host_ports {
+        None => {
+            let port = (0..RANDOM_TRIES).find_map(|_| {
+                let port = proposed(publish.protocol, ips[0])?;
+                (held(port).is_none() && ips.iter().all(|ip| is_free(publish.protocol, *ip, port))).then_some(port)
+            });
+            let port = port.ok_or_else(|| Error::conflict("no free port of this host was found"))?;
+            (port, port)
+        }
+        Some(range) => range,
+    };
+    let mut why = None;
+    for port in first..=last {
+        if let Some(other) = held(port) {
+            let name = tx.names(Noun::Container, other)?.into_iter().next();
+            let name = name.unwrap_or_else(|| other.get(..Id::SHORT).unwrap_or(other).to_owned());
+            let whom = if other == holder.as_str() {
+                "this container already".to_owned()
+            } else {
+                format!("the container {name:?}")
+            };
+            why.get_or_insert(Error::conflict(format!(
+                "the port {port}/{} of {} is published by {whom}",
+                publish.protocol,
+                shown(ips[0])
+            )));
+            continue;
+        }
+        if let Some(ip) = ips.iter().find(|ip| !is_free(publish.protocol, **ip, port)) {
+            why.get_or_insert(Error::conflict(format!(
+                "the port {port}/{} of {} is used by another program of this host",
+                publish.protocol,
+                shown(*ip)
+            )));
+            continue;
+        }
+        let mut bindings = Vec::new();
+        for ip in ips {
+            tx.claim(&space, &key(*ip, port), holder.as_str())?;
+            bindings.push(PortBinding {
+                container_port: publish.container_port,
+                protocol: publish.protocol,
+                host_ip: *ip,
+                host_port: port,
+            });
+        }
+        return Ok(bindings);
+    }
+    let error = why.unwrap_or_else(|| Error::invalid(format!("there is no port between {first} and {last}")));
+    Err(error.with_hint("choose another port of the host, or leave it out to get a free one"))
+}
+
+fn shown(ip: IpAddr) -> String {
+    if ip.is_unspecified() { "this host".to_owned() } else { ip.to_string() }
+}
+
+/// The same port at both addresses would be one.
+fn meet(one: IpAddr, other: IpAddr) -> bool {
+    one.is_ipv6() == other.is_ipv6() && (one == other || one.is_unspecified() || other.is_unspecified())
+}
+
+/// No program of this host has it. Of SCTP nobody can tell without the module.
+fn is_free(protocol: Protocol, ip: IpAddr, port: u16) -> bool {
+    let address = SocketAddr::new(ip, port);
+    let in_use = |error: std::io::Error| error.kind() == std::io::ErrorKind::AddrInUse;
+    match protocol {
+        Protocol::Tcp => !TcpListener::bind(address).is_err_and(in_use),
+        Protocol::Udp => !UdpSocket::bind(address).is_err_and(in_use),
+        Protocol::Sctp => true,
+    }
+}
+
+/// A port that the kernel would give to a program.
+fn proposed(protocol: Protocol, ip: IpAddr) -> Option<u16> {
+    let address = SocketAddr::new(ip, 0);
+    let bound = match protocol {
+        Protocol::Udp => UdpSocket::bind(address).and_then(|socket| socket.local_addr()),
+        _ => TcpListener::bind(address).and_then(|listener| listener.local_addr()),
+    };
+    bound.ok().map(|address| address.port())
+}
+
+/// The addresses of the host at which a port is published.
+pub(super) fn host_addresses(publish: &Publish, default: Option<IpAddr>, v4: bool, v6: bool) -> Vec<IpAddr> {
+    match publish.host_ip.or(default) {
+        Some(ip) if ip.is_unspecified() && ip.is_ipv4() && v6 && publish.host_ip.is_none() => {
+            vec![ip, IpAddr::V6(Ipv6Addr::UNSPECIFIED)]
+        }
+        Some(ip) if (ip.is_ipv4() && v4) || (ip.is_ipv6() && v6) => vec![ip],
+        Some(_) => Vec::new(),
+        None => {
+            let mut all = Vec::new();
+            if v4 {
+                all.push(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+            }
+            if v6 {
+                all.push(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
+            }
+            all
+        }
+    }
+}
