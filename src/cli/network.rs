@@ -182,7 +182,7 @@ impl NetworkCommand {
                     other => other.map(|()| 0),
                 }
             }
-            NetworkCommand::Inspect(args) => inspect::run(args, Some(inspect::Kind::Network), session),
+            NetworkCommand::Inspect(args) => inspect::run(&args, inspect::Kind::Network, session),
             NetworkCommand::Ls(args) => ls(&args, session),
             NetworkCommand::Prune(args) => {
                 let wanted = filter::network(&args.filter)?;

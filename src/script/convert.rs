@@ -12,6 +12,7 @@ use serde_json::Value;
 use crate::base::{Error, Result, Timestamp, suggest};
 use crate::script::container::Container;
 use crate::script::image::Image;
+use crate::script::network::Network;
 use crate::script::secret::Secret;
 use crate::script::units::{Size, duration_of, exact_duration, type_name};
 use crate::script::volume::Volume;
@@ -82,6 +83,9 @@ pub(crate) fn to_json(value: &Dynamic) -> Result<Value> {
     }
     if let Some(volume) = value.read_lock::<Volume>() {
         return Ok(Value::String(volume.id.to_string()));
+    }
+    if let Some(network) = value.read_lock::<Network>() {
+        return Ok(Value::String(network.id.to_string()));
     }
     if value.read_lock::<Secret>().is_some() {
         return Err(Error::invalid("a secret cannot be written here: it would be seen by inspect")

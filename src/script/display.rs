@@ -15,6 +15,7 @@ use crate::script::context::tag;
 use crate::script::convert::to_shown_json;
 use crate::script::error::{Fallible, Raise};
 use crate::script::image::Image;
+use crate::script::network::Network;
 use crate::script::output::Output;
 use crate::script::secret::Secret;
 use crate::script::units::{Size, type_name};
@@ -92,6 +93,9 @@ fn own_text(value: &Dynamic) -> Option<String> {
     }
     if let Some(image) = value.read_lock::<Image>() {
         return Some(image.shown());
+    }
+    if let Some(network) = value.read_lock::<Network>() {
+        return Some(network.shown());
     }
     value.read_lock::<Volume>().map(|volume| volume.shown())
 }

@@ -94,6 +94,7 @@ pub(crate) fn pretty_type(raw: &str) -> String {
         "()" => "".into(),
         "Timestamp" => "Time".into(),
         "OneImage" => "Image | string".into(),
+        "OneNetwork" => "Network | string".into(),
         "OneVolume" => "Volume | string".into(),
         "Command" => "string | array".into(),
         "TimeSpan" => "Duration | string | number".into(),

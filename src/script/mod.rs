@@ -24,6 +24,7 @@ mod error;
 mod events;
 mod host;
 mod image;
+mod network;
 mod output;
 mod report;
 mod resolve;

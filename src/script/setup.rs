@@ -13,6 +13,7 @@ use crate::script::container::Container;
 use crate::script::context::{Host, Tag};
 use crate::script::error::missing_property;
 use crate::script::image::Image;
+use crate::script::network::Network;
 use crate::script::output::Output;
 use crate::script::resolve::Modules;
 use crate::script::secret::Secret;
@@ -71,6 +72,7 @@ fn register(engine: &mut Engine) {
         .register_type_with_name::<Container>("Container")
         .register_type_with_name::<Image>("Image")
         .register_type_with_name::<Volume>("Volume")
+        .register_type_with_name::<Network>("Network")
         .register_type_with_name::<Output>("Output")
         .register_type_with_name::<Secret>("Secret")
         .register_type_with_name::<Size>("Size")
@@ -86,10 +88,11 @@ fn register(engine: &mut Engine) {
     engine.register_global_module(exported_module!(crate::script::args::arg_functions).into());
     engine.register_global_module(exported_module!(crate::script::output::output_functions).into());
     engine.register_global_module(exported_module!(crate::script::display::display_functions).into());
-    let nouns: [(&str, Module); 7] = [
+    let nouns: [(&str, Module); 8] = [
         ("container", container_module()),
         ("image", exported_module!(crate::script::image::image_functions)),
         ("volume", exported_module!(crate::script::volume::volume_functions)),
+        ("network", exported_module!(crate::script::network::network_functions)),
         ("backup", exported_module!(crate::script::backup::backup_functions)),
         ("system", system_module()),
         ("secret", exported_module!(crate::script::secret::secret_functions)),
@@ -109,6 +112,7 @@ fn container_module() -> Module {
     module.combine(exported_module!(crate::script::container::waits::container_waits));
     module.combine(exported_module!(crate::script::container::observe::container_observe));
     module.combine(exported_module!(crate::script::container::content::container_content));
+    module.combine(exported_module!(crate::script::network::container_networks));
     module
 }
 

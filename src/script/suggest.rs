@@ -59,7 +59,7 @@ impl Names {
 /// What the script interface names and this version does not have: words by module or type. A module without words is
 /// not there at all.
 const NOT_BUILT_YET: [(&str, &str); 10] = [
-    ("network", ""),
+    ("network", "topology"),
     ("build", ""),
     ("registry", ""),
     ("image", "pull search"),
@@ -68,7 +68,7 @@ const NOT_BUILT_YET: [(&str, &str); 10] = [
     ("host", "http_get"),
     ("Image", "push files diff"),
     ("Volume", "clone copy_to copy_from ls read"),
-    ("Container", "attach toolbox connect disconnect ip url resolve can_reach ports networks"),
+    ("Container", "attach toolbox url resolve"),
 ];
 
 /// Whether a later version is to have this function of a module, or this method or property of a type.

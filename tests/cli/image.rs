@@ -112,7 +112,7 @@ fn inspect_prints_what_it_finds_and_reports_the_rest() {
     assert_eq!(facts.as_array().unwrap().len(), 1);
     assert!(outcome.stdout.starts_with("[\n    {\n        \"Id\": \"sha256:"), "{outcome}");
     rhumb.sh("inspect --type container base:1").fails_with(3, "base:1");
-    rhumb.sh("inspect --type network base:1").fails_with(2, "network");
+    rhumb.sh("inspect --type network base:1").fails_with(3, "network");
     assert_eq!(rhumb.sh("inspect -f json base:1").lines().len(), 1);
     let empty = rhumb.sh("inspect nosuch");
     empty.fails(3);

@@ -22,7 +22,7 @@ const CASES: &[(&str, &str, i32)] = &[
     ("syntax", "let x = [1, 2;\n", 2),
     ("standard_module", "import \"std/assert\" as t;\n\nt::eq(1 + 1, 3);\n", 1),
     ("no_such_module", "import \"nowhere\" as n;\n", 3),
-    ("not_built_yet", "network::create(\"front\");\n", 7),
+    ("not_built_yet", "registry::login(\"front\");\n", 7),
     ("function_not_built_yet", "image::pull(\"alpine\");\n", 7),
     ("method_not_built_yet", "fn look(v) { v.ls(\"/\") }\nlook(volume::create(\"data\"));\n", 7),
     ("property_not_built_yet", "let c = container::create(\"base:1\");\nprint(c.ports);\n", 7),

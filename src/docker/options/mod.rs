@@ -22,6 +22,7 @@ mod limits;
 mod networks;
 mod update;
 
+pub use networks::{connection, network_options};
 pub use update::container_update;
 
 /// Reads a map such as `{"name": "web", "volumes": ["data:/data:ro"], "mem_limit": "64m"}`.

@@ -7,7 +7,7 @@ use crate::docker::network::{self, Common};
 use crate::docker::options::fields;
 use crate::docker::value::Field;
 use crate::model::container::ContainerOptions;
-use crate::model::network::{Attachment, Publish};
+use crate::model::network::{Attachment, NetworkOptions, Publish};
 
 /// Keys that say something about the first network.
 pub(super) const COMMON: &[&str] = &["links", "network_alias", "ip", "ip6", "mac_address"];
@@ -123,4 +123,67 @@ pub(super) fn common(all: &[(&str, Field<'_>)], options: &mut ContainerOptions) 
         }
     }
     common.apply(options)
+}
+
+/// Reads the map of a new network: `driver subnet ip_range gateway aux_addresses ipv6 internal attachable labels options`.
+///
+/// # Errors
+/// `invalid_argument` with a did-you-mean for an unknown key; as the command line's readers.
+pub fn network_options(name: &str, map: &serde_json::Map<String, Value>) -> Result<NetworkOptions> {
+    const KEYS: &[(&str, &[&str])] = &[
+        ("driver", &[]),
+        ("subnet", &["subnets"]),
+        ("ip_range", &["ip_ranges"]),
+        ("gateway", &["gateways"]),
+        ("aux_addresses", &["aux_address"]),
+        ("ipv6", &["enable_ipv6"]),
+        ("ipv4", &["enable_ipv4"]),
+        ("internal", &[]),
+        ("attachable", &[]),
+        ("labels", &["label"]),
+        ("options", &["driver_opts", "opt"]),
+        ("parent", &[]),
+        ("icc", &[]),
+        ("masquerade", &[]),
+        ("mtu", &[]),
+    ];
+    let mut options = NetworkOptions { name: name.to_owned(), ..NetworkOptions::default() };
+    let (mut subnets, mut ranges, mut gateways, mut aux) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let pairs = |field: &Field<'_>| -> Result<Vec<(String, String)>> {
+        Ok(field.pairs()?.into_iter().map(|(name, value)| (name, value.unwrap_or_default())).collect())
+    };
+    for (canonical, field) in fields(map, KEYS, &[])? {
+        let mut set = |key: &str, value: String| drop(options.options.insert(key.to_owned(), value));
+        match canonical {
+            "driver" => options.driver = network::driver(&field.string()?).map_err(|error| field.wrap(error))?,
+            "subnet" => subnets = field.strings()?,
+            "ip_range" => ranges = field.strings()?,
+            "gateway" => gateways = field.strings()?,
+            "aux_addresses" => {
+                aux = pairs(&field)?.into_iter().map(|(name, address)| format!("{name}={address}")).collect();
+            }
+            "ipv6" => options.ipv6 = field.bool()?,
+            "ipv4" => options.no_ipv4 = !field.bool()?,
+            "internal" => options.internal = field.bool()?,
+            "attachable" => options.attachable = field.bool()?,
+            "labels" => options.labels.extend(pairs(&field)?),
+            "options" => options.options.extend(pairs(&field)?),
+            "parent" => set("parent", field.word()?),
+            "icc" => set("com.docker.network.bridge.enable_icc", field.bool()?.to_string()),
+            "masquerade" => set("com.docker.network.bridge.enable_ip_masquerade", field.bool()?.to_string()),
+            _ => set("com.docker.network.driver.mtu", field.unsigned()?.to_string()),
+        }
+    }
+    options.subnets = network::subnets(&subnets, &ranges, &gateways, &aux)?;
+    Ok(options)
+}
+
+/// Reads the map of a connection: `aliases ip ip6 mac_address gw_priority links interface_name driver_opts`.
+///
+/// # Errors
+/// As [`network_options`].
+pub fn connection(name: &str, map: &serde_json::Map<String, Value>) -> Result<Attachment> {
+    let whole = Value::Object(serde_json::Map::from_iter([(name.to_owned(), Value::Object(map.clone()))]));
+    let mut list = list(&Field { key: "networks", value: &whole })?;
+    Ok(list.remove(0))
 }

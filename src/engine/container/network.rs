@@ -466,3 +466,50 @@ fn published(record: &ContainerRecord) -> Result<Vec<Publish>> {
         false => Ok(all),
     }
 }
+
+impl Engine {
+    /// Whether something answers on a TCP port of an address, or of a container of this name on one of its networks, seen
+    /// from inside the container.
+    ///
+    /// # Errors
+    /// `conflict` when it does not run; `not_found` for a name that no container on its networks has.
+    pub fn container_can_reach(
+        &self,
+        container: &str,
+        host: &str,
+        port: u16,
+        patience: std::time::Duration,
+    ) -> Result<bool> {
+        let found = self.container_find(container)?;
+        let Life::Alive(run) = self.container_life(&found.id)? else {
+            return Err(Error::conflict(format!("the container {:?} does not run", found.name)));
+        };
+        let (pid, _) = run.init.ok_or_else(|| Error::conflict(format!("{:?} is not running just now", found.name)))?;
+        let address = match host.parse::<std::net::IpAddr>() {
+            Ok(address) => address,
+            Err(_) => self.container_neighbour(&found, host)?,
+        };
+        let netns = setup::netns_of(pid)?;
+        let target = std::net::SocketAddr::new(address, port);
+        setup::inside(netns.as_fd(), || Ok(std::net::TcpStream::connect_timeout(&target, patience).is_ok()))
+    }
+
+    /// The address of a container that is on a network of this one, by name, short id or alias.
+    fn container_neighbour(&self, found: &Found, name: &str) -> Result<std::net::IpAddr> {
+        for attachment in &found.record.options.networks {
+            let state = self.network_inspect(&attachment.network)?;
+            for one in &state.endpoints {
+                let linked = attachment.links.iter().any(|(other, alias)| alias == name && *other == one.name);
+                let named = one.name == name || one.container.short() == name || one.aliases.iter().any(|a| a == name);
+                if !(linked || named) {
+                    continue;
+                }
+                let address = one.ip.map(std::net::IpAddr::V4).or(one.ip6.map(std::net::IpAddr::V6));
+                if let Some(address) = address {
+                    return Ok(address);
+                }
+            }
+        }
+        Err(Error::not_found(format!("no container on the networks of {:?} is called {name:?}", found.name)))
+    }
+}
