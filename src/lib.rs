@@ -20,7 +20,7 @@
 //!    net       networks: links, addresses, rules, and the resolver of a container's names
 //! 2  sys       the only system calls and the only unsafe code
 //! 1  model     what we talk about: options in, facts out, plain serde data
-//! 0  base      error, id, digest, reference, units, time, paths, undo, failpoint
+//! 0  base      error, id, digest, reference, units, time, paths, ignore patterns, undo, failpoint
 //! ```
 //!
 //! # Invariants

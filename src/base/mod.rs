@@ -7,6 +7,7 @@ pub mod digest;
 pub mod error;
 pub mod failpoint;
 pub mod id;
+pub mod ignore;
 pub mod paths;
 pub mod reference;
 pub mod signal;
