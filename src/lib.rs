@@ -27,7 +27,7 @@
 //!
 //! Those marked † are held by tests in `tests/house`.
 //!
-//! - † The floors, and inside [`engine`] the rank volume, network, image < container < system.
+//! - † The floors, and inside [`engine`] the rank volume, network, image < container < build < system.
 //! - † One door per library: `nix`, `rustix`, `libc` only in [`sys`], `rusqlite` only in `store/db`, `cgroups-rs` only in
 //!   `runtime/cgroup.rs`, `rhai` only in [`script`], `clap` only in [`cli`], and so on.
 //! - † `unsafe` only in [`sys`], in the smallest block, with its reasons.

@@ -84,6 +84,11 @@ impl Paths {
         self.root.join("cache")
     }
 
+    /// What builds keep: logs, caches, memories of files.
+    pub fn builds(&self) -> PathBuf {
+        self.root.join("builds")
+    }
+
     /// Half-made things.
     pub fn tmp(&self) -> PathBuf {
         self.root.join("tmp")

@@ -1,8 +1,9 @@
 //! Floor 4: the facade. One file per noun, one method per verb: synchronous, typed, and it never prints.
 //!
-//! Rank inside this floor: event, volume, network, image < container < system. A verb that changes something is one typed operation here,
-//! whatever front end asked for it.
+//! Rank inside this floor: event, volume, network, image < container < build < system. A verb that changes something is
+//! one typed operation here, whatever front end asked for it.
 
+pub mod build;
 pub mod container;
 pub mod event;
 pub mod image;

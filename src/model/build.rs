@@ -19,6 +19,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::{Digest, Timestamp};
 use crate::model::health::HealthCheck;
+use crate::model::image::Layer;
+use crate::model::log::Stream;
 
 /// Everything that a build can be made of; only what `target` needs is done.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -472,4 +474,46 @@ impl BuildReport {
     pub fn cached(&self) -> usize {
         self.steps.iter().filter(|step| step.cached).count()
     }
+}
+
+/// What happens while a build goes on.
+#[derive(Debug)]
+pub enum BuildEvent<'a> {
+    /// A step that is not cached begins.
+    Started {
+        /// The index of the stage.
+        stage: usize,
+        /// The index of the step in it.
+        step: usize,
+        /// The step as one reads it.
+        text: &'a str,
+    },
+    /// A step wrote something.
+    Output {
+        /// The index of the stage.
+        stage: usize,
+        /// The index of the step in it.
+        step: usize,
+        /// Where to.
+        stream: Stream,
+        /// What.
+        bytes: &'a [u8],
+    },
+    /// A step is done.
+    Finished(&'a StepReport),
+}
+
+/// A step whose result is kept.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CachedStep {
+    /// Its key.
+    pub key: Digest,
+    /// The step as one reads it.
+    pub text: String,
+    /// Its layer; none when it changed nothing.
+    pub layer: Option<Layer>,
+    /// When it was done.
+    pub created: Timestamp,
+    /// When it was last of use.
+    pub used: Timestamp,
 }

@@ -97,6 +97,9 @@ fn own_text(value: &Dynamic) -> Option<String> {
     if let Some(network) = value.read_lock::<Network>() {
         return Some(network.shown());
     }
+    if let Some(build) = value.read_lock::<crate::script::build::Build>() {
+        return Some(build.shown());
+    }
     value.read_lock::<Volume>().map(|volume| volume.shown())
 }
 

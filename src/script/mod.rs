@@ -13,6 +13,7 @@
 
 mod args;
 mod backup;
+mod build;
 mod closure;
 mod container;
 mod context;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use rhai::{Dynamic, Engine, EvalAltResult, Module, Position, exported_module};
 
 use crate::base::Timestamp;
+use crate::script::build::Build;
 use crate::script::container::Container;
 use crate::script::context::{Host, Tag};
 use crate::script::error::missing_property;
@@ -73,6 +74,7 @@ fn register(engine: &mut Engine) {
         .register_type_with_name::<Image>("Image")
         .register_type_with_name::<Volume>("Volume")
         .register_type_with_name::<Network>("Network")
+        .register_type_with_name::<Build>("Build")
         .register_type_with_name::<Output>("Output")
         .register_type_with_name::<Secret>("Secret")
         .register_type_with_name::<Size>("Size")
@@ -88,11 +90,12 @@ fn register(engine: &mut Engine) {
     engine.register_global_module(exported_module!(crate::script::args::arg_functions).into());
     engine.register_global_module(exported_module!(crate::script::output::output_functions).into());
     engine.register_global_module(exported_module!(crate::script::display::display_functions).into());
-    let nouns: [(&str, Module); 8] = [
+    let nouns: [(&str, Module); 9] = [
         ("container", container_module()),
         ("image", exported_module!(crate::script::image::image_functions)),
         ("volume", exported_module!(crate::script::volume::volume_functions)),
         ("network", exported_module!(crate::script::network::network_functions)),
+        ("build", exported_module!(crate::script::build::functions::build_functions)),
         ("backup", exported_module!(crate::script::backup::backup_functions)),
         ("system", system_module()),
         ("secret", exported_module!(crate::script::secret::secret_functions)),

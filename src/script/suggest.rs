@@ -58,9 +58,10 @@ impl Names {
 
 /// What the script interface names and this version does not have: words by module or type. A module without words is
 /// not there at all.
-const NOT_BUILT_YET: [(&str, &str); 10] = [
+const NOT_BUILT_YET: [(&str, &str); 11] = [
     ("network", "topology"),
-    ("build", ""),
+    ("build", "dockerfile"),
+    ("Build", "sh layer"),
     ("registry", ""),
     ("image", "pull search"),
     ("backup", "repo"),

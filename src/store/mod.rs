@@ -4,6 +4,7 @@
 //! [`crate::base::paths`].
 
 pub mod archive;
+pub mod assemble;
 pub mod blob;
 mod check;
 pub mod db;

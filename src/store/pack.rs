@@ -14,11 +14,12 @@ use std::path::Path;
 
 use crate::base::{Context as _, Error, Kind as ErrorKind, Result, Timestamp};
 use crate::model::container::IdRange;
+use crate::store::assemble::clamped;
 use crate::store::layer::unpack::{self, Purpose};
 use crate::store::layer::whiteout;
 use crate::store::tar::write::Writer;
 use crate::store::tar::{Entry, Kind, shown, sparse};
-use crate::sys::node::{self, Facts, Time};
+use crate::sys::node::{self, Facts};
 use crate::sys::path::{Dir, EntryKind};
 
 /// How deep a tree may be; every level holds a descriptor.
@@ -51,6 +52,8 @@ pub struct PackOptions {
     pub nanoseconds: bool,
     /// Owners are shown by a user namespace: the archive gets their numbers inside of it.
     pub ids: Option<IdRange>,
+    /// No time is later than this.
+    pub latest: Option<Timestamp>,
     /// Fail before packing the folder with this identity, into which the archive is unpacked.
     pub avoid: Option<(u64, u64)>,
 }
@@ -286,7 +289,10 @@ impl<'a> Packer<'a> {
     }
 
     fn describe(&self, path: &[u8], facts: &Facts, kind: Kind) -> Entry {
-        let nanos = if self.options.nanoseconds { facts.mtime.nanos } else { 0 };
+        let mtime = match (self.options.nanoseconds, self.options.latest) {
+            (true, None) => facts.mtime,
+            (_, latest) => clamped(facts.mtime, latest),
+        };
         let is_device = matches!(kind, Kind::CharDevice | Kind::BlockDevice);
         let (uid, gid) = self.options.ids.map_or((facts.uid, facts.gid), |ids| ids.inside(facts.uid, facts.gid));
         Entry {
@@ -296,7 +302,7 @@ impl<'a> Packer<'a> {
             mode: facts.mode,
             uid,
             gid,
-            mtime: Time { seconds: facts.mtime.seconds, nanos },
+            mtime,
             size_bytes: if kind == Kind::File { facts.size_bytes } else { 0 },
             data: None,
             device: if is_device { facts.device } else { (0, 0) },

@@ -40,6 +40,8 @@ pub struct Facts {
     pub allocated_bytes: u64,
     /// When the content changed.
     pub mtime: Time,
+    /// When anything about it changed.
+    pub ctime: Time,
     /// How many names it has.
     pub links: u64,
     /// The number of its file system and its own.
@@ -60,6 +62,7 @@ fn facts(stat: &Stat) -> io::Result<Facts> {
         size_bytes: stat.st_size.unsigned_abs(),
         allocated_bytes: stat.st_blocks.unsigned_abs() * 512,
         mtime: Time { seconds: stat.st_mtime, nanos: u32::try_from(stat.st_mtime_nsec).unwrap_or(0) },
+        ctime: Time { seconds: stat.st_ctime, nanos: u32::try_from(stat.st_ctime_nsec).unwrap_or(0) },
         links: u64::from(stat.st_nlink),
         identity: (stat.st_dev, stat.st_ino),
         device: (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev)),

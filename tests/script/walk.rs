@@ -30,6 +30,11 @@ fn run_all(noun: &str) {
 }
 
 #[test]
+fn build() {
+    run_all("build");
+}
+
+#[test]
 fn container() {
     run_all("container");
 }
@@ -66,5 +71,5 @@ fn every_folder_is_walked() {
     let folders = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap()).filter(|e| e.path().is_dir());
     let mut names: Vec<String> = folders.map(|folder| folder.file_name().to_string_lossy().into_owned()).collect();
     names.sort();
-    assert_eq!(names, ["container", "examples", "globals", "image", "system", "volume"]);
+    assert_eq!(names, ["build", "container", "examples", "globals", "image", "system", "volume"]);
 }

@@ -16,7 +16,6 @@ use crate::engine::Engine;
 use crate::engine::container::content::view;
 use crate::engine::container::{Found, tell};
 use crate::engine::image::changes as instructions;
-use crate::engine::pipe::through;
 use crate::model::container::{ContainerRecord, MountPointKind};
 use crate::model::content::{Change, CommitOptions, ContainerSize};
 use crate::model::image::{History, Image, ImageConfig, Layer};
@@ -25,8 +24,6 @@ use crate::runtime::skeleton;
 use crate::store::db::Phase;
 use crate::store::image::NewImage;
 use crate::store::image::config::{self, MAX_JSON_BYTES, MAX_LAYERS};
-use crate::store::layer::LayerSource;
-use crate::store::pack::{PackForm, PackOptions, pack};
 use crate::store::upper;
 
 impl Engine {
@@ -136,16 +133,7 @@ impl Engine {
     /// The layer of what changed; none when nothing did.
     fn commit_layer(&self, found: &Found, below: Option<&Layer>) -> Result<Option<Layer>> {
         let upper = self.container_upper(found);
-        let source =
-            LayerSource { parent: below.map(|layer| layer.chain_id.clone()), compress: true, ..LayerSource::default() };
-        let options =
-            PackOptions { form: PackForm::Upper, root_entry: false, nanoseconds: false, ..PackOptions::default() };
-        if std::fs::read_dir(&upper).context(|| format!("reading {upper:?}"))?.next().is_none() {
-            return Ok(None);
-        }
-        let (packed, layer) =
-            through(|writer| pack(&upper, &options, writer), |reader| self.store.layer_import(reader, &source))?;
-        Ok((packed.entries > 0).then_some(layer))
+        self.layer_of_upper(&upper, below, None)
     }
 
     /// Freezes a container that runs. None when there is nothing to thaw afterwards.

@@ -76,7 +76,7 @@ impl Engine {
     }
 
     /// The folders of these layers (given lowest first), highest first as overlay wants them.
-    pub(super) fn lower_dirs(&self, layers: &[Digest]) -> Vec<PathBuf> {
+    pub(in crate::engine) fn lower_dirs(&self, layers: &[Digest]) -> Vec<PathBuf> {
         layers.iter().rev().map(|chain_id| self.store.layer_diff(chain_id)).collect()
     }
 
@@ -114,7 +114,7 @@ impl Engine {
 }
 
 /// A read-only view of stacked folders that no crash can leave mounted.
-pub(super) fn view(lower: &[PathBuf]) -> Result<OwnedFd> {
+pub(in crate::engine) fn view(lower: &[PathBuf]) -> Result<OwnedFd> {
     match lower {
         // Overlay wants two layers at least.
         [only] => Ok(File::open(only).context(|| format!("opening {only:?}"))?.into()),

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use oci_spec::runtime::Spec;
 
-use crate::base::failpoint;
 use crate::base::{Context as _, Error, Id, Kind, Reference, Result, Undo};
+use crate::base::{failpoint, signal};
 use crate::engine::Engine;
 use crate::engine::container::decide::{Given, decide};
 use crate::engine::container::spec::Joined;
@@ -13,6 +13,7 @@ use crate::engine::container::{files, host, ids, logs, names};
 use crate::model::container::{
     ContainerOptions, ContainerRecord, IpcMode, MountPoint, MountPointKind, NamespaceMode, NetworkMode,
 };
+use crate::model::image::Image;
 use crate::model::mount::MountSource;
 use crate::model::volume::VolumeOptions;
 use crate::runtime::state::Life;
@@ -56,12 +57,27 @@ impl Engine {
 
     /// Does all of create but the last step.
     pub(super) fn container_make(&self, image: &str, options: &ContainerOptions) -> Result<Made> {
+        let name = Reference::parse(image).map_or_else(|_| image.to_owned(), |name| name.familiar());
+        self.container_make_with(&mut || self.image_get(image), &name, options)
+    }
+
+    /// As [`Engine::container_make`] on layers that need not be an image's; it has no image's name then.
+    pub(super) fn container_make_of(&self, image: &Image, options: &ContainerOptions) -> Result<Made> {
+        self.container_make_with(&mut || Ok(image.clone()), "", options)
+    }
+
+    fn container_make_with(
+        &self,
+        image: &mut dyn FnMut() -> Result<Image>,
+        image_name: &str,
+        options: &ContainerOptions,
+    ) -> Result<Made> {
         if let Some(name) = &options.name {
             names::check(name)?;
         }
         let mut attempt = 1;
         let (spec, record, name, lock) = loop {
-            let mut record = self.container_decide(image, options)?;
+            let mut record = self.container_decide(&image()?, image_name, options)?;
             let wish = self.id_wish(&record)?;
             // Whatever the options ask for that cannot be honoured is refused now, not at the first start.
             let spec = self.container_spec(&ids::as_if_leased(&record, &wish), &Joined::default())?;
@@ -102,16 +118,15 @@ impl Engine {
     }
 
     /// What the container will be. Named volumes exist afterwards.
-    fn container_decide(&self, image: &str, options: &ContainerOptions) -> Result<ContainerRecord> {
-        let facts = self.image_get(image)?;
+    fn container_decide(&self, image: &Image, name: &str, options: &ContainerOptions) -> Result<ContainerRecord> {
         let mut options = options.clone();
         self.resolve_networks(&mut options)?;
         let inherited = self.resolve_others(&mut options)?;
         prepare_bind_sources(&options)?;
         let given = Given {
             id: Id::random()?,
-            image_name: Reference::parse(image).map_or_else(|_| image.to_owned(), |name| name.familiar()),
-            image: &facts,
+            image_name: name.to_owned(),
+            image,
             inherited,
             thermal_paths: host::thermal_paths(),
             new_id: &mut Id::random,
@@ -259,6 +274,15 @@ impl Engine {
             // Its maker died, or saved itself the step, after the start: a monitor holds it, so it stays. One with
             // `--rm` goes in any case: it may stay as it is.
             Some((Phase::Creating, record)) if matches!(self.container_life(id)?, Life::Alive(_)) => {
+                if record.image.is_empty() {
+                    // A step whose build is dead, since nobody has the lock: nobody will take what it makes.
+                    let mut monitor = self.container_monitor(id, id.short())?;
+                    monitor.stop(signal::KILL, std::time::Duration::ZERO, &self.interrupt)?;
+                    monitor.join()?;
+                    self.container_dismantle(&record, true)?;
+                    drop(lock.remove_on_drop());
+                    return Ok(());
+                }
                 if record.options.auto_remove { Ok(()) } else { self.container_settle(&record) }
             }
             Some((Phase::Creating | Phase::Removing, record)) => {
@@ -280,6 +304,11 @@ fn needs(record: &ContainerRecord) -> Vec<(Noun, String)> {
         _ => None,
     });
     let networks = record.options.networks.iter().map(|one| (Noun::Network, one.network.clone()));
+    if record.image.is_empty() {
+        // A step of a build has no image, but layers.
+        let layers = record.layers.iter().map(|layer| (Noun::Layer, layer.to_string()));
+        return layers.chain(volumes).chain(networks).collect();
+    }
     std::iter::once((Noun::Image, record.image_id.to_string())).chain(volumes).chain(networks).collect()
 }
 

@@ -14,6 +14,7 @@
 //! restart  policies of containers that exist          wait    for their end
 //! network  its networks: joining, leaving, published ports, who it reaches
 //! stats    what it uses                              update  other limits
+//! step     a command of a build
 //! ```
 //!
 //! `container` is always what a user writes: a name, an id, or a unique beginning of an id.
@@ -41,16 +42,19 @@ mod spec;
 mod start;
 mod state;
 mod stats;
+mod step;
 mod tell;
 mod top;
 mod update;
 mod wait;
 mod waits;
 
+pub(in crate::engine) use step::StepRun;
+
 pub use copy::{CopySource, CopyTarget};
 pub use start::REAP;
 
-pub(in crate::engine) use content::disk_usage;
+pub(in crate::engine) use content::{disk_usage, view};
 
 pub use crate::runtime::client::{AttachEnd, Attachment};
 

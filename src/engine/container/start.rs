@@ -242,7 +242,7 @@ impl Engine {
     }
 
     /// A monitor for a container that does not run, ready to be told to start. Holds nothing but kernel objects.
-    fn container_launch(&self, record: &ContainerRecord, ready: Option<&Spec>) -> Result<Monitor> {
+    pub(super) fn container_launch(&self, record: &ContainerRecord, ready: Option<&Spec>) -> Result<Monitor> {
         let id = &record.id;
         let (state_dir, run_dir) = (self.paths().container(id), self.paths().container_run(id));
         failpoint::hit("container.start.sweep")?;
@@ -298,7 +298,8 @@ impl Engine {
             pauses: Pauses::default(),
             stop_signal: own_stop_signal(record)?,
             joined: self.joined_plan(record, &others),
-            events: Some(self.event_source(record)?),
+            // A step of a build is nobody's container.
+            events: if record.image.is_empty() { None } else { Some(self.event_source(record)?) },
             ephemeral: record.options.auto_remove,
             hold_network: record.options.network_mode == NetworkMode::Bridge,
             on_exit: match record.options.auto_remove || record.options.network_mode == NetworkMode::Bridge {
@@ -350,7 +351,7 @@ impl Engine {
     }
 
     /// After a failed start: an ephemeral container goes, another one stays and says why.
-    fn container_abandon(&self, made: Made, error: Error) -> Error {
+    pub(super) fn container_abandon(&self, made: Made, error: Error) -> Error {
         let Made { record, lock, .. } = made;
         if !record.options.auto_remove {
             return match self.container_settle(&record) {

@@ -33,7 +33,8 @@ impl Engine {
         let all = filter.all || filter.last.is_some() || !filter.status.is_empty() || !filter.exited.is_empty();
         let mut list = Vec::new();
         for found in self.container_rows()? {
-            if !matches_record(&found, filter) {
+            // A step of a build is nobody's container.
+            if found.record.image.is_empty() || !matches_record(&found, filter) {
                 continue;
             }
             let state = self.container_state(&found)?;

@@ -42,11 +42,14 @@ pub enum Noun {
     Volume,
     /// A network.
     Network,
+    /// A step of a build that was done; the id is its key.
+    Step,
 }
 
 impl Noun {
     /// Every noun.
-    pub const ALL: [Noun; 6] = [Noun::Container, Noun::Image, Noun::Layer, Noun::Blob, Noun::Volume, Noun::Network];
+    pub const ALL: [Noun; 7] =
+        [Noun::Container, Noun::Image, Noun::Layer, Noun::Blob, Noun::Volume, Noun::Network, Noun::Step];
 
     /// The word for it, in the database and in messages.
     pub fn as_str(self) -> &'static str {
@@ -57,6 +60,7 @@ impl Noun {
             Noun::Blob => "blob",
             Noun::Volume => "volume",
             Noun::Network => "network",
+            Noun::Step => "step",
         }
     }
 
@@ -66,7 +70,7 @@ impl Noun {
 
     /// Its ids are digests, `sha256:…`.
     fn has_digests(self) -> bool {
-        matches!(self, Noun::Image | Noun::Layer | Noun::Blob)
+        matches!(self, Noun::Image | Noun::Layer | Noun::Blob | Noun::Step)
     }
 }
 

@@ -1,0 +1,207 @@
+//! The cache: what steps came to, on record, by key.
+//!
+//! ```text
+//! record (Noun::Step, id = key)   names = where it stands, what it says   uses = its layer
+//! ```
+//!
+//! A record is written when the layer is in the store, in one transaction with its use of it: a build that is killed
+//! leaves the steps that it finished. Two builds that come to one key at one time do it once.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::key::Inputs;
+use crate::base::{Digest, Result, Timestamp, failpoint};
+use crate::engine::Engine;
+use crate::model::build::{CachedStep, Position};
+use crate::model::image::Layer;
+use crate::model::system::PruneReport;
+use crate::store::db::{Noun, Phase, Tx};
+use crate::sys::lock::{self, Lock, Mode};
+
+/// How often one looks whether another build has finished a step.
+const PAUSE: Duration = Duration::from_millis(20);
+/// A use is not written down more often.
+const USE_S: u64 = 60;
+
+/// What is kept of a step.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Record {
+    text: String,
+    layer: Option<Layer>,
+    created: Timestamp,
+    used: Timestamp,
+    inputs: Inputs,
+}
+
+/// A step that is to be kept.
+pub(super) struct Done<'a> {
+    pub(super) text: &'a str,
+    pub(super) position: Option<&'a Position>,
+    pub(super) layer: Option<&'a Layer>,
+    pub(super) inputs: &'a Inputs,
+}
+
+/// Which steps go.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CachePrune {
+    /// Those that were not of use for so long.
+    pub unused_for: Option<Duration>,
+    /// Those that are of no use for the longest time, until the rest is no larger.
+    pub keep_bytes: Option<u64>,
+    /// Caches of commands go, too.
+    pub mounts: bool,
+}
+
+impl Engine {
+    /// The steps whose results are kept, the oldest first.
+    ///
+    /// # Errors
+    /// `corrupt`.
+    pub fn build_cache_list(&self) -> Result<Vec<CachedStep>> {
+        let rows = self.store.read(|tx| tx.list::<Record>(Noun::Step))?;
+        let step = |row: crate::store::db::Row<Record>| {
+            let Record { text, layer, created, used, .. } = row.body;
+            Ok(CachedStep { key: Digest::parse(&row.id)?, text, layer, created, used })
+        };
+        rows.into_iter().map(step).collect()
+    }
+
+    /// Forgets steps; without a condition all of them.
+    ///
+    /// # Errors
+    /// The first failure.
+    pub fn build_cache_prune(&self, what: &CachePrune) -> Result<PruneReport> {
+        let mut steps = self.build_cache_list()?;
+        steps.sort_by_key(|step| step.used);
+        let total = |steps: &[CachedStep]| {
+            let mut seen = BTreeSet::new();
+            let layers = steps.iter().filter_map(|step| step.layer.as_ref());
+            layers.filter(|layer| seen.insert(layer.chain_id.clone())).map(|layer| layer.size_bytes).sum::<u64>()
+        };
+        let mut gone = Vec::new();
+        let mut kept = Vec::new();
+        for step in steps {
+            let old = what.unused_for.is_some_and(|time| step.used.elapsed() >= time);
+            if old || (what.unused_for.is_none() && what.keep_bytes.is_none()) {
+                gone.push(step);
+            } else {
+                kept.push(step);
+            }
+        }
+        if let Some(limit) = what.keep_bytes {
+            let mut first = 0;
+            while first < kept.len() && total(&kept[first..]) > limit {
+                first += 1;
+            }
+            gone.extend(kept.drain(..first));
+        }
+        failpoint::hit("build.prune.records")?;
+        self.store.write(|tx| gone.iter().try_for_each(|step| tx.delete(Noun::Step, step.key.as_str()).map(drop)))?;
+        let mut freed_bytes = self.store.sweep()?.freed_bytes;
+        if what.mounts {
+            freed_bytes += self.prune_cache_mounts()?;
+        }
+        let items = gone.into_iter().map(|step| step.key.to_string()).collect();
+        Ok(PruneReport { items, freed_bytes, ..PruneReport::default() })
+    }
+
+    /// What a step came to, when that is known; `Some(None)` for one that changed nothing. The held lease keeps it.
+    pub(super) fn step_recall(&self, key: &Digest) -> Result<Option<Option<Layer>>> {
+        let row = self.store.read(|tx| tx.get::<Record>(Noun::Step, key.as_str()))?;
+        let Some(row) = row else { return Ok(None) };
+        match row.body.layer {
+            None => Ok(Some(None)),
+            // A layer that was lost is made anew.
+            Some(layer) => Ok(self.store.layer_adopt(&layer.chain_id)?.map(Some)),
+        }
+    }
+
+    /// Keeps what a step came to.
+    pub(super) fn step_remember(&self, done: &Done<'_>) -> Result<()> {
+        failpoint::hit("build.step.record")?;
+        let key = done.inputs.key();
+        let now = Timestamp::now();
+        let record = Record {
+            text: done.text.to_owned(),
+            layer: done.layer.cloned(),
+            created: now,
+            used: now,
+            inputs: done.inputs.kept(),
+        };
+        self.store.write(|tx| {
+            tx.delete(Noun::Step, key.as_str())?;
+            tx.insert(Noun::Step, key.as_str(), Phase::Ready, &record)?;
+            for name in names(done.text, done.position) {
+                tx.unname(Noun::Step, &name)?;
+                tx.name(Noun::Step, &name, key.as_str())?;
+            }
+            match done.layer {
+                Some(layer) => tx.add_use((Noun::Step, key.as_str()), (Noun::Layer, layer.chain_id.as_str())),
+                None => Ok(()),
+            }
+        })
+    }
+
+    /// Notes that steps were of use.
+    pub(super) fn steps_used(&self, keys: &BTreeSet<Digest>) -> Result<()> {
+        let stale = |tx: &Tx<'_>| {
+            let mut stale = Vec::new();
+            for key in keys {
+                let row = tx.get::<Record>(Noun::Step, key.as_str())?;
+                stale.extend(row.filter(|row| row.body.used.elapsed().as_secs() >= USE_S));
+            }
+            Ok(stale)
+        };
+        let stale = self.store.read(stale)?;
+        if stale.is_empty() {
+            return Ok(());
+        }
+        self.store.write(|tx| {
+            for row in &stale {
+                if tx.phase(Noun::Step, &row.id)?.is_some() {
+                    tx.update(Noun::Step, &row.id, &Record { used: Timestamp::now(), ..row.body.clone() })?;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Why a step is not cached: what changed since one that says the same, or that stood in its place.
+    pub(super) fn step_why(&self, text: &str, position: Option<&Position>, inputs: &Inputs) -> Result<String> {
+        let before = self.store.read(|tx| {
+            for name in names(text, position) {
+                if let Some(id) = tx.named(Noun::Step, &name)?
+                    && let Some(row) = tx.get::<Record>(Noun::Step, &id)?
+                {
+                    return Ok(Some(row.body.inputs));
+                }
+            }
+            Ok(None)
+        })?;
+        Ok(match before {
+            None => "it was never done before".to_owned(),
+            Some(before) => inputs.first_change(&before).unwrap_or_else(|| "its result is gone".to_owned()),
+        })
+    }
+
+    /// Waits for the right to do the step with this key.
+    pub(super) fn step_lock(&self, key: &Digest, check: &dyn Fn() -> Result<()>) -> Result<Lock> {
+        let path = self.paths().locks().join(format!("step-{}", &key.hex()[..32]));
+        loop {
+            if let Some(lock) = lock::try_acquire(&path, Mode::Exclusive)? {
+                return Ok(lock.remove_on_drop());
+            }
+            check()?;
+            std::thread::sleep(PAUSE);
+        }
+    }
+}
+
+/// Under which names a step is found again: what it says, and where it stands.
+fn names(text: &str, position: Option<&Position>) -> Vec<String> {
+    let at = position.map(|position| format!("at {}:{}", position.file, position.line));
+    [format!("text {}", Digest::of(text.as_bytes()))].into_iter().chain(at).collect()
+}

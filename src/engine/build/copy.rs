@@ -1,0 +1,478 @@
+//! Copying: what goes where, as a list; the list is the key's input and becomes the layer.
+//!
+//! ```text
+//! sources ─▶ paths that match ─▶ entries with digests ─▶ places in the target ─▶ pieces of a layer
+//! ```
+//!
+//! Rules are Docker's (Dockerfile reference, `COPY`): of a folder its content is copied; several sources, or a slash at its
+//! end, make the target a folder; a link that is named itself is followed, others are copied as links. Links on the way
+//! are followed inside their own tree alone, so that nothing outside of it is ever read or written (CVE-2024-23651 and
+//! its kin).
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use super::chmod::Mode;
+use super::state::{State, clean};
+use super::walk::{self, Item, Memory, Place, trimmed};
+use crate::base::ignore::{Ignore, Pattern};
+use crate::base::{Digest, Error, Result, Timestamp, suggest};
+use crate::model::build::{Copy, Inline, Origin, Source};
+use crate::store::assemble::{Body, Piece};
+use crate::sys::node::{self, Time};
+use crate::sys::path::{Dir, EntryKind};
+
+/// The most folders that a pattern looks into.
+const MOST_MATCHES: usize = 1_000_000;
+
+/// A tree that is copied from.
+pub(super) struct Tree<'a> {
+    pub(super) root: &'a Dir,
+    pub(super) ignore: &'a Ignore,
+    pub(super) memory: &'a mut Memory,
+    /// How messages call it.
+    pub(super) name: String,
+}
+
+/// What is done with a tree.
+pub(super) type Work<'a> = dyn FnMut(Tree<'_>) -> Result<()> + 'a;
+/// Gives the tree of an origin to what is done with it.
+pub(super) type Trees<'a> = dyn Fn(&Origin, &mut Work<'_>) -> Result<()> + 'a;
+
+/// The layer that a copy is.
+#[derive(Debug, Default)]
+pub(super) struct Planned {
+    pub(super) pieces: Vec<Piece>,
+    /// Where the files' contents are, by the number in the pieces.
+    pub(super) roots: Vec<Dir>,
+}
+
+/// What a copy needs to know of where it copies to.
+pub(super) struct Target<'a> {
+    pub(super) state: &'a State,
+    /// The file system so far; none for nothing.
+    pub(super) view: Option<&'a Dir>,
+}
+
+/// Makes the list. `trees` gives the tree of an origin.
+///
+/// # Errors
+/// `not_found` for a source that is not there, with what is alike; `invalid_argument` for a mode, an owner, a pattern.
+pub(super) fn plan(copy: &Copy, target: &Target<'_>, trees: &Trees<'_>) -> Result<Planned> {
+    let exclude = Ignore::new(copy.exclude.iter().map(String::as_str))?;
+    let (uid, gid) = owner(copy.chown.as_deref(), target.view)?;
+    let mode = copy.chmod.as_deref().map(Mode::parse).transpose()?;
+    let mut found = Vec::new();
+    let mut roots = Vec::new();
+    for source in &copy.sources {
+        match source {
+            Source::Path { from, pattern, optional, unpack: false } => trees(from, &mut |mut tree| {
+                let matched = matches(&mut tree, pattern, &exclude, copy.parents)?;
+                if matched.is_empty() && !optional {
+                    return Err(missing(&tree, pattern));
+                }
+                for mut one in matched {
+                    one.root = roots.len();
+                    found.push(Found::Tree(one));
+                }
+                roots.push(tree.root.try_clone()?);
+                Ok(())
+            })?,
+            Source::Path { unpack: true, .. } => {
+                return Err(Error::unsupported("archives are not unpacked yet").with_hint("unpack it in a run step"));
+            }
+            Source::Inline(inline) => found.push(Found::Inline(inline)),
+            Source::Url { url, .. } => {
+                return Err(Error::unsupported(format!("{url:?} cannot be fetched yet"))
+                    .with_hint("fetch it in a run step, or copy a file"));
+            }
+            Source::Git { url, .. } => {
+                return Err(Error::unsupported(format!("the repository {url:?} cannot be fetched yet"))
+                    .with_hint("fetch it in a run step, or copy a folder"));
+            }
+        }
+    }
+    let into_folder = copy.target.ends_with('/') || copy.target.ends_with("/.") || found.len() > 1 || copy.parents;
+    let absolute = clean(&target.state.config.working_dir, &copy.target);
+    let mut layer = Layer {
+        view: if copy.link { None } else { target.view },
+        places: HashMap::new(),
+        pieces: BTreeMap::new(),
+        order: Vec::new(),
+        seen: HashMap::new(),
+        owner: (uid, gid),
+        chown: copy.chown.is_some(),
+        mode,
+        epoch: target.state.epoch,
+    };
+    let at = layer.place(trimmed(absolute.as_bytes()))?;
+    let is_folder = at.facts.is_some_and(|facts| facts.kind == EntryKind::Dir);
+    for one in &found {
+        match one {
+            Found::Inline(inline) => layer.inline(inline, &at.path, into_folder || is_folder)?,
+            Found::Tree(one) => layer.tree(one, &at.path, into_folder || is_folder, copy.parents)?,
+        }
+    }
+    Ok(Planned { pieces: layer.finish(), roots })
+}
+
+/// The folder that `WORKDIR` makes; nothing when it is there.
+pub(super) fn plan_folder(path: &str, target: &Target<'_>) -> Result<Planned> {
+    let mut layer = Layer {
+        view: target.view,
+        places: HashMap::new(),
+        pieces: BTreeMap::new(),
+        order: Vec::new(),
+        seen: HashMap::new(),
+        owner: (0, 0),
+        chown: false,
+        mode: None,
+        epoch: target.state.epoch,
+    };
+    let at = layer.place(trimmed(path.as_bytes()))?;
+    match at.facts {
+        Some(facts) if facts.kind == EntryKind::Dir => return Ok(Planned::default()),
+        Some(_) => return Err(Error::invalid(format!("the working directory {path:?} is not a folder"))),
+        None => layer.folder(&at.path)?,
+    }
+    Ok(Planned { pieces: layer.finish(), roots: Vec::new() })
+}
+
+/// What a list of pieces is: everything that a layer shows but times.
+pub(super) fn digest_of(piece: &Piece) -> Digest {
+    let body = match &piece.body {
+        Body::File { digest, .. } => format!("file {digest}"),
+        Body::Inline(data) => format!("file {}", Digest::of(data)),
+        other => format!("{other:?}"),
+    };
+    let text = format!("{body} {:o} {} {} {:?}", piece.mode, piece.uid, piece.gid, piece.xattrs);
+    Digest::of(text.as_bytes())
+}
+
+enum Found<'a> {
+    Inline(&'a Inline),
+    Tree(Matched),
+}
+
+/// A source that is there.
+struct Matched {
+    root: usize,
+    /// Its path as it was named, in the tree.
+    named: Vec<u8>,
+    items: Vec<Item>,
+}
+
+/// The paths that a pattern means, with everything below them.
+fn matches(tree: &mut Tree<'_>, pattern: &str, exclude: &Ignore, parents: bool) -> Result<Vec<Matched>> {
+    // `/./` only says how much of the path is kept.
+    let text = clean("/", pattern);
+    let text = text.trim_start_matches('/');
+    let compiled = if parents { Pattern::new(text)? } else { Pattern::plain(text)? };
+    let mut paths = Vec::new();
+    if compiled.is_literal() || text.is_empty() {
+        paths.push(text.replace('\\', ""));
+    } else {
+        expand(tree.root, &compiled, &mut Vec::new(), &mut paths)?;
+        paths.sort();
+    }
+    let mut matched = Vec::new();
+    for path in paths {
+        if !path.is_empty() && tree.ignore.excludes(&path) && tree.ignore.excludes_all_below(&path) {
+            continue;
+        }
+        let place = walk::resolve(tree.root, path.as_bytes(), true)?;
+        if place.facts.is_none() {
+            continue;
+        }
+        let items = walk::list(tree.root, &place.path, tree.ignore, exclude, tree.memory)?;
+        let Some(first) = items.first() else { continue };
+        let is_file = first.facts.kind != EntryKind::Dir;
+        if is_file && (tree.ignore.excludes(&path) || exclude.excludes(&path)) {
+            continue;
+        }
+        matched.push(Matched { root: 0, named: path.into_bytes(), items });
+    }
+    Ok(matched)
+}
+
+fn expand(dir: &Dir, pattern: &Pattern, path: &mut Vec<u8>, found: &mut Vec<String>) -> Result<()> {
+    if found.len() > MOST_MATCHES {
+        return Err(Error::unsupported(format!("a pattern matches more than {MOST_MATCHES} paths")));
+    }
+    for (name, kind) in dir.entries()? {
+        let length = path.len();
+        if length > 0 {
+            path.push(b'/');
+        }
+        path.extend_from_slice(&name);
+        if let Ok(text) = std::str::from_utf8(path) {
+            if pattern.matches(text) {
+                found.push(text.to_owned());
+            } else if kind == EntryKind::Dir && pattern.can_match_below(text) {
+                expand(&dir.child(&name)?, pattern, path, found)?;
+            }
+        }
+        path.truncate(length);
+    }
+    Ok(())
+}
+
+fn missing(tree: &Tree<'_>, pattern: &str) -> Error {
+    let path = clean("/", pattern);
+    let (folder, name) = path.rsplit_once('/').unwrap_or(("", &path));
+    let error = Error::not_found(format!("{pattern:?} is not in {}", tree.name));
+    if tree.ignore.excludes(path.trim_start_matches('/')) {
+        return error.with_hint("an ignore pattern leaves it out");
+    }
+    let names: Vec<String> = walk::resolve(tree.root, folder.as_bytes(), true)
+        .ok()
+        .filter(|place| place.facts.is_some())
+        .and_then(|place| match place.path.is_empty() {
+            true => tree.root.entries().ok(),
+            false => tree.root.open_dir_in(&place.path).and_then(|dir| dir.entries()).ok(),
+        })
+        .into_iter()
+        .flatten()
+        .map(|(name, _)| String::from_utf8_lossy(&name).into_owned())
+        .collect();
+    match suggest::hint(name, names.iter().map(String::as_str)) {
+        Some(hint) => error.with_hint(hint),
+        None => error,
+    }
+}
+
+/// `user[:group]` as numbers: names are looked up in the tree so far. A group that is not given is the user's number.
+fn owner(text: Option<&str>, view: Option<&Dir>) -> Result<(u32, u32)> {
+    let Some(text) = text else { return Ok((0, 0)) };
+    let (user, group) = text.split_once(':').map_or((text, None), |(user, group)| (user, Some(group)));
+    let uid = id_of(user, "etc/passwd", "user", view)?;
+    let gid = match group.filter(|group| !group.is_empty()) {
+        Some(group) => id_of(group, "etc/group", "group", view)?.0,
+        None => uid.1.unwrap_or(uid.0),
+    };
+    Ok((uid.0, gid))
+}
+
+/// The number of a name and, in `passwd`, its group.
+fn id_of(name: &str, file: &str, what: &str, view: Option<&Dir>) -> Result<(u32, Option<u32>)> {
+    if let Ok(number) = name.parse::<u32>() {
+        return Ok((number, None));
+    }
+    let mut text = String::new();
+    if let Some(file) = view.and_then(|view| view.open_file_in(file.as_bytes()).ok()) {
+        use std::io::Read as _;
+        // Somebody else's file: no more than anybody needs.
+        let _ = file.take(16 << 20).read_to_string(&mut text);
+    }
+    text.lines()
+        .map(|line| line.split(':').collect::<Vec<_>>())
+        .find(|fields| fields[0] == name)
+        .and_then(|fields| {
+            let number = fields.get(2)?.parse().ok()?;
+            Some((number, fields.get(3).and_then(|group| group.parse().ok())))
+        })
+        .ok_or_else(|| {
+            Error::not_found(format!("there is no {what} {name:?} in the image so far")).with_hint("give its number")
+        })
+}
+
+/// The entries so far, by path: a later source replaces what an earlier one put there.
+struct Layer<'a> {
+    view: Option<&'a Dir>,
+    places: HashMap<Vec<u8>, Place>,
+    pieces: BTreeMap<Vec<u8>, Piece>,
+    order: Vec<Vec<u8>>,
+    /// The first name of files that have several: root and inode.
+    seen: HashMap<(usize, (u64, u64)), Vec<u8>>,
+    owner: (u32, u32),
+    chown: bool,
+    mode: Option<Mode>,
+    epoch: Timestamp,
+}
+
+impl Layer<'_> {
+    /// Where a path is in the file system so far.
+    fn place(&mut self, path: &[u8]) -> Result<Place> {
+        if let Some(place) = self.places.get(path) {
+            return Ok(place.clone());
+        }
+        let place = match self.view {
+            Some(view) => walk::resolve(view, path, true)?,
+            None => Place { path: path.to_vec(), facts: None },
+        };
+        self.places.insert(path.to_vec(), place.clone());
+        Ok(place)
+    }
+
+    fn inline(&mut self, inline: &Inline, target: &[u8], into_folder: bool) -> Result<()> {
+        let path = if into_folder { join(target, inline.name.as_bytes()) } else { target.to_vec() };
+        self.parents(&path)?;
+        let mode = inline.mode.unwrap_or(0o644);
+        let piece = Piece {
+            path,
+            body: Body::Inline(inline.data.clone()),
+            mode: self.mode.as_ref().map_or(mode, |change| change.apply(mode, false)),
+            uid: self.owner.0,
+            gid: self.owner.1,
+            mtime: self.now(),
+            xattrs: Vec::new(),
+        };
+        self.put(piece);
+        Ok(())
+    }
+
+    fn tree(&mut self, one: &Matched, target: &[u8], into_folder: bool, parents: bool) -> Result<()> {
+        let first = &one.items[0];
+        let name = one.named.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+        let is_dir = first.facts.kind == EntryKind::Dir;
+        let base = match (parents, is_dir) {
+            (true, _) => join(target, &one.named),
+            (false, true) => target.to_vec(),
+            (false, false) if into_folder => join(target, name),
+            (false, false) => target.to_vec(),
+        };
+        self.parents(&base)?;
+        for item in &one.items {
+            let wanted = join(&base, &item.below);
+            // The folder that things are in may be a link in the file system so far.
+            let (folder, last) = split(&wanted);
+            let folder = self.place(folder)?.path;
+            let mut path = join(&folder, last);
+            if item.facts.kind == EntryKind::Dir {
+                let there = self.place(&path)?;
+                if there.facts.is_some_and(|facts| facts.kind == EntryKind::Dir) {
+                    path = there.path;
+                    if item.below.is_empty() && !parents {
+                        self.folder(&path)?;
+                        continue;
+                    }
+                }
+            }
+            if path.is_empty() {
+                continue;
+            }
+            let piece = self.piece(one.root, item, path);
+            self.put(piece);
+        }
+        Ok(())
+    }
+
+    fn piece(&mut self, root: usize, item: &Item, path: Vec<u8>) -> Piece {
+        let facts = &item.facts;
+        let is_dir = facts.kind == EntryKind::Dir;
+        let body = match facts.kind {
+            EntryKind::Dir => Body::Dir,
+            EntryKind::Symlink => Body::Symlink(item.link.clone()),
+            EntryKind::Fifo | EntryKind::Socket => Body::Fifo,
+            EntryKind::CharDevice => Body::Device(false, facts.device),
+            EntryKind::BlockDevice => Body::Device(true, facts.device),
+            EntryKind::File => {
+                let first = self.seen.get(&(root, facts.identity)).filter(|first| **first != path).cloned();
+                match (first, &item.digest) {
+                    (Some(first), _) if facts.links > 1 => Body::HardLink(first),
+                    (_, digest) => {
+                        self.seen.insert((root, facts.identity), path.clone());
+                        Body::File {
+                            root,
+                            path: item.path.clone(),
+                            size_bytes: facts.size_bytes,
+                            digest: digest.clone().unwrap_or_else(|| Digest::of(b"")),
+                        }
+                    }
+                }
+            }
+        };
+        let is_link = facts.kind == EntryKind::Symlink;
+        let mode = match &self.mode {
+            Some(change) if !is_link => change.apply(facts.mode, is_dir),
+            _ => facts.mode,
+        };
+        Piece {
+            path,
+            body,
+            mode,
+            uid: self.owner.0,
+            gid: self.owner.1,
+            mtime: facts.mtime,
+            xattrs: item.xattrs.clone(),
+        }
+    }
+
+    /// The folders above a path, as they are or new.
+    fn parents(&mut self, path: &[u8]) -> Result<()> {
+        let cuts: Vec<usize> = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at).collect();
+        for cut in cuts {
+            self.folder(&path[..cut])?;
+        }
+        Ok(())
+    }
+
+    /// A folder as it is, or a new one, with those above it.
+    fn folder(&mut self, path: &[u8]) -> Result<()> {
+        if path.is_empty() || self.pieces.contains_key(path) {
+            return Ok(());
+        }
+        self.parents(path)?;
+        let there = self.place(path)?;
+        let owner = if self.chown { self.owner } else { (0, 0) };
+        let piece = match (there.facts, self.view) {
+            (Some(facts), Some(view)) if facts.kind == EntryKind::Dir => Piece {
+                path: path.to_vec(),
+                body: Body::Dir,
+                mode: facts.mode,
+                uid: facts.uid,
+                gid: facts.gid,
+                mtime: facts.mtime,
+                xattrs: node::xattrs(&view.open_dir_in(path)?, b"")?,
+            },
+            _ => Piece {
+                path: path.to_vec(),
+                body: Body::Dir,
+                mode: 0o755,
+                uid: owner.0,
+                gid: owner.1,
+                mtime: self.now(),
+                xattrs: Vec::new(),
+            },
+        };
+        self.put(piece);
+        Ok(())
+    }
+
+    fn put(&mut self, piece: Piece) {
+        if self.pieces.insert(piece.path.clone(), piece.clone()).is_none() {
+            self.order.push(piece.path);
+        }
+    }
+
+    fn now(&self) -> Time {
+        Time { seconds: i64::try_from(self.epoch.as_secs()).unwrap_or(i64::MAX), nanos: 0 }
+    }
+
+    /// In an order in which a folder is before what is in it, and a file before its further names.
+    fn finish(mut self) -> Vec<Piece> {
+        let mut done = BTreeSet::new();
+        let mut pieces = Vec::with_capacity(self.order.len());
+        self.order.sort();
+        let (links, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut self.order)
+            .into_iter()
+            .partition(|path| matches!(self.pieces[path].body, Body::HardLink(_)));
+        for path in rest.into_iter().chain(links) {
+            if done.insert(path.clone()) {
+                pieces.extend(self.pieces.remove(&path));
+            }
+        }
+        pieces
+    }
+}
+
+fn join(folder: &[u8], name: &[u8]) -> Vec<u8> {
+    match (folder, name) {
+        (b"", name) => name.to_vec(),
+        (folder, b"") => folder.to_vec(),
+        (folder, name) => [folder, name].join(&b'/'),
+    }
+}
+
+fn split(path: &[u8]) -> (&[u8], &[u8]) {
+    path.iter().rposition(|byte| *byte == b'/').map_or((&b""[..], path), |at| (&path[..at], &path[at + 1..]))
+}

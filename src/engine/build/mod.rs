@@ -1,0 +1,557 @@
+//! Builds: a graph of steps is solved with what earlier builds did.
+//!
+//! ```text
+//! state   config and arguments so far (pure)       key     what a step depends on (pure)
+//! copy    what a copy puts where (pure but for     walk    what is in a folder, remembered
+//!         reading), with chmod                     cache   results on record
+//! run     commands in containers, with mounts      output  images and folders
+//! plan    which stages are needed (pure)
+//! ```
+//!
+//! One thread a stage; a stage waits for another only at the step that needs it. The result of a step is a layer in the
+//! store, on record under its key as soon as it is there, so that a build that is killed begins where it stopped. A
+//! config costs nothing. Nothing is mounted where this machine sees it.
+
+mod cache;
+mod chmod;
+mod copy;
+mod key;
+mod mounts;
+mod output;
+mod plan;
+mod run;
+mod state;
+mod walk;
+
+use std::collections::{BTreeSet, HashMap};
+use std::fs::File;
+use std::os::fd::AsFd as _;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+pub use self::cache::CachePrune;
+use self::copy::{Planned, Target, Tree};
+use self::key::Inputs;
+use self::run::chain_ids;
+use self::state::State;
+use self::walk::{Item, Memory};
+use crate::base::ignore::Ignore;
+use crate::base::{Context as _, Digest, Error, Id, Result, Timestamp, failpoint};
+use crate::engine::Engine;
+use crate::engine::container::view;
+use crate::engine::pipe::through;
+use crate::model::build::{
+    Action, Base, BuildEvent, BuildOptions, BuildReport, Change, Copy, Graph, Origin, Position, Run, Source, Step,
+    StepReport,
+};
+use crate::model::image::Layer;
+use crate::store::assemble::{Body, Piece, assemble};
+use crate::store::image::config::MAX_LAYERS;
+use crate::store::layer::LayerSource;
+use crate::sys::path::{Dir, EntryKind};
+
+/// Hears what happens; from several threads.
+pub type Progress<'a> = dyn Fn(&BuildEvent<'_>) + Sync + 'a;
+
+/// How often a build looks whether it is to stop.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// Where a step stands.
+#[derive(Clone, Copy)]
+struct At<'a> {
+    stage: usize,
+    index: usize,
+    step: &'a Step,
+}
+
+struct Solver<'a> {
+    engine: &'a Engine,
+    graph: &'a Graph,
+    options: &'a BuildOptions,
+    progress: &'a Progress<'a>,
+    /// Commands end when it is set.
+    stop: AtomicBool,
+    deadline: Option<Instant>,
+    board: Mutex<Board>,
+    changed: Condvar,
+    memories: Mutex<HashMap<usize, Arc<Mutex<Memory>>>>,
+    log: Mutex<Option<File>>,
+}
+
+/// What the threads know of each other.
+#[derive(Default)]
+struct Board {
+    stages: HashMap<usize, Arc<State>>,
+    failed: Option<Error>,
+    over: bool,
+    running: usize,
+    steps: Vec<StepReport>,
+    used: BTreeSet<Digest>,
+}
+
+struct Solved {
+    state: State,
+    report: BuildReport,
+}
+
+impl Engine {
+    /// Does what the target needs, and keeps it in the cache.
+    ///
+    /// # Errors
+    /// `command_failed` of a step; `not_found` for a base or a source; `invalid_argument` for a graph that makes no sense;
+    /// `timeout`, `interrupted`.
+    pub fn build_solve(&self, graph: &Graph, options: &BuildOptions, progress: &Progress<'_>) -> Result<BuildReport> {
+        let _lease = self.store.lease()?;
+        Ok(self.solve(graph, options, progress)?.report)
+    }
+
+    fn solve(&self, graph: &Graph, options: &BuildOptions, progress: &Progress<'_>) -> Result<Solved> {
+        let begun = Instant::now();
+        let needed = plan::needed(graph)?;
+        let id = Id::random()?.short().to_owned();
+        let solver = Solver {
+            engine: self,
+            graph,
+            options,
+            progress,
+            stop: AtomicBool::new(false),
+            deadline: options.timeout.map(|timeout| begun + timeout),
+            board: Mutex::default(),
+            changed: Condvar::new(),
+            memories: Mutex::default(),
+            log: Mutex::new(self.build_log_create(&id)),
+        };
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = needed.iter().map(|stage| scope.spawn(|| solver.stage_to_end(*stage))).collect();
+            scope.spawn(|| solver.watch());
+            for thread in threads {
+                if thread.join().is_err() {
+                    solver.fail(Error::failed("a thread of the build panicked"));
+                }
+            }
+            solver.board().over = true;
+            solver.changed.notify_all();
+        });
+        for memory in lock(&solver.memories).values() {
+            lock(memory).save();
+        }
+        let mut board = solver.board.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if let Some(error) = board.failed {
+            return Err(error);
+        }
+        self.steps_used(&board.used)?;
+        let state = board.stages.remove(&graph.target).ok_or_else(|| Error::failed("the target was not built"))?;
+        board.steps.sort_by_key(|step| (step.stage, step.step));
+        let report = BuildReport { id, steps: board.steps, elapsed: begun.elapsed() };
+        Ok(Solved { state: Arc::unwrap_or_clone(state), report })
+    }
+
+    /// A view of stacked layers; none of none.
+    fn build_view(&self, layers: &[Digest]) -> Result<Option<Dir>> {
+        if layers.is_empty() {
+            return Ok(None);
+        }
+        let fd = view(&self.lower_dirs(layers))?;
+        Ok(Some(Dir::from_fd(fd.as_fd())?))
+    }
+
+    fn layer_of_pieces(
+        &self,
+        pieces: &[Piece],
+        roots: &[Dir],
+        parent: Option<Digest>,
+        latest: Option<Timestamp>,
+    ) -> Result<Layer> {
+        let source = LayerSource { parent, compress: true, ..LayerSource::default() };
+        let ((), layer) = through(
+            |writer| assemble(pieces, roots, latest, writer),
+            |reader| self.store.layer_import(reader, &source),
+        )?;
+        Ok(layer)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Solver<'_> {
+    fn board(&self) -> MutexGuard<'_, Board> {
+        lock(&self.board)
+    }
+
+    /// Ends commands when the user asks for it.
+    fn watch(&self) {
+        let mut board = self.board();
+        while !board.over {
+            if self.engine.interrupt.load(Ordering::Relaxed) {
+                self.stop.store(true, Ordering::Relaxed);
+            }
+            board = self.changed.wait_timeout(board, LOOK).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    fn fail(&self, error: Error) {
+        let mut board = self.board();
+        // What comes after the first failure comes of it.
+        board.failed.get_or_insert(error);
+        self.stop.store(true, Ordering::Relaxed);
+        self.changed.notify_all();
+    }
+
+    fn check(&self) -> Result<()> {
+        self.engine.check_interrupt()?;
+        if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            return Err(Error::timeout("the build took too long"));
+        }
+        match self.stop.load(Ordering::Relaxed) {
+            true => Err(Error::interrupted("another stage failed")),
+            false => Ok(()),
+        }
+    }
+
+    fn stage_to_end(&self, index: usize) {
+        match self.stage(index) {
+            Ok(state) => {
+                self.board().stages.insert(index, Arc::new(state));
+                self.changed.notify_all();
+            }
+            Err(error) => self.fail(error),
+        }
+    }
+
+    /// What another stage came to; waits for it.
+    fn wait(&self, index: usize) -> Result<Arc<State>> {
+        let mut board = self.board();
+        loop {
+            if let Some(state) = board.stages.get(&index) {
+                return Ok(Arc::clone(state));
+            }
+            if board.failed.is_some() {
+                return Err(Error::interrupted("another stage failed"));
+            }
+            board = self.changed.wait(board).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn stage(&self, index: usize) -> Result<State> {
+        let stage = &self.graph.stages[index];
+        let mut state = match &stage.base {
+            Base::Scratch => State::scratch(self.options.epoch),
+            Base::Image(name) => State::of_image(&self.image(name)?, self.options.epoch),
+            Base::Stage(base) => self.wait(*base)?.as_base(),
+        };
+        let own = format!("{}/{}", state.os, state.architecture);
+        if let Some(platform) = &stage.platform
+            && *platform != own
+            && !platform.starts_with(&format!("{own}/"))
+        {
+            return Err(Error::unsupported(format!("the stage asks for {platform:?}, and its base is {own}")));
+        }
+        let mut cached = true;
+        for (step_index, step) in stage.steps.iter().enumerate() {
+            self.check()?;
+            let at = At { stage: index, index: step_index, step };
+            let done = self.step(at, &mut state, &mut cached);
+            done.map_err(|error| match &step.position {
+                Some(Position { file, line, .. }) if error.failure().is_some() => {
+                    error.context(format!("building {file}:{line}"))
+                }
+                Some(Position { file, line, .. }) => error.context(format!("building {file}:{line}: {}", step.text)),
+                None => error.context(format!("building {:?}", step.text)),
+            })?;
+        }
+        Ok(state)
+    }
+
+    fn image(&self, name: &str) -> Result<crate::model::image::Image> {
+        let image = self.engine.image_get(name)?;
+        for layer in &image.layers {
+            self.engine.store.layer_adopt(&layer.chain_id)?;
+        }
+        Ok(image)
+    }
+
+    fn step(&self, at: At<'_>, state: &mut State, cached: &mut bool) -> Result<()> {
+        let begun = Instant::now();
+        let text = at.step.text.as_str();
+        let outcome = match &at.step.action {
+            Action::Config(change) => {
+                state.apply(change)?;
+                match change.as_ref() {
+                    Change::Workdir(_) => self.workdir(at, state)?,
+                    _ => {
+                        let why = if *cached { "" } else { "a step before it was done" };
+                        Outcome { cached: *cached, why: why.to_owned(), ..Outcome::default() }
+                    }
+                }
+            }
+            Action::Run(run) => self.run_step(at, run, state)?,
+            Action::Copy(copy) => self.copy_step(at, copy, state)?,
+            Action::Layer(_) => {
+                return Err(Error::unsupported("steps cannot be put into one layer yet"));
+            }
+        };
+        if state.layers.len() > MAX_LAYERS {
+            return Err(Error::unsupported(format!("the image would have more than {MAX_LAYERS} layers")));
+        }
+        state.note(text, !outcome.changed);
+        *cached &= outcome.cached;
+        let report = StepReport {
+            stage: at.stage,
+            step: at.index,
+            text: text.to_owned(),
+            position: at.step.position.clone(),
+            cached: outcome.cached,
+            key: outcome.key.clone(),
+            why: outcome.why,
+            elapsed: begun.elapsed(),
+        };
+        (self.progress)(&BuildEvent::Finished(&report));
+        let mut board = self.board();
+        board.used.extend(outcome.key.filter(|_| outcome.cached));
+        board.steps.push(report);
+        Ok(())
+    }
+
+    fn inputs(&self, kind: &str, state: &State) -> Inputs {
+        let mut inputs = Inputs::default();
+        inputs.add("the kind of step", kind);
+        let below = state.layers.last().map_or("nothing", |layer| layer.chain_id.as_str());
+        inputs.add(key::BELOW, below);
+        inputs
+    }
+
+    fn run_step(&self, at: At<'_>, run: &Run, state: &mut State) -> Result<Outcome> {
+        let mut inputs = self.inputs("run", state);
+        self.run_inputs(run, state, &mut inputs)?;
+        self.keyed(at, &inputs, state, |state| self.run(at, run, state))
+    }
+
+    fn workdir(&self, at: At<'_>, state: &mut State) -> Result<Outcome> {
+        let path = state.config.working_dir.clone();
+        let mut inputs = self.inputs("workdir", state);
+        inputs.add("the path", &path);
+        inputs.add("the epoch", state.epoch.as_secs().to_string());
+        self.keyed(at, &inputs, state, |state| {
+            let view = self.engine.build_view(&chain_ids(state))?;
+            let planned = copy::plan_folder(&path, &Target { state, view: view.as_ref() })?;
+            self.layer_of(&planned, state)
+        })
+    }
+
+    fn copy_step(&self, at: At<'_>, copy: &Copy, state: &mut State) -> Result<Outcome> {
+        // What another stage came to has a digest already: its files need not be looked at.
+        let quick = self.quick_inputs(copy, state)?;
+        if let Some(quick) = &quick
+            && let Some(outcome) = self.recall(at, quick, state)?
+        {
+            return Ok(outcome);
+        }
+        let view = self.engine.build_view(&chain_ids(state))?;
+        let planned =
+            copy::plan(copy, &Target { state, view: view.as_ref() }, &mut |origin, work| self.with_tree(origin, work))?;
+        let mut inputs = self.inputs("copy", state);
+        let epoch = if state.clamp_copies { state.epoch.as_secs().to_string() } else { String::new() };
+        inputs.add("the epoch", epoch);
+        for piece in &planned.pieces {
+            let shown = String::from_utf8_lossy(&piece.path).into_owned();
+            inputs.add(format!("the file {shown:?}"), copy::digest_of(piece).as_str());
+        }
+        let outcome = self.keyed(at, &inputs, state, |state| self.layer_of(&planned, state))?;
+        if let Some(quick) = &quick {
+            self.engine.step_remember(&cache::Done {
+                text: &at.step.text,
+                position: at.step.position.as_ref(),
+                layer: state.layers.last().filter(|_| outcome.changed),
+                inputs: quick,
+            })?;
+        }
+        Ok(outcome)
+    }
+
+    fn quick_inputs(&self, copy: &Copy, state: &State) -> Result<Option<Inputs>> {
+        let mut inputs = self.inputs("copy from a stage", state);
+        // The number of a stage is no part of what is copied.
+        let mut plain = copy.clone();
+        for source in &mut plain.sources {
+            let Source::Path { from, pattern, .. } = source else { return Ok(None) };
+            if matches!(from, Origin::Context(_)) {
+                return Ok(None);
+            }
+            let ids: String = self.layers_of(from)?.iter().map(|id| id.to_string()).collect();
+            inputs.add(format!("what {pattern:?} is copied from"), ids);
+            *from = Origin::Stage(0);
+        }
+        inputs.add_json("the copy", &plain);
+        inputs.add("the working directory", &state.config.working_dir);
+        inputs.add("the epoch", format!("{} {}", state.clamp_copies, state.epoch.as_secs()));
+        Ok(Some(inputs))
+    }
+
+    fn layers_of(&self, origin: &Origin) -> Result<Vec<Digest>> {
+        match origin {
+            Origin::Stage(index) => Ok(chain_ids(&*self.wait(*index)?)),
+            Origin::Image(name) => Ok(self.image(name)?.layers.into_iter().map(|layer| layer.chain_id).collect()),
+            Origin::Context(_) => Ok(Vec::new()),
+        }
+    }
+
+    /// A folder of this machine and what is left out of it.
+    fn context(&self, index: usize) -> Result<(Dir, Ignore)> {
+        let Some(context) = self.graph.contexts.get(index) else {
+            return Err(Error::invalid("the build has no context").with_hint("give it a folder"));
+        };
+        let root = Dir::open(&context.path).context(|| format!("opening the build context {:?}", context.path))?;
+        Ok((root, Ignore::new(context.ignore.iter().map(String::as_str))?))
+    }
+
+    fn memory_of(&self, index: usize) -> Arc<Mutex<Memory>> {
+        let path = self.graph.contexts.get(index).map(|context| context.path.clone()).unwrap_or_default();
+        let path = std::path::absolute(&path).unwrap_or(path);
+        let name = Digest::of(path.as_os_str().as_encoded_bytes()).hex()[..32].to_owned();
+        let file = self.engine.paths().builds().join("contexts").join(name);
+        let memory = || Arc::new(Mutex::new(Memory::load(file)));
+        Arc::clone(lock(&self.memories).entry(index).or_insert_with(memory))
+    }
+
+    fn with_tree(&self, origin: &Origin, work: &mut copy::Work<'_>) -> Result<()> {
+        if let Origin::Context(index) = origin {
+            let (root, ignore) = self.context(*index)?;
+            let memory = self.memory_of(*index);
+            let name = "the build context".to_owned();
+            return work(Tree { root: &root, ignore: &ignore, memory: &mut lock(&memory), name });
+        }
+        let name = match origin {
+            Origin::Image(name) => format!("the image {name:?}"),
+            _ => "that stage".to_owned(),
+        };
+        let Some(root) = self.engine.build_view(&self.layers_of(origin)?)? else {
+            return Err(Error::not_found(format!("{name} is empty")));
+        };
+        work(Tree { root: &root, ignore: &Ignore::default(), memory: &mut Memory::default(), name })
+    }
+
+    fn layer_of(&self, planned: &Planned, state: &State) -> Result<Option<Layer>> {
+        if planned.pieces.is_empty() {
+            return Ok(None);
+        }
+        let parent = state.layers.last().map(|layer| layer.chain_id.clone());
+        let latest = state.clamp_copies.then_some(state.epoch);
+        self.engine.layer_of_pieces(&planned.pieces, &planned.roots, parent, latest).map(Some)
+    }
+
+    /// The result of a step that is on record, put on the state.
+    fn recall(&self, at: At<'_>, inputs: &Inputs, state: &mut State) -> Result<Option<Outcome>> {
+        let name = self.graph.stages[at.stage].name.as_ref();
+        if self.options.no_cache || name.is_some_and(|name| self.options.no_cache_filter.contains(name)) {
+            return Ok(None);
+        }
+        let key = inputs.key();
+        let Some(layer) = self.engine.step_recall(&key)? else { return Ok(None) };
+        let changed = layer.is_some();
+        state.layers.extend(layer);
+        Ok(Some(Outcome { cached: true, changed, key: Some(key), why: String::new() }))
+    }
+
+    /// A step by its key: recalled, or done by one build alone.
+    fn keyed(
+        &self,
+        at: At<'_>,
+        inputs: &Inputs,
+        state: &mut State,
+        work: impl FnOnce(&State) -> Result<Option<Layer>>,
+    ) -> Result<Outcome> {
+        if let Some(outcome) = self.recall(at, inputs, state)? {
+            return Ok(outcome);
+        }
+        let key = inputs.key();
+        let _turn = self.engine.step_lock(&key, &|| self.check())?;
+        if let Some(outcome) = self.recall(at, inputs, state)? {
+            return Ok(outcome);
+        }
+        let why = match self.options.no_cache {
+            true => "the cache was not to be used".to_owned(),
+            false => self.engine.step_why(&at.step.text, at.step.position.as_ref(), inputs)?,
+        };
+        let _slot = self.slot()?;
+        (self.progress)(&BuildEvent::Started { stage: at.stage, step: at.index, text: &at.step.text });
+        self.log(format!("# {}\n", at.step.text).as_bytes());
+        failpoint::hit("build.step.begin")?;
+        let layer = work(state)?;
+        failpoint::hit("build.step.layer")?;
+        self.engine.step_remember(&cache::Done {
+            text: &at.step.text,
+            position: at.step.position.as_ref(),
+            layer: layer.as_ref(),
+            inputs,
+        })?;
+        let changed = layer.is_some();
+        state.layers.extend(layer);
+        Ok(Outcome { cached: false, changed, key: Some(key), why })
+    }
+
+    /// Waits until fewer steps run than may.
+    fn slot(&self) -> Result<Slot<'_, '_>> {
+        let processors = || std::thread::available_parallelism().map_or(2, usize::from);
+        let most = self.options.jobs.unwrap_or_else(processors).max(1);
+        loop {
+            self.check()?;
+            let mut board = self.board();
+            if board.running < most {
+                board.running += 1;
+                return Ok(Slot(self));
+            }
+            drop(self.changed.wait_timeout(board, LOOK).unwrap_or_else(PoisonError::into_inner));
+        }
+    }
+}
+
+/// The right to run a step now.
+struct Slot<'a, 'b>(&'a Solver<'b>);
+
+impl Drop for Slot<'_, '_> {
+    fn drop(&mut self) {
+        self.0.board().running -= 1;
+        self.0.changed.notify_all();
+    }
+}
+
+/// How a step went.
+#[derive(Default)]
+struct Outcome {
+    cached: bool,
+    /// It made a layer.
+    changed: bool,
+    key: Option<Digest>,
+    why: String,
+}
+
+/// What of an entry a command can see.
+fn facts_text(item: &Item) -> String {
+    let facts = &item.facts;
+    let (mode, uid, gid) = (facts.mode, facts.uid, facts.gid);
+    format!("{:?} {mode:o} {uid} {gid} {:?} {:?} {:?}", facts.kind, item.link, item.xattrs, item.digest)
+}
+
+/// An entry below a folder, unchanged.
+fn piece_as_is(item: &Item, folder: &[u8]) -> Piece {
+    let facts = &item.facts;
+    let body = match facts.kind {
+        EntryKind::Dir => Body::Dir,
+        EntryKind::Symlink => Body::Symlink(item.link.clone()),
+        EntryKind::Fifo | EntryKind::Socket => Body::Fifo,
+        EntryKind::CharDevice => Body::Device(false, facts.device),
+        EntryKind::BlockDevice => Body::Device(true, facts.device),
+        EntryKind::File => Body::File {
+            root: 0,
+            path: item.path.clone(),
+            size_bytes: facts.size_bytes,
+            digest: item.digest.clone().unwrap_or_else(|| Digest::of(b"")),
+        },
+    };
+    let path = if item.below.is_empty() { folder.to_vec() } else { [folder, &item.below].join(&b'/') };
+    let (mode, uid, gid, mtime) = (facts.mode, facts.uid, facts.gid, facts.mtime);
+    Piece { path, body, mode, uid, gid, mtime, xattrs: item.xattrs.clone() }
+}

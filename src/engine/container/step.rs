@@ -1,0 +1,125 @@
+//! A step of a build: a command in a container of its own whose changes are taken out of it.
+//!
+//! The container is on record as one that goes away when it ends, so that whatever is killed, it is cleaned up after as
+//! any other; it has layers and a config, but no image.
+
+use std::path::Path;
+use std::time::Instant;
+
+use crate::base::failpoint;
+use crate::base::{Result, Timestamp};
+use crate::engine::Engine;
+use crate::engine::container::create::Made;
+use crate::engine::container::{AttachEnd, Attachment};
+use crate::engine::pipe::through;
+use crate::model::container::{ContainerOptions, ContainerRemove};
+use crate::model::image::{Image, Layer};
+use crate::model::log::Stream;
+use crate::store::layer::LayerSource;
+use crate::store::pack::{PackForm, PackOptions, pack};
+
+/// What runs, and who hears of it.
+pub(in crate::engine) struct StepRun<'a> {
+    /// Layers and config; it need not be on record.
+    pub(in crate::engine) image: &'a Image,
+    /// The container.
+    pub(in crate::engine) options: ContainerOptions,
+    /// Variables that are never written down.
+    pub(in crate::engine) secret_env: Vec<(String, String)>,
+    /// Takes output.
+    pub(in crate::engine) output: &'a mut (dyn FnMut(Stream, &[u8]) -> Result<()> + Send),
+    /// What it reads; none is nothing.
+    pub(in crate::engine) stdin: Option<std::os::fd::BorrowedFd<'a>>,
+    /// The user's terminal.
+    pub(in crate::engine) terminal: Option<std::os::fd::BorrowedFd<'a>>,
+    /// Ends it when it is set.
+    pub(in crate::engine) interrupt: &'a std::sync::atomic::AtomicBool,
+    /// When it must have ended.
+    pub(in crate::engine) deadline: Option<Instant>,
+}
+
+impl Engine {
+    /// Runs the command to its end. When that was well, `take` gets the folder with everything that it changed. The
+    /// container is gone afterwards.
+    ///
+    /// # Errors
+    /// As create and start; `timeout`, `interrupted`.
+    pub(in crate::engine) fn container_step<T>(
+        &self,
+        step: StepRun<'_>,
+        take: impl FnOnce(&Path) -> Result<T>,
+    ) -> Result<(i32, Option<T>)> {
+        let options = ContainerOptions { auto_remove: true, ..step.options };
+        let mut made = self.container_make_of(step.image, &options)?;
+        if let Some(process) = made.spec.process_mut() {
+            // Not through the options: those are on record.
+            let secret = step.secret_env.into_iter().map(|(name, value)| format!("{name}={value}"));
+            let env = process.env().iter().flatten().cloned().chain(secret).collect();
+            process.set_env(Some(env));
+        }
+        let mut monitor = match self.container_launch(&made.record, Some(&made.spec)) {
+            Ok(monitor) => monitor,
+            Err(error) => return Err(self.container_abandon(made, error)),
+        };
+        // Held to the end: whoever finds it free knows that the build is dead, and ends the step.
+        let Made { record, lock, .. } = made;
+        let attachment = Attachment {
+            stdin: step.stdin,
+            output: step.output,
+            terminal: step.terminal,
+            detach_keys: Vec::new(),
+            signals: None,
+            interrupt: step.interrupt,
+            deadline: step.deadline,
+        };
+        let end = monitor.attach(attachment, true);
+        let taken = match &end {
+            Ok(AttachEnd::Exited(0)) => failpoint::hit("build.step.ended")
+                .and_then(|()| take(&self.paths().container(&record.id).join("upper")))
+                .map(Some),
+            _ => Ok(None),
+        };
+        let force = ContainerRemove { force: true, volumes: true };
+        match end {
+            Ok(AttachEnd::Exited(code)) => {
+                monitor.join()?;
+                self.container_dismantle(&record, true)?;
+                drop(lock.remove_on_drop());
+                Ok((code, taken?))
+            }
+            Ok(AttachEnd::Detached) => {
+                drop(lock);
+                self.container_remove(record.id.as_str(), force)?;
+                Err(crate::base::Error::failed("the step was left"))
+            }
+            Err(error) => {
+                drop((monitor, lock));
+                // Nobody else would end it; a failure is found by the next command.
+                let _ = self.container_remove(record.id.as_str(), force);
+                Err(error)
+            }
+        }
+    }
+
+    /// What is in an upper folder as a layer on top of `below`; none when it is empty. No time in it is later than
+    /// `latest`.
+    ///
+    /// # Errors
+    /// As an import.
+    pub(in crate::engine) fn layer_of_upper(
+        &self,
+        upper: &Path,
+        below: Option<&Layer>,
+        latest: Option<Timestamp>,
+    ) -> Result<Option<Layer>> {
+        let source =
+            LayerSource { parent: below.map(|layer| layer.chain_id.clone()), compress: true, ..LayerSource::default() };
+        let options = PackOptions { form: PackForm::Upper, latest, ..PackOptions::default() };
+        if std::fs::read_dir(upper)?.next().is_none() {
+            return Ok(None);
+        }
+        let (packed, layer) =
+            through(|writer| pack(upper, &options, writer), |reader| self.store.layer_import(reader, &source))?;
+        Ok((packed.entries > 0).then_some(layer))
+    }
+}

@@ -1,0 +1,579 @@
+//! What scripts call of builds: functions that begin one, and the handle's properties and methods.
+//!
+//! Decodes, calls the engine once, encodes.
+
+use std::path::{Path, PathBuf};
+
+use rhai::plugin::*;
+use rhai::{Array, Dynamic, ImmutableString, Map, NativeCallContext};
+
+use super::{Build, Recipe, steps};
+use crate::base::{Error, Result};
+use crate::engine::Engine;
+use crate::engine::build::CachePrune;
+use crate::model::build::{Action, Base, BuildEvent, BuildOptions, Change, Network, Origin, Position, Step};
+use crate::script::context::engine;
+use crate::script::convert::Keys;
+use crate::script::error::{Fallible, Raise};
+use crate::script::image::Image;
+use crate::script::units::{Size, size_of};
+
+/// A [`Build`] or an image.
+pub(crate) type Start = Dynamic;
+/// A command: a string is a line for the image's shell, an array is argv.
+pub(crate) type Command = Dynamic;
+/// A string or an array of strings.
+pub(crate) type Words = Dynamic;
+
+fn begin(engine: &Engine, base: &Start, options: Map) -> Result<Build> {
+    let mut keys = Keys::new("build::from", options);
+    let context = PathBuf::from(keys.text("context")?.unwrap_or_else(|| ".".to_owned()));
+    keys.finish()?;
+    let recipe = Recipe { context, ..Recipe::default() };
+    let build = Build::new(engine.clone(), recipe);
+    let origin = steps::origin(&mut build.clone().recipe(), base, &build)?;
+    build.recipe().base = match origin {
+        Origin::Stage(index) => Base::Stage(index),
+        Origin::Image(name) => Base::Image(name),
+        Origin::Context(_) => Base::Scratch,
+    };
+    Ok(build)
+}
+
+/// Records a step, with the place of the call.
+fn add(ctx: &NativeCallContext, build: &Build, text: String, action: Action) {
+    let line = ctx.call_position().line().unwrap_or(0);
+    let file = ctx.call_source().unwrap_or("script").to_owned();
+    let position = Some(Position { file, line, end_line: line });
+    let mut recipe = build.recipe();
+    recipe.report = None;
+    recipe.steps.push(Step { action, text, position });
+}
+
+fn change(ctx: &NativeCallContext, build: &Build, text: String, change: Change) -> Build {
+    add(ctx, build, text, Action::Config(Box::new(change)));
+    build.clone()
+}
+
+fn pairs(map: Map, of: &'static str) -> Result<Vec<(String, String)>> {
+    Keys::new(of, Map::from([("value".into(), map.into())])).pairs("value")
+}
+
+fn shown_pairs(pairs: &[(String, String)]) -> String {
+    pairs.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
+}
+
+fn shown_words(words: &[String], shell: bool) -> String {
+    if shell { words.join(" ") } else { format!("{words:?}") }
+}
+
+/// What `commit`, `output` and `solve` take besides.
+fn options_of(build: &Build, of: &'static str, options: Map) -> Result<(crate::model::build::Graph, BuildOptions)> {
+    let (graph, mut all) = build.graph()?;
+    let mut keys = Keys::new(of, options);
+    all.no_cache = keys.flag("no_cache")?;
+    all.epoch = keys.time("epoch")?;
+    all.timeout = keys.duration("timeout")?;
+    all.jobs = keys.integer("jobs")?.and_then(|jobs| usize::try_from(jobs).ok());
+    all.labels = keys.labels()?;
+    all.network = match keys.text("network")?.as_deref() {
+        None | Some("default") => Network::Default,
+        Some("none") => Network::None,
+        Some("host") => Network::Host,
+        Some(other) => return Err(Error::invalid(format!("{other:?} is no network of a step"))),
+    };
+    keys.finish()?;
+    Ok((graph, all))
+}
+
+fn quiet(_: &BuildEvent<'_>) {}
+
+fn commit(build: &Build, tags: &Words, options: Map) -> Result<Image> {
+    let (graph, all) = options_of(build, "commit", options)?;
+    let all = BuildOptions { tags: steps::texts(tags, "commit")?, ..all };
+    let (image, report) = build.engine.build_commit(&graph, &all, &quiet)?;
+    build.recipe().report = Some(report);
+    Ok(Image { engine: build.engine.clone(), id: image.id })
+}
+
+fn output(build: &Build, dir: &str, options: Map) -> Result<()> {
+    let (graph, all) = options_of(build, "output", options)?;
+    let report = build.engine.build_output(&graph, &all, &quiet, Path::new(dir))?;
+    build.recipe().report = Some(report);
+    Ok(())
+}
+
+fn solve(build: &Build, options: Map) -> Result<()> {
+    let (graph, all) = options_of(build, "solve", options)?;
+    let report = build.engine.build_solve(&graph, &all, &quiet)?;
+    build.recipe().report = Some(report);
+    Ok(())
+}
+
+fn cache(engine: &Engine, options: Map) -> Result<Map> {
+    let mut keys = Keys::new("build::cache", options);
+    let prune = keys.flag("prune")?;
+    let what = CachePrune {
+        unused_for: keys.duration("unused_for")?,
+        keep_bytes: keys.take("keep").map(|size| size_of(&size)).transpose()?,
+        mounts: keys.flag("mounts")?,
+    };
+    keys.finish()?;
+    let mut map = Map::new();
+    if prune {
+        let report = engine.build_cache_prune(&what)?;
+        map.insert("removed".into(), (report.items.len() as i64).into());
+        map.insert("freed".into(), Dynamic::from(Size(report.freed_bytes)));
+    } else if what != CachePrune::default() {
+        return Err(Error::invalid("these options say what goes").with_hint("add prune: true"));
+    }
+    let steps = engine.build_cache_list()?;
+    let mut layers: Vec<_> = steps.iter().filter_map(|step| step.layer.as_ref()).collect();
+    layers.sort_by(|a, b| a.chain_id.cmp(&b.chain_id));
+    layers.dedup_by(|a, b| a.chain_id == b.chain_id);
+    map.insert("steps".into(), (steps.len() as i64).into());
+    map.insert("size".into(), Dynamic::from(Size(layers.iter().map(|layer| layer.size_bytes).sum())));
+    Ok(map)
+}
+
+fn plan(build: &Build) -> Result<Array> {
+    let (graph, _) = build.graph()?;
+    let mut rows = Array::new();
+    for (index, stage) in graph.stages.iter().enumerate() {
+        for step in &stage.steps {
+            let mut row = Map::new();
+            row.insert("stage".into(), (index as i64).into());
+            row.insert("step".into(), step.text.clone().into());
+            let line = step.position.as_ref().map_or(0, |position| position.line);
+            row.insert("line".into(), (line as i64).into());
+            rows.push(row.into());
+        }
+    }
+    Ok(rows)
+}
+
+fn why(build: &Build) -> Result<String> {
+    if build.recipe().report.is_none() {
+        solve(build, Map::new())?;
+    }
+    let recipe = build.recipe();
+    let lines = recipe.report.iter().flat_map(|report| &report.steps).map(|step| match step.cached {
+        true => format!("cached  {}", step.text),
+        false => format!("done    {}: {}", step.text, step.why),
+    });
+    Ok(lines.collect::<Vec<_>>().join("\n"))
+}
+
+#[export_module]
+#[allow(missing_docs, unreachable_pub, reason = "the names are the script's; docs are read from the metadata")]
+pub(crate) mod build_functions {
+    use super::*;
+
+    /// Begins a build on an image, or a new stage on what another build has come to. Option: `context`, the folder that
+    /// `copy` takes files from.
+    ///
+    /// ```rhai
+    /// let b = build::from("base:1").run("echo hello > /greeting");
+    /// assert(b.steps == 1);
+    /// ```
+    #[rhai_fn(name = "from", return_raw)]
+    pub fn from_with(ctx: NativeCallContext, base: Start, options: Map) -> Fallible<Build> {
+        begin(&engine(&ctx)?, &base, options).raise(&ctx)
+    }
+
+    #[rhai_fn(name = "from", return_raw)]
+    pub fn from(ctx: NativeCallContext, base: Start) -> Fallible<Build> {
+        from_with(ctx, base, Map::new())
+    }
+
+    /// Begins a build on nothing.
+    ///
+    /// ```rhai
+    /// let b = build::scratch().label(#{ kind: "data" });
+    /// b.commit("data:1");
+    /// ```
+    #[rhai_fn(name = "scratch", return_raw)]
+    pub fn scratch(ctx: NativeCallContext) -> Fallible<Build> {
+        let context = PathBuf::from(".");
+        Ok(Build::new(engine(&ctx)?, Recipe { context, ..Recipe::default() }))
+    }
+
+    /// What the step cache holds: `steps`, `size`. With `prune: true` steps are forgotten first: those `unused_for` a time, the
+    /// oldest until the rest is no larger than `keep`, or all; `mounts: true` removes the caches of commands, too.
+    ///
+    /// ```rhai
+    /// let c = build::cache(#{ prune: true, unused_for: 30.days });
+    /// print(`${c.steps} steps, ${c.size}`);
+    /// ```
+    #[rhai_fn(name = "cache", return_raw)]
+    pub fn cache_with(ctx: NativeCallContext, options: Map) -> Fallible<Map> {
+        cache(&engine(&ctx)?, options).raise(&ctx)
+    }
+
+    #[rhai_fn(name = "cache", return_raw)]
+    pub fn cache_all(ctx: NativeCallContext) -> Fallible<Map> {
+        cache_with(ctx, Map::new())
+    }
+
+    /// Runs a command; what it changes is a layer. A string is a line for the image's shell, an array is run as it is. Options:
+    /// `cache` (targets and ids), `secrets` (ids and secrets), `ssh`, `mounts`, `network`, `env`, `user`, `workdir`, `timeout`,
+    /// `extra_hosts`, `privileged`.
+    ///
+    /// ```rhai
+    /// let b = build::from("base:1");
+    /// b.run("echo $WHO > /who", #{ env: #{ WHO: "me" }, network: "none" });
+    /// b.run(["mkdir", "/made"]);
+    /// b.solve();
+    /// ```
+    #[rhai_fn(global, name = "run", return_raw)]
+    pub fn run_with(ctx: NativeCallContext, build: Build, command: Command, options: Map) -> Fallible<Build> {
+        let (words, shell) = steps::words(&command, "run").raise(&ctx)?;
+        let run = steps::run(&mut build.clone().recipe(), &command, options, &build).raise(&ctx)?;
+        add(&ctx, &build, format!("RUN {}", shown_words(&words, shell)), Action::Run(Box::new(run)));
+        Ok(build)
+    }
+
+    #[rhai_fn(global, name = "run", return_raw)]
+    pub fn run(ctx: NativeCallContext, build: Build, command: Command) -> Fallible<Build> {
+        run_with(ctx, build, command, Map::new())
+    }
+
+    /// Copies files of the context, or of another build or an image (`from`). Further options: `chown`, `chmod`, `exclude`,
+    /// `parents`, `link`, `optional`.
+    ///
+    /// ```rhai
+    /// let made = build::from("base:1").run("mkdir /out && echo hi > /out/file");
+    /// let b = build::from("base:1").copy("/out", "/in", #{ from: made, chmod: "a+rX" });
+    /// b.solve();
+    /// ```
+    #[rhai_fn(global, name = "copy", return_raw)]
+    pub fn copy_with(
+        ctx: NativeCallContext,
+        build: Build,
+        source: Words,
+        target: ImmutableString,
+        options: Map,
+    ) -> Fallible<Build> {
+        let shown = steps::texts(&source, "copy").raise(&ctx)?.join(" ");
+        let copy = steps::copy(&mut build.clone().recipe(), &source, &target, options, &build).raise(&ctx)?;
+        add(&ctx, &build, format!("COPY {shown} {target}"), Action::Copy(Box::new(copy)));
+        Ok(build)
+    }
+
+    #[rhai_fn(global, name = "copy", return_raw)]
+    pub fn copy(ctx: NativeCallContext, build: Build, source: Words, target: ImmutableString) -> Fallible<Build> {
+        copy_with(ctx, build, source, target, Map::new())
+    }
+
+    /// Adds files as `copy` does.
+    ///
+    /// ```rhai
+    /// let made = build::from("base:1").run("echo hi > /file");
+    /// build::from("base:1").add("/file", "/in/", #{ from: made }).solve();
+    /// ```
+    #[rhai_fn(global, name = "add", return_raw)]
+    pub fn add_with(
+        ctx: NativeCallContext,
+        build: Build,
+        source: Words,
+        target: ImmutableString,
+        options: Map,
+    ) -> Fallible<Build> {
+        copy_with(ctx, build, source, target, options)
+    }
+
+    #[rhai_fn(global, name = "add", return_raw)]
+    pub fn add_file(ctx: NativeCallContext, build: Build, source: Words, target: ImmutableString) -> Fallible<Build> {
+        copy_with(ctx, build, source, target, Map::new())
+    }
+
+    /// Sets variables of the image, for the steps that follow as well.
+    ///
+    /// ```rhai
+    /// let b = build::from("base:1").env(#{ GREETING: "hello" });
+    /// b.run("test $GREETING = hello").solve();
+    /// ```
+    #[rhai_fn(global, name = "env", return_raw)]
+    pub fn env(ctx: NativeCallContext, build: Build, variables: Map) -> Fallible<Build> {
+        let pairs = pairs(variables, "env").raise(&ctx)?;
+        Ok(change(&ctx, &build, format!("ENV {}", shown_pairs(&pairs)), Change::Env(pairs)))
+    }
+
+    #[rhai_fn(global, name = "env", return_raw)]
+    pub fn env_one(
+        ctx: NativeCallContext,
+        build: Build,
+        name: ImmutableString,
+        value: ImmutableString,
+    ) -> Fallible<Build> {
+        let pairs = vec![(name.to_string(), value.to_string())];
+        Ok(change(&ctx, &build, format!("ENV {}", shown_pairs(&pairs)), Change::Env(pairs)))
+    }
+
+    /// Sets a variable for the steps that follow, and not for the image.
+    ///
+    /// ```rhai
+    /// build::from("base:1").arg("VERSION", "2").run("test $VERSION = 2").solve();
+    /// ```
+    #[rhai_fn(global, name = "arg", return_raw)]
+    pub fn arg(ctx: NativeCallContext, build: Build, name: ImmutableString, value: ImmutableString) -> Fallible<Build> {
+        let text = format!("ARG {name}={value}");
+        Ok(change(&ctx, &build, text, Change::Arg(name.to_string(), value.to_string())))
+    }
+
+    /// Sets several variables for the steps that follow, and not for the image.
+    ///
+    /// ```rhai
+    /// build::from("base:1").args(#{ VERSION: "2" }).run("test $VERSION = 2").solve();
+    /// ```
+    #[rhai_fn(global, name = "args", return_raw)]
+    pub fn set_args(ctx: NativeCallContext, build: Build, variables: Map) -> Fallible<Build> {
+        for (name, value) in pairs(variables, "args").raise(&ctx)? {
+            change(&ctx, &build, format!("ARG {name}={value}"), Change::Arg(name, value));
+        }
+        Ok(build)
+    }
+
+    /// Sets the working directory, which is made when it is missing.
+    ///
+    /// ```rhai
+    /// build::from("base:1").workdir("/srv").workdir("app").run("test $(pwd) = /srv/app").solve();
+    /// ```
+    #[rhai_fn(global, name = "workdir", return_raw)]
+    pub fn workdir(ctx: NativeCallContext, build: Build, path: ImmutableString) -> Fallible<Build> {
+        Ok(change(&ctx, &build, format!("WORKDIR {path}"), Change::Workdir(path.to_string())))
+    }
+
+    /// Sets the user of the steps that follow, and of the image.
+    ///
+    /// ```rhai
+    /// build::from("base:1").user("1000").run("test $(id -u) = 1000 || true").solve();
+    /// ```
+    #[rhai_fn(global, name = "user", return_raw)]
+    pub fn user(ctx: NativeCallContext, build: Build, user: ImmutableString) -> Fallible<Build> {
+        Ok(change(&ctx, &build, format!("USER {user}"), Change::User(user.to_string())))
+    }
+
+    /// Sets labels.
+    ///
+    /// ```rhai
+    /// let i = build::from("base:1").label(#{ "org.example.kind": "demo" }).commit("demo:1");
+    /// assert(i.labels["org.example.kind"] == "demo");
+    /// ```
+    #[rhai_fn(global, name = "label", return_raw)]
+    pub fn label(ctx: NativeCallContext, build: Build, labels: Map) -> Fallible<Build> {
+        let pairs = pairs(labels, "label").raise(&ctx)?;
+        let text = format!("LABEL {}", shown_pairs(&pairs));
+        Ok(change(&ctx, &build, text, Change::Label(pairs.into_iter().collect())))
+    }
+
+    #[rhai_fn(global, name = "label", return_raw)]
+    pub fn label_one(
+        ctx: NativeCallContext,
+        build: Build,
+        name: ImmutableString,
+        value: ImmutableString,
+    ) -> Fallible<Build> {
+        let text = format!("LABEL {name}={value}");
+        Ok(change(&ctx, &build, text, Change::Label([(name.to_string(), value.to_string())].into())))
+    }
+
+    /// Says which ports the image's containers listen on.
+    ///
+    /// ```rhai
+    /// build::from("base:1").expose(80).expose(["53/udp", "8000-8010"]).commit("demo:1");
+    /// ```
+    #[rhai_fn(global, name = "expose", return_raw)]
+    pub fn expose(ctx: NativeCallContext, build: Build, ports: Dynamic) -> Fallible<Build> {
+        let ports = steps::texts(&ports_as_text(ports), "expose").raise(&ctx)?;
+        Ok(change(&ctx, &build, format!("EXPOSE {}", ports.join(" ")), Change::Expose(ports)))
+    }
+
+    /// Says where the image's containers have volumes.
+    ///
+    /// ```rhai
+    /// build::from("base:1").volume("/data").commit("demo:1");
+    /// ```
+    #[rhai_fn(global, name = "volume", return_raw)]
+    pub fn volume(ctx: NativeCallContext, build: Build, targets: Words) -> Fallible<Build> {
+        let targets = steps::texts(&targets, "volume").raise(&ctx)?;
+        Ok(change(&ctx, &build, format!("VOLUME {}", targets.join(" ")), Change::Volume(targets)))
+    }
+
+    /// Sets the shell of commands that are strings.
+    ///
+    /// ```rhai
+    /// build::from("base:1").shell(["/bin/sh", "-ec"]).run("true").solve();
+    /// ```
+    #[rhai_fn(global, name = "shell", return_raw)]
+    pub fn shell(ctx: NativeCallContext, build: Build, words: Array) -> Fallible<Build> {
+        let words = steps::texts(&words.into(), "shell").raise(&ctx)?;
+        Ok(change(&ctx, &build, format!("SHELL {words:?}"), Change::Shell(words)))
+    }
+
+    /// Sets the image's command. A string is a line for its shell.
+    ///
+    /// ```rhai
+    /// let i = build::from("base:1").cmd(["echo", "hi"]).commit("demo:1");
+    /// assert(container::oneshot(i, []).stdout == "hi\n");
+    /// ```
+    #[rhai_fn(global, name = "cmd", return_raw)]
+    pub fn cmd(ctx: NativeCallContext, build: Build, command: Command) -> Fallible<Build> {
+        let (words, shell) = steps::words(&command, "cmd").raise(&ctx)?;
+        Ok(change(&ctx, &build, format!("CMD {}", shown_words(&words, shell)), Change::Cmd { words, shell }))
+    }
+
+    /// Sets the fixed front of the image's command.
+    ///
+    /// ```rhai
+    /// let i = build::from("base:1").entrypoint(["echo"]).cmd(["hi"]).commit("demo:1");
+    /// assert(container::oneshot(i, []).stdout == "hi\n");
+    /// ```
+    #[rhai_fn(global, name = "entrypoint", return_raw)]
+    pub fn entrypoint(ctx: NativeCallContext, build: Build, command: Command) -> Fallible<Build> {
+        let (words, shell) = steps::words(&command, "entrypoint").raise(&ctx)?;
+        let text = format!("ENTRYPOINT {}", shown_words(&words, shell));
+        Ok(change(&ctx, &build, text, Change::Entrypoint { words, shell }))
+    }
+
+    /// Says how the health of the image's containers is checked: a command, `"NONE"`, or a map with `command`, `interval`,
+    /// `timeout`, `start_period`, `start_interval`, `retries`.
+    ///
+    /// ```rhai
+    /// build::from("base:1").healthcheck(#{ command: "test -e /ready", interval: 5.s }).commit("demo:1");
+    /// ```
+    #[rhai_fn(global, name = "healthcheck", return_raw)]
+    pub fn healthcheck(ctx: NativeCallContext, build: Build, check: Dynamic) -> Fallible<Build> {
+        let check = steps::healthcheck(&check).raise(&ctx)?;
+        let text = format!("HEALTHCHECK {}", check.test.join(" "));
+        Ok(change(&ctx, &build, text, Change::HealthCheck(check)))
+    }
+
+    /// Sets the signal that stops the image's containers.
+    ///
+    /// ```rhai
+    /// build::from("base:1").stop_signal("SIGINT").commit("demo:1");
+    /// ```
+    #[rhai_fn(global, name = "stop_signal", return_raw)]
+    pub fn stop_signal(ctx: NativeCallContext, build: Build, signal: ImmutableString) -> Fallible<Build> {
+        Ok(change(&ctx, &build, format!("STOPSIGNAL {signal}"), Change::StopSignal(signal.to_string())))
+    }
+
+    /// Adds an instruction, in the Dockerfile's language, for Dockerfiles that build on the image.
+    ///
+    /// ```rhai
+    /// build::from("base:1").onbuild("RUN make").commit("demo:1");
+    /// ```
+    #[rhai_fn(global, name = "onbuild", return_raw)]
+    pub fn onbuild(ctx: NativeCallContext, build: Build, instruction: ImmutableString) -> Fallible<Build> {
+        Ok(change(&ctx, &build, format!("ONBUILD {instruction}"), Change::OnBuild(instruction.to_string())))
+    }
+
+    /// Does the steps, and keeps them in the cache. Options: `no_cache`, `network`, `timeout`, `jobs`, `epoch`.
+    ///
+    /// ```rhai
+    /// let b = build::from("base:1").run("true").solve();
+    /// print(b.cached);
+    /// ```
+    #[rhai_fn(global, name = "solve", return_raw)]
+    pub fn solve_with(ctx: NativeCallContext, build: Build, options: Map) -> Fallible<Build> {
+        solve(&build, options).raise(&ctx)?;
+        Ok(build)
+    }
+
+    #[rhai_fn(global, name = "solve", return_raw)]
+    pub fn solve_all(ctx: NativeCallContext, build: Build) -> Fallible<Build> {
+        solve_with(ctx, build, Map::new())
+    }
+
+    /// Does the steps and makes an image of this name, or these names. Options as `solve`, and `labels`.
+    ///
+    /// ```rhai
+    /// let i = build::from("base:1").run("echo hi > /hi").commit(["demo:1", "demo:latest"]);
+    /// assert(i.tags == ["demo:1", "demo:latest"]);
+    /// ```
+    #[rhai_fn(global, name = "commit", return_raw)]
+    pub fn commit_with(ctx: NativeCallContext, build: Build, tags: Words, options: Map) -> Fallible<Image> {
+        commit(&build, &tags, options).raise(&ctx)
+    }
+
+    #[rhai_fn(global, name = "commit", return_raw)]
+    pub fn commit_named(ctx: NativeCallContext, build: Build, tags: Words) -> Fallible<Image> {
+        commit_with(ctx, build, tags, Map::new())
+    }
+
+    #[rhai_fn(global, name = "commit", return_raw)]
+    pub fn commit_plain(ctx: NativeCallContext, build: Build) -> Fallible<Image> {
+        commit_with(ctx, build, Array::new().into(), Map::new())
+    }
+
+    /// Does the steps and writes the files of the result into a folder of this machine. Options as `solve`.
+    ///
+    /// ```rhai
+    /// let dir = host::temp_dir();
+    /// let made = build::from("base:1").run("mkdir /out && echo hi > /out/hi");
+    /// build::scratch().copy("/out", "/", #{ from: made }).output(dir);
+    /// assert(host::read(`${dir}/hi`) == "hi\n");
+    /// ```
+    #[rhai_fn(global, name = "output", return_raw)]
+    pub fn output_with(ctx: NativeCallContext, build: Build, dir: ImmutableString, options: Map) -> Fallible<()> {
+        output(&build, &dir, options).raise(&ctx)
+    }
+
+    #[rhai_fn(global, name = "output", return_raw)]
+    pub fn output_to(ctx: NativeCallContext, build: Build, dir: ImmutableString) -> Fallible<()> {
+        output_with(ctx, build, dir, Map::new())
+    }
+
+    /// The steps as a table, with those of the builds that it uses: `stage`, `step`, `line`.
+    ///
+    /// ```rhai
+    /// let b = build::from("base:1").run("true");
+    /// assert(b.plan()[0].step == "RUN true");
+    /// ```
+    #[rhai_fn(global, name = "plan", return_raw)]
+    pub fn plan_of(ctx: NativeCallContext, build: Build) -> Fallible<Array> {
+        plan(&build).raise(&ctx)
+    }
+
+    /// For each step whether it was cached and, if not, the first input that changed. Does the steps when they are not done
+    /// yet.
+    ///
+    /// ```rhai
+    /// print(build::from("base:1").run("true").why());
+    /// ```
+    #[rhai_fn(global, name = "why", return_raw)]
+    pub fn why_of(ctx: NativeCallContext, build: Build) -> Fallible<ImmutableString> {
+        why(&build).raise(&ctx).map(ImmutableString::from)
+    }
+
+    /// How many steps there are; after a build, with those of the builds that it uses.
+    ///
+    /// ```rhai
+    /// assert(build::from("base:1").run("true").steps == 1);
+    /// ```
+    #[rhai_fn(global, get = "steps")]
+    pub fn steps_count(build: Build) -> i64 {
+        let recipe = build.recipe();
+        recipe.report.as_ref().map_or(recipe.steps.len(), |report| report.steps.len()) as i64
+    }
+
+    /// How many of the steps the last build found in the cache.
+    ///
+    /// ```rhai
+    /// let b = build::from("base:1").run("true").solve();
+    /// assert(b.solve().cached == b.steps);
+    /// ```
+    #[rhai_fn(global, get = "cached")]
+    pub fn cached_count(build: Build) -> i64 {
+        build.recipe().report.as_ref().map_or(0, |report| report.cached()) as i64
+    }
+}
+
+/// A number is a port.
+fn ports_as_text(ports: Dynamic) -> Dynamic {
+    match ports.as_int() {
+        Ok(port) => port.to_string().into(),
+        Err(_) => ports,
+    }
+}

@@ -1,0 +1,146 @@
+//! The noun `build` in scripts: recipes that record steps, and what becomes of them.
+//!
+//! ```text
+//! mod.rs         the handle: a shared recipe, and how recipes that use each other become one graph
+//! steps.rs       words and options of steps to data (`run`, `copy`, mounts)
+//! functions.rs   what scripts call
+//! ```
+//!
+//! A `Build` is shared: a copy of it is the same recipe. What another recipe uses of it (`from`) is what it was at that
+//! moment.
+
+pub(crate) mod functions;
+mod steps;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::base::{Context as _, Result};
+use crate::engine::Engine;
+use crate::model::build::{
+    Action, Base, BuildOptions, BuildReport, Context, Copy, Graph, MountKind, Origin, SecretValue, Source, Stage, Step,
+};
+
+/// The file in a context that says what is not in it.
+const IGNORE_FILE: &str = ".dockerignore";
+
+/// A recipe that may grow.
+#[derive(Clone)]
+pub(crate) struct Build {
+    pub(crate) engine: Engine,
+    recipe: Arc<Mutex<Recipe>>,
+}
+
+/// Steps on a base. [`Origin::Stage`] and [`Base::Stage`] are numbers in `parents`.
+#[derive(Clone, Default)]
+struct Recipe {
+    base: Base,
+    steps: Vec<Step>,
+    parents: Vec<Arc<Recipe>>,
+    context: PathBuf,
+    secrets: BTreeMap<String, SecretValue>,
+    ssh: BTreeMap<String, PathBuf>,
+    report: Option<BuildReport>,
+}
+
+impl Build {
+    fn new(engine: Engine, recipe: Recipe) -> Build {
+        Build { engine, recipe: Arc::new(Mutex::new(recipe)) }
+    }
+
+    fn recipe(&self) -> MutexGuard<'_, Recipe> {
+        self.recipe.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What it is now, for another one to use.
+    fn frozen(&self) -> Arc<Recipe> {
+        Arc::new(Recipe { report: None, ..self.recipe().clone() })
+    }
+
+    /// Its text: how many steps.
+    pub(crate) fn shown(&self) -> String {
+        let steps = self.recipe().steps.len();
+        format!("Build({steps} step{})", if steps == 1 { "" } else { "s" })
+    }
+
+    /// The graph of it and of all that it uses.
+    fn graph(&self) -> Result<(Graph, BuildOptions)> {
+        let recipe = self.frozen();
+        let mut flat = Flat::default();
+        let target = flat.stage(&recipe)?;
+        let options = BuildOptions { secrets: flat.secrets, ssh: flat.ssh, ..BuildOptions::default() };
+        Ok((Graph { target, ..flat.graph }, options))
+    }
+}
+
+/// Recipes in the order in which they need each other.
+#[derive(Default)]
+struct Flat {
+    graph: Graph,
+    known: Vec<(Arc<Recipe>, usize)>,
+    secrets: BTreeMap<String, SecretValue>,
+    ssh: BTreeMap<String, PathBuf>,
+}
+
+impl Flat {
+    fn stage(&mut self, recipe: &Arc<Recipe>) -> Result<usize> {
+        if let Some((_, index)) = self.known.iter().find(|(known, _)| Arc::ptr_eq(known, recipe)) {
+            return Ok(*index);
+        }
+        let parents = recipe.parents.iter().map(|parent| self.stage(parent)).collect::<Result<Vec<_>>>()?;
+        let context = self.context(&recipe.context)?;
+        let base = match &recipe.base {
+            Base::Stage(parent) => Base::Stage(parents[*parent]),
+            other => other.clone(),
+        };
+        let mut steps = recipe.steps.clone();
+        steps.iter_mut().for_each(|step| renumber(step, &parents, context));
+        self.graph.stages.push(Stage { base, steps, ..Stage::default() });
+        self.secrets.extend(recipe.secrets.clone());
+        self.ssh.extend(recipe.ssh.clone());
+        let index = self.graph.stages.len() - 1;
+        self.known.push((Arc::clone(recipe), index));
+        Ok(index)
+    }
+
+    fn context(&mut self, path: &PathBuf) -> Result<usize> {
+        if let Some(index) = self.graph.contexts.iter().position(|context| context.path == *path) {
+            return Ok(index);
+        }
+        let file = path.join(IGNORE_FILE);
+        let text = match std::fs::read_to_string(&file) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+            text => text.context(|| format!("reading {file:?}"))?,
+        };
+        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+        let ignore = lines.map(str::to_owned).collect();
+        self.graph.contexts.push(Context { name: String::new(), path: path.clone(), ignore });
+        Ok(self.graph.contexts.len() - 1)
+    }
+}
+
+fn renumber(step: &mut Step, parents: &[usize], context: usize) {
+    let change = |origin: &mut Origin| match origin {
+        Origin::Stage(index) => *index = parents[*index],
+        Origin::Context(index) => *index = context,
+        Origin::Image(_) => {}
+    };
+    match &mut step.action {
+        Action::Run(run) => run.mounts.iter_mut().for_each(|mount| match &mut mount.kind {
+            MountKind::Bind { from, .. } => change(from),
+            MountKind::Cache(cache) => cache.from.iter_mut().for_each(change),
+            _ => {}
+        }),
+        Action::Copy(copy) => {
+            let Copy { sources, .. } = copy.as_mut();
+            sources.iter_mut().for_each(|source| {
+                if let Source::Path { from, .. } = source {
+                    change(from);
+                }
+            });
+        }
+        Action::Config(_) => {}
+        Action::Layer(steps) => steps.iter_mut().for_each(|step| renumber(step, parents, context)),
+    }
+}

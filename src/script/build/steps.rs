@@ -1,0 +1,227 @@
+//! Words and options of steps as data.
+
+use std::path::PathBuf;
+
+use rhai::{Array, Dynamic, Map};
+
+use super::{Build, Recipe};
+use crate::base::{Error, Result};
+use crate::model::build::{
+    CacheMount, Command, Copy, Mount, MountKind, Network, Origin, Run, SecretValue, Sharing, Source,
+};
+use crate::model::health::HealthCheck;
+use crate::script::convert::Keys;
+use crate::script::secret::bytes_of;
+use crate::script::units::{size_of, type_name};
+
+/// The mode of a secret's file.
+const SECRET_MODE: u32 = 0o400;
+
+/// A string, or an array of strings.
+pub(super) fn texts(value: &Dynamic, of: &'static str) -> Result<Vec<String>> {
+    let mut keys = Keys::new(of, Map::from([("value".into(), value.clone())]));
+    keys.texts("value")
+}
+
+/// The words of a command, and whether they are a line for the shell.
+pub(super) fn words(command: &Dynamic, of: &'static str) -> Result<(Vec<String>, bool)> {
+    Ok((texts(command, of)?, command.is_string()))
+}
+
+/// A build or an image, as an origin in the recipe.
+pub(super) fn origin(recipe: &mut Recipe, value: &Dynamic, build: &Build) -> Result<Origin> {
+    if let Some(other) = value.read_lock::<Build>() {
+        if std::sync::Arc::ptr_eq(&other.recipe, &build.recipe) {
+            return Err(Error::invalid("a build cannot take files from itself"));
+        }
+        recipe.parents.push(other.frozen());
+        return Ok(Origin::Stage(recipe.parents.len() - 1));
+    }
+    crate::script::image::image_name(&build.engine, value).map(Origin::Image)
+}
+
+pub(super) fn run(recipe: &mut Recipe, command: &Dynamic, options: Map, build: &Build) -> Result<Run> {
+    let (words, shell) = words(command, "run")?;
+    if words.is_empty() {
+        return Err(Error::invalid("run needs a command"));
+    }
+    let mut keys = Keys::new("run", options);
+    let mut mounts = Vec::new();
+    if let Some(caches) = keys.take("cache") {
+        let Some(caches) = caches.read_lock::<Map>().map(|map| map.clone()) else {
+            return Err(Error::invalid(format!("\"cache\" of run takes a map, not a {}", type_name(&caches)))
+                .with_hint("write the target and the id: #{ \"/root/.npm\": \"npm\" }"));
+        };
+        for (target, id) in caches {
+            let options = match id.read_lock::<Map>() {
+                Some(map) => map.clone(),
+                None => Map::from([("id".into(), id.clone())]),
+            };
+            mounts.push(cache(target.to_string(), options)?);
+        }
+    }
+    if let Some(secrets) = keys.take("secrets") {
+        let Some(secrets) = secrets.read_lock::<Map>().map(|map| map.clone()) else {
+            return Err(Error::invalid(format!("\"secrets\" of run takes a map, not a {}", type_name(&secrets)))
+                .with_hint("write the id and the secret: #{ token: secret::env_var(\"TOKEN\") }"));
+        };
+        for (id, value) in secrets {
+            recipe.secrets.insert(id.to_string(), SecretValue(bytes_of(&value)?));
+            mounts.push(secret(id.to_string(), String::new(), None));
+        }
+    }
+    if let Some(ssh) = keys.text("ssh")? {
+        recipe.ssh.insert("default".to_owned(), PathBuf::from(ssh));
+        let kind = MountKind::Ssh { id: "default".to_owned(), required: true, mode: 0o600, uid: 0, gid: 0 };
+        mounts.push(Mount { target: String::new(), kind });
+    }
+    for value in keys.take("mounts").map(|list| list.cast::<Array>()).unwrap_or_default() {
+        let Some(map) = value.read_lock::<Map>().map(|map| map.clone()) else {
+            return Err(Error::invalid(format!("a mount is a map, not a {}", type_name(&value))));
+        };
+        mounts.push(mount(recipe, map, build)?);
+    }
+    let run = Run {
+        command: if shell { Command::Shell(words.join(" ")) } else { Command::Exec(words) },
+        env: keys.pairs("env")?.into_iter().collect(),
+        workdir: keys.text("workdir")?,
+        user: keys.text("user")?,
+        mounts,
+        network: match keys.text("network")?.as_deref() {
+            None | Some("default") => Network::Default,
+            Some("none") => Network::None,
+            Some("host") => Network::Host,
+            Some(other) => {
+                return Err(Error::invalid(format!("{other:?} is no network of a step"))
+                    .with_hint("use \"none\", \"host\" or \"default\""));
+            }
+        },
+        insecure: keys.flag("privileged")?,
+        timeout: keys.duration("timeout")?,
+        extra_hosts: keys.texts("extra_hosts")?,
+        files: Vec::new(),
+    };
+    keys.finish()?;
+    Ok(run)
+}
+
+fn cache(target: String, options: Map) -> Result<Mount> {
+    let mut keys = Keys::new("a cache", options);
+    let cache = CacheMount {
+        id: keys.text("id")?.unwrap_or_default(),
+        sharing: match keys.text("sharing")?.as_deref() {
+            None | Some("shared") => Sharing::Shared,
+            Some("private") => Sharing::Private,
+            Some("locked") => Sharing::Locked,
+            Some(other) => {
+                return Err(Error::invalid(format!("{other:?} is no way to share a cache"))
+                    .with_hint("use \"shared\", \"private\" or \"locked\""));
+            }
+        },
+        read_only: keys.flag("readonly")?,
+        ..CacheMount::default()
+    };
+    keys.finish()?;
+    Ok(Mount { target, kind: MountKind::Cache(cache) })
+}
+
+fn secret(id: String, target: String, env: Option<String>) -> Mount {
+    let kind = MountKind::Secret { id, env, required: true, mode: SECRET_MODE, uid: 0, gid: 0 };
+    Mount { target, kind }
+}
+
+fn mount(recipe: &mut Recipe, options: Map, build: &Build) -> Result<Mount> {
+    let mut keys = Keys::new("a mount", options);
+    let kind = keys.text("type")?.unwrap_or_else(|| "bind".to_owned());
+    let target = keys.text("target")?.unwrap_or_default();
+    if target.is_empty() && kind != "secret" {
+        return Err(Error::invalid("a mount needs a target"));
+    }
+    if kind == "cache" {
+        return cache(target, keys.rest());
+    }
+    let mount = match kind.as_str() {
+        "tmpfs" => {
+            let size_bytes = keys.take("size").map(|size| size_of(&size)).transpose()?;
+            Mount { target, kind: MountKind::Tmpfs { size_bytes } }
+        }
+        "bind" => {
+            let from = match keys.take("from") {
+                Some(from) => origin(recipe, &from, build)?,
+                None => Origin::Context(0),
+            };
+            let source = keys.text("source")?.unwrap_or_else(|| "/".to_owned());
+            Mount { target, kind: MountKind::Bind { from, source, writable: false } }
+        }
+        "secret" => {
+            let id = keys.text("id")?.ok_or_else(|| Error::invalid("a secret mount needs an id"))?;
+            if let Some(value) = keys.take("secret") {
+                recipe.secrets.insert(id.clone(), SecretValue(bytes_of(&value)?));
+            }
+            secret(id, target, keys.text("env")?)
+        }
+        other => {
+            return Err(Error::invalid(format!("{other:?} is no kind of mount"))
+                .with_hint("use \"bind\", \"cache\", \"secret\" or \"tmpfs\""));
+        }
+    };
+    keys.finish()?;
+    Ok(mount)
+}
+
+pub(super) fn copy(recipe: &mut Recipe, source: &Dynamic, target: &str, options: Map, build: &Build) -> Result<Copy> {
+    let mut keys = Keys::new("copy", options);
+    let from = match keys.take("from") {
+        Some(from) => origin(recipe, &from, build)?,
+        None => Origin::Context(0),
+    };
+    let optional = keys.flag("optional")?;
+    let patterns = texts(source, "copy")?;
+    if patterns.is_empty() {
+        return Err(Error::invalid("copy needs a source"));
+    }
+    let sources = patterns
+        .into_iter()
+        .map(|pattern| Source::Path { from: from.clone(), pattern, optional, unpack: false })
+        .collect();
+    let copy = Copy {
+        sources,
+        target: target.to_owned(),
+        chown: keys.text("chown")?,
+        chmod: keys.text("chmod")?,
+        exclude: keys.texts("exclude")?,
+        parents: keys.flag("parents")?,
+        link: keys.flag("link")?,
+    };
+    keys.finish()?;
+    Ok(copy)
+}
+
+pub(super) fn healthcheck(value: &Dynamic) -> Result<HealthCheck> {
+    let (command, options) = match value.read_lock::<Map>() {
+        Some(map) => {
+            let mut map = map.clone();
+            let command = map.remove("command").or_else(|| map.remove("test")).unwrap_or(Dynamic::UNIT);
+            (command, map)
+        }
+        None => (value.clone(), Map::new()),
+    };
+    let (words, shell) = words(&command, "healthcheck")?;
+    if words == ["NONE"] {
+        return Ok(HealthCheck::none());
+    }
+    if words.is_empty() {
+        return Err(Error::invalid("a health check needs a command"));
+    }
+    let mut keys = Keys::new("healthcheck", options);
+    let check = HealthCheck {
+        test: [if shell { "CMD-SHELL" } else { "CMD" }.to_owned()].into_iter().chain(words).collect(),
+        interval: keys.duration("interval")?,
+        timeout: keys.duration("timeout")?,
+        start_period: keys.duration("start_period")?,
+        start_interval: keys.duration("start_interval")?,
+        retries: keys.integer("retries")?.and_then(|retries| u32::try_from(retries).ok()),
+    };
+    keys.finish()?;
+    Ok(check)
+}
