@@ -1,5 +1,8 @@
 //! What holds for any bytes whatever: the functions that the fuzz targets call, and tests/security/corpus.rs with the corpus.
 
+use rhumb::docker::dockerfile;
+use rhumb::docker::dockerfile::check::{About, check};
+use rhumb::docker::dockerfile::translate::{Options, translate};
 use rhumb::runtime::oci;
 use rhumb::store::layer::look;
 
@@ -32,6 +35,23 @@ pub(crate) fn whiteout(bytes: &[u8]) {
     plain(&hidden);
     let depth = |path: &[u8]| path.iter().filter(|byte| **byte == b'/').count();
     assert!(depth(&hidden) <= depth(bytes));
+}
+
+/// A Dockerfile is read, checked, translated and printed as a script, or refused with one line.
+pub(crate) fn dockerfile(bytes: &[u8]) {
+    let one_line = |error: rhumb::base::Error| {
+        assert!(!error.to_string().is_empty() && !error.to_string().contains('\n'), "{error}");
+    };
+    match dockerfile::parse("Dockerfile", bytes) {
+        Err(error) => one_line(error),
+        Ok(file) => {
+            check(&file, &About::default());
+            match translate(&file, &Options::default(), &mut |_, _| Ok(None)) {
+                Ok(made) => assert!(dockerfile::rhai::script(&made.graph, &[]).starts_with("#!")),
+                Err(error) => one_line(error),
+            }
+        }
+    }
 }
 
 /// Relative, and every part a name.

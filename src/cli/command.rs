@@ -8,6 +8,7 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 
 use crate::base::{Error, Result};
 use crate::cli::Session;
+use crate::cli::build::BuildArgs;
 use crate::cli::container::{ContainerCommand, ContainerVerb, PsArgs};
 use crate::cli::events::EventsArgs;
 use crate::cli::image::{ImageCommand, ImageVerb, ImagesArgs, RmiArgs};
@@ -43,6 +44,8 @@ pub(crate) enum Command {
     ContainerVerb(ContainerVerb),
     #[command(flatten)]
     ImageVerb(ImageVerb),
+    /// Build an image from a build script or a Dockerfile
+    Build(Box<BuildArgs>),
     /// List containers
     Ps(PsArgs),
     /// List images
@@ -114,6 +117,7 @@ impl Command {
         match self {
             Command::ContainerVerb(verb) => verb.run(session),
             Command::ImageVerb(verb) => verb.run(session),
+            Command::Build(args) => args.run(session),
             Command::Ps(args) => args.run(session),
             Command::Images(args) => args.run(session),
             Command::Rmi(args) => args.run(session),

@@ -9,6 +9,7 @@
 //! everything else to standard error. A closed standard output is success, since whoever read it had enough.
 
 mod attach;
+mod build;
 mod command;
 mod confirm;
 mod container;
@@ -73,6 +74,11 @@ impl Session {
             default_network: std::env::var(NETWORK_VARIABLE).ok(),
             lost_events: self.lost_events.clone(),
         })
+    }
+
+    /// The state root that was asked for.
+    pub(crate) fn root(&self) -> Option<PathBuf> {
+        self.root.clone()
     }
 
     /// The flag that ends the engine's waits.

@@ -93,6 +93,11 @@ impl Program {
     }
 }
 
+/// Runs a script with these arguments; returns the exit code.
+pub(crate) fn script(root: Option<PathBuf>, path: PathBuf, args: Vec<String>) -> u8 {
+    Program { root, source: Source::File(path), args }.run(None)
+}
+
 /// Prints the script API.
 pub(crate) fn doc(topic: Option<&str>, session: &mut Session) -> Result<u8> {
     script::doc::print(topic, &mut session.out.writer())?;

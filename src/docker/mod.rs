@@ -5,6 +5,7 @@
 
 pub mod container;
 pub mod devices;
+pub mod dockerfile;
 pub mod env;
 pub mod event;
 pub mod exec;

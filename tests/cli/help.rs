@@ -6,7 +6,7 @@ use crate::golden;
 use crate::support::process::{self, PATIENCE};
 
 /// The flat commands without verbs of their own.
-const FLAT: &str = "attach create exec export history images import info inspect kill load logs oci pause ps rename restart rm rmi \
+const FLAT: &str = "attach build create exec export history images import info inspect kill load logs oci pause ps rename restart rm rmi \
                     run save start stop tag unpause version wait doc repl";
 const GROUPS: &str = "container image volume system";
 

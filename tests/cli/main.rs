@@ -3,6 +3,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod build;
 mod container;
 mod content;
 mod copy;

@@ -36,3 +36,8 @@ fn the_corpus_of_layers() {
 fn the_corpus_of_whiteouts() {
     replay("whiteout", properties::whiteout);
 }
+
+#[test]
+fn the_corpus_of_dockerfiles() {
+    replay("dockerfile", properties::dockerfile);
+}

@@ -75,7 +75,16 @@ const OPEN: &str = "\"${\" has no \"}\"";
 
 impl<'a> Lexer<'a> {
     fn new(text: &'a str, escape: char, quotes: bool, lookup: Lookup<'a>) -> Lexer<'a> {
-        Lexer { rest: text.chars().peekable(), escape, quotes, lookup, missing: Vec::new(), depth: 0, made: 0, split: None }
+        Lexer {
+            rest: text.chars().peekable(),
+            escape,
+            quotes,
+            lookup,
+            missing: Vec::new(),
+            depth: 0,
+            made: 0,
+            split: None,
+        }
     }
 
     /// Reads to this character, which is taken, or to the end. `raw` keeps escapes.

@@ -31,7 +31,7 @@ struct Reader<'a> {
 /// `invalid_argument` with the place.
 pub(crate) fn read(file: &str, line: &Line, lines: &mut Lines<'_>) -> Result<(Instruction, Option<Stage>)> {
     let (kind, keyword, stage, documents) = {
-        let mut reader = Reader::new(file, line, 0, lines.escape)?;
+        let reader = Reader::new(file, line, 0, lines.escape)?;
         let documents = reader.documents(lines)?;
         let mut stage = None;
         let kind = match reader.name.as_str() {
@@ -148,7 +148,9 @@ impl<'a> Reader<'a> {
                 let hint = near.map(|near| format!("did you mean \"--{near}\"?"));
                 return Err(hint.into_iter().fold(error, Error::with_hint));
             } else if flag.value.is_none() {
-                return Err(self.error_at(&flag.range, format!("--{name} needs a value")).with_hint("write --name=value"));
+                return Err(self
+                    .error_at(&flag.range, format!("--{name} needs a value"))
+                    .with_hint("write --name=value"));
             }
             let again = self.flags.iter().filter(|other| other.name == name).count() > 1;
             if again && !["mount", "exclude", "device"].contains(&name) {
@@ -364,7 +366,9 @@ impl<'a> Reader<'a> {
         }
         let mut words = match self.list()? {
             Some(words) => words,
-            None => words::plain(&self.line.text, self.args.clone()).into_iter().map(|range| self.word(range)).collect(),
+            None => {
+                words::plain(&self.line.text, self.args.clone()).into_iter().map(|range| self.word(range)).collect()
+            }
         };
         if words.len() < 2 {
             return Err(self.error("takes at least one source, and a target"));

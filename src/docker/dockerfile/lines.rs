@@ -6,6 +6,9 @@
 use crate::base::{Error, Result};
 use crate::docker::dockerfile::ast::{HereDocument, Span, Word};
 
+/// The most characters that are counted for a column: long lines are remembered in pieces.
+const PIECE: usize = 256;
+
 /// A physical line.
 struct Physical<'a> {
     /// Without its end.
@@ -26,13 +29,10 @@ pub(crate) struct Line {
 }
 
 impl Line {
-    /// A line that was made, in a place.
-    pub(crate) fn at(text: String, line: usize) -> Line {
-        Line { text, pieces: vec![(0, line, 1)], end_line: line, comments: Vec::new() }
-    }
-
     fn push(&mut self, text: &str, line: usize, column: usize) {
-        self.pieces.push((self.text.len(), line, column));
+        let begin = self.text.len();
+        let starts = text.char_indices().enumerate().step_by(PIECE).map(|(count, (index, _))| (index, column + count));
+        self.pieces.extend(starts.map(|(index, column)| (begin + index, line, column)));
         self.text.push_str(text);
         self.end_line = line;
     }
@@ -51,7 +51,7 @@ impl Line {
         let (end_line, end_column) = match end > start {
             // The piece of the last character, not of the one behind it.
             true => {
-                let last = self.text[start..end].char_indices().last().map_or(start, |(index, _)| start + index);
+                let last = self.text[start..end].char_indices().next_back().map_or(start, |(index, _)| start + index);
                 let (line, column) = self.place(last);
                 (line, column + 1)
             }
@@ -86,15 +86,8 @@ impl<'a> Lines<'a> {
             .split_inclusive('\n')
             .map(|whole| Physical { text: whole.trim_end_matches('\n').trim_end_matches('\r'), whole })
             .collect();
-        let mut lines = Lines {
-            file,
-            lines,
-            next: 0,
-            escape: '\\',
-            syntax: None,
-            check: None,
-            empty_continuations: Vec::new(),
-        };
+        let mut lines =
+            Lines { file, lines, next: 0, escape: '\\', syntax: None, check: None, empty_continuations: Vec::new() };
         lines.directives()?;
         Ok(lines)
     }
@@ -106,12 +99,8 @@ impl<'a> Lines<'a> {
             let text = self.lines[index].text;
             let Some((name, value)) = directive(text) else { break };
             let column = text.find(value).map_or(1, |at| text[..at].chars().count() + 1);
-            let span = Span {
-                line: index + 1,
-                column,
-                end_line: index + 1,
-                end_column: column + value.chars().count(),
-            };
+            let span =
+                Span { line: index + 1, column, end_line: index + 1, end_column: column + value.chars().count() };
             let word = Word { text: value.to_owned(), span };
             let twice = || super::at(self.file, span, format!("only one \"# {name}=\" can be there"));
             match name.as_str() {

@@ -9,8 +9,25 @@ pub const KINDS: [&str; 5] = ["bind", "cache", "secret", "ssh", "tmpfs"];
 
 /// Every field's name.
 const FIELDS: [&str; 19] = [
-    "type", "from", "source", "src", "target", "dst", "destination", "readonly", "ro", "readwrite", "rw", "id", "sharing",
-    "required", "mode", "uid", "gid", "size", "env",
+    "type",
+    "from",
+    "source",
+    "src",
+    "target",
+    "dst",
+    "destination",
+    "readonly",
+    "ro",
+    "readwrite",
+    "rw",
+    "id",
+    "sharing",
+    "required",
+    "mode",
+    "uid",
+    "gid",
+    "size",
+    "env",
 ];
 
 /// A mount, its values expanded.
@@ -60,12 +77,15 @@ pub fn parse(file: &str, word: &Word, expand: &mut dyn FnMut(&str) -> Result<Str
     read(file, word, expand, false)
 }
 
-fn read(
-    file: &str,
-    word: &Word,
-    expand: &mut dyn FnMut(&str) -> Result<String>,
-    unexpanded: bool,
-) -> Result<Fields> {
+/// The `from` of a mount.
+pub(crate) fn from(word: &Word) -> Option<String> {
+    let of = |field: String| {
+        field.split_once('=').filter(|(name, _)| name.eq_ignore_ascii_case("from")).map(|(_, from)| from.to_owned())
+    };
+    csv(&word.text)?.into_iter().rev().find_map(of)
+}
+
+fn read(file: &str, word: &Word, expand: &mut dyn FnMut(&str) -> Result<String>, unexpanded: bool) -> Result<Fields> {
     let bad = |message: String| at(file, word.span, message);
     let mut fields = Fields { kind: "bind".to_owned(), ..Fields::default() };
     let mut required = None;

@@ -1,0 +1,123 @@
+//! Where a build's context, its recipe and its ignore file are.
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use crate::base::ignore::Ignore;
+use crate::base::{Context as _, Error, Result};
+use crate::docker::dockerfile::MAX_BYTES;
+
+/// Names of build scripts and Dockerfiles, in the order in which they are looked for.
+const SCRIPT: &str = "build.rhai";
+const DOCKERFILES: [&str; 3] = ["Dockerfile", "Containerfile", "dockerfile"];
+
+/// What builds.
+pub(crate) enum Recipe {
+    /// A build script.
+    Script(PathBuf),
+    /// A Dockerfile.
+    Dockerfile {
+        /// Its name, as the user knows it.
+        name: String,
+        /// Its text.
+        text: Vec<u8>,
+    },
+}
+
+/// What a build begins with.
+pub(crate) struct Input {
+    pub(crate) context: PathBuf,
+    pub(crate) recipe: Recipe,
+    /// The lines of the ignore file, and which one it was.
+    pub(crate) ignore: Vec<String>,
+    pub(crate) ignore_file: PathBuf,
+}
+
+impl Input {
+    /// # Errors
+    /// `not_found`; `unsupported` for contexts that are no folders.
+    pub(crate) fn find(context: &str, file: Option<&str>) -> Result<Input> {
+        if context.contains("://") || context.starts_with("git@") {
+            return Err(Error::unsupported(format!("the build context {context:?} is not a folder"))
+                .with_hint("fetch it first"));
+        }
+        if context == "-" {
+            if file.is_some() {
+                return Err(Error::invalid(
+                    "with - as the context the Dockerfile is what comes in: --file is too much",
+                ));
+            }
+            let context = std::env::temp_dir().join("no-build-context");
+            let recipe = Recipe::Dockerfile { name: "Dockerfile".to_owned(), text: from_stdin()? };
+            // Nothing is in a context that is not there.
+            return Ok(Input { context, recipe, ignore: Vec::new(), ignore_file: PathBuf::new() });
+        }
+        let context = PathBuf::from(context);
+        let about = std::fs::metadata(&context).context(|| format!("looking at the build context {context:?}"))?;
+        if !about.is_dir() {
+            return Err(Error::invalid(format!("the build context {context:?} is not a folder")));
+        }
+        let recipe = match file {
+            Some("-") => Recipe::Dockerfile { name: "Dockerfile".to_owned(), text: from_stdin()? },
+            Some(file) => recipe(Path::new(file), file)?,
+            None => found(&context)?,
+        };
+        let own = match (&recipe, file) {
+            (Recipe::Dockerfile { name, .. }, None) => Some(context.join(format!("{name}.dockerignore"))),
+            (Recipe::Dockerfile { .. }, Some(file)) if file != "-" => {
+                Some(PathBuf::from(format!("{file}.dockerignore")))
+            }
+            _ => None,
+        };
+        let candidates = own.into_iter().chain([context.join(".dockerignore")]);
+        let ignore_file = candidates.into_iter().find(|path| path.is_file()).unwrap_or_default();
+        let ignore = if ignore_file.as_os_str().is_empty() { Vec::new() } else { ignore(&ignore_file)? };
+        Ok(Input { context, recipe, ignore, ignore_file })
+    }
+}
+
+/// The recipe of a folder.
+fn found(context: &Path) -> Result<Recipe> {
+    let script = context.join(SCRIPT);
+    if script.is_file() {
+        return Ok(Recipe::Script(script));
+    }
+    match DOCKERFILES.iter().find(|name| context.join(name).is_file()) {
+        Some(name) => recipe(&context.join(name), name),
+        None => {
+            Err(Error::not_found(format!("{context:?} has no {SCRIPT} and no Dockerfile"))
+                .with_hint("name it with --file"))
+        }
+    }
+}
+
+fn recipe(path: &Path, name: &str) -> Result<Recipe> {
+    if path.extension().is_some_and(|extension| extension == "rhai") {
+        std::fs::metadata(path).context(|| format!("looking at {path:?}"))?;
+        return Ok(Recipe::Script(path.to_owned()));
+    }
+    let text = limited(std::fs::File::open(path).context(|| format!("opening {path:?}"))?)
+        .context(|| format!("reading {path:?}"))?;
+    Ok(Recipe::Dockerfile { name: name.to_owned(), text })
+}
+
+fn from_stdin() -> Result<Vec<u8>> {
+    limited(std::io::stdin().lock()).context(|| "reading the Dockerfile from standard input")
+}
+
+/// As much as a Dockerfile may have, and one byte more, by which one sees that it has too much.
+fn limited(reader: impl std::io::Read) -> std::io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    reader.take(MAX_BYTES as u64 + 1).read_to_end(&mut text)?;
+    Ok(text)
+}
+
+/// The lines of an ignore file that are patterns; what is wrong with one is said with its line.
+fn ignore(path: &Path) -> Result<Vec<String>> {
+    let reading = || format!("reading {path:?}");
+    let bytes = limited(std::fs::File::open(path).context(reading)?).context(reading)?;
+    let text = String::from_utf8(bytes).map_err(|_| Error::invalid("it is not UTF-8").context(reading()))?;
+    Ignore::parse(&text).context(reading)?;
+    let lines = text.trim_start_matches('\u{feff}').lines().filter(|line| !line.starts_with('#')).map(str::trim);
+    Ok(lines.filter(|line| !line.is_empty()).map(str::to_owned).collect())
+}

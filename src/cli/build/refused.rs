@@ -1,0 +1,76 @@
+//! Flags of `docker build` that this version cannot honour: taken by the parser, refused by name, never ignored.
+
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
+
+use crate::base::{Error, Result};
+
+const ONE_BUILDER: &str = "there is one builder: the engine itself";
+const ATTESTED: &str = "attestations are not made yet";
+
+/// Long name, whether it takes a value, and the hint.
+const FLAGS: &[(&str, bool, &str)] = &[
+    ("allow", true, "a step says itself what it needs"),
+    ("annotation", true, "use --label"),
+    ("attest", true, ATTESTED),
+    ("builder", true, ONE_BUILDER),
+    ("cache-from", true, "the cache is this machine's"),
+    ("cache-to", true, "the cache is this machine's"),
+    ("call", true, "use --check"),
+    ("cgroup-parent", true, "steps run below the engine's own group"),
+    ("compress", false, "the context is not sent anywhere"),
+    ("cpu-period", true, "steps have no limits yet"),
+    ("cpu-quota", true, "steps have no limits yet"),
+    ("cpu-shares", true, "steps have no limits yet"),
+    ("cpuset-cpus", true, "steps have no limits yet"),
+    ("cpuset-mems", true, "steps have no limits yet"),
+    ("isolation", true, "this is for Windows"),
+    ("memory", true, "steps have no limits yet"),
+    ("memory-swap", true, "steps have no limits yet"),
+    ("provenance", true, ATTESTED),
+    ("pull", false, "pull the base first"),
+    ("push", false, "push the image afterwards"),
+    ("sbom", true, ATTESTED),
+    ("security-opt", true, "steps run with the engine's own profile"),
+    ("shm-size", true, "steps have no limits yet"),
+    ("squash", false, "write the steps in one RUN"),
+    ("ulimit", true, "steps have no limits yet"),
+];
+
+/// Those of the refused flags that were given.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct RefusedFlags(Vec<&'static str>);
+
+impl RefusedFlags {
+    /// # Errors
+    /// `unsupported` names the first one.
+    pub(crate) fn check(&self) -> Result<()> {
+        let Some(given) = self.0.first() else { return Ok(()) };
+        let hint = FLAGS.iter().find(|(name, ..)| name == given).map_or("", |(.., hint)| hint);
+        Err(Error::unsupported(format!("option \"--{given}\" is not supported yet")).with_hint(hint))
+    }
+}
+
+impl Args for RefusedFlags {
+    fn augment_args(command: Command) -> Command {
+        command.args(FLAGS.iter().map(|&(name, takes_value, _)| {
+            let action = if takes_value { ArgAction::Append } else { ArgAction::SetTrue };
+            Arg::new(name).long(name).hide(true).action(action)
+        }))
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        RefusedFlags::augment_args(command)
+    }
+}
+
+impl FromArgMatches for RefusedFlags {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<RefusedFlags, clap::Error> {
+        let given = |name: &str| matches.value_source(name) == Some(clap::parser::ValueSource::CommandLine);
+        Ok(RefusedFlags(FLAGS.iter().map(|(name, ..)| *name).filter(|name| given(name)).collect()))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = RefusedFlags::from_arg_matches(matches)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,334 @@
+//! A build's graph as a build script: what `rhumb build --to-rhai` prints.
+//!
+//! The script does the same steps, so that it finds the same results in the cache. What Dockerfiles can say and scripts
+//! cannot is said by a step that comes to the same, with a comment.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use crate::model::build::{
+    Action, Base, Change, Command, Copy, Graph, MountKind, Network, Origin, Run, Sharing, Source, Stage, Step,
+};
+
+/// Words that cannot name a variable.
+const RESERVED: [&str; 40] = [
+    "let", "const", "if", "else", "while", "loop", "for", "in", "do", "until", "break", "continue", "fn", "return",
+    "throw", "try", "catch", "import", "export", "as", "global", "true", "false", "switch", "case", "default",
+    "private", "this", "is", "var", "static", "shared", "new", "null", "use", "module", "package", "build", "image",
+    "print",
+];
+
+/// Names and values of a map, as they are written.
+type Fields<'a> = Vec<(&'a str, String)>;
+
+/// The script. `tags` are what its last line commits to.
+pub fn script(graph: &Graph, tags: &[String]) -> String {
+    let mut out = String::from("#!/usr/bin/env rhumb\n");
+    let names = names(&graph.stages);
+    for (index, stage) in graph.stages.iter().enumerate() {
+        let name = &names[index];
+        out.push('\n');
+        let base = match &stage.base {
+            Base::Scratch => "build::scratch()".to_owned(),
+            Base::Image(reference) => format!("build::from({})", text(reference)),
+            Base::Stage(other) => format!("build::from({})", names[*other]),
+        };
+        if let Some(platform) = &stage.platform {
+            let _ = writeln!(out, "// for the platform {platform}");
+        }
+        let _ = writeln!(out, "let {name} = {base};");
+        for step in &stage.steps {
+            line(&mut out, graph, &names, name, step);
+        }
+    }
+    if let Some(target) = names.get(graph.target) {
+        let arguments = match tags {
+            [] => String::new(),
+            [one] => text(one),
+            several => list(several),
+        };
+        let _ = write!(out, "\nprint({target}.commit({arguments}).id);\n");
+    }
+    out
+}
+
+/// A variable for each stage.
+fn names(stages: &[Stage]) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for (index, stage) in stages.iter().enumerate() {
+        let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
+        let wanted: Option<String> = stage.name.as_ref().map(|name| name.chars().map(plain).collect());
+        let good = |name: &String| !RESERVED.contains(&name.as_str()) && !names.contains(name);
+        names.push(wanted.filter(good).unwrap_or_else(|| format!("stage_{index}")));
+    }
+    names
+}
+
+fn line(out: &mut String, graph: &Graph, names: &[String], name: &str, step: &Step) {
+    match &step.action {
+        Action::Run(run) => run_line(out, graph, names, name, run),
+        Action::Copy(copy) => copy_lines(out, graph, names, name, copy),
+        Action::Config(change) => {
+            if let Some(call) = change_call(change) {
+                let _ = writeln!(out, "{name}.{call};");
+            }
+        }
+        Action::Layer(steps) => {
+            let _ = writeln!(out, "{name}.layer(|| {{");
+            for step in steps {
+                out.push_str("    ");
+                line(out, graph, names, name, step);
+            }
+            out.push_str("});\n");
+        }
+    }
+}
+
+fn run_line(out: &mut String, graph: &Graph, names: &[String], name: &str, run: &Run) {
+    let mut options = Vec::new();
+    let mut mounts = Vec::new();
+    for mount in &run.mounts {
+        let mut fields: Fields<'_> = Vec::new();
+        let mut put = |key: &'static str, value: String| fields.push((key, value));
+        match &mount.kind {
+            MountKind::Cache(cache) => {
+                put("type", text("cache"));
+                put("target", text(&mount.target));
+                if !cache.id.is_empty() {
+                    put("id", text(&cache.id));
+                }
+                match cache.sharing {
+                    Sharing::Shared => {}
+                    Sharing::Private => put("sharing", text("private")),
+                    Sharing::Locked => put("sharing", text("locked")),
+                }
+                if cache.read_only {
+                    put("readonly", "true".to_owned());
+                }
+            }
+            MountKind::Bind { from, source, .. } => {
+                put("type", text("bind"));
+                put("target", text(&mount.target));
+                if let Some(from) = origin(graph, names, from) {
+                    put("from", from);
+                }
+                if source != "/" {
+                    put("source", text(source));
+                }
+            }
+            MountKind::Secret { id, env, .. } => {
+                put("type", text("secret"));
+                put("id", text(id));
+                if !mount.target.is_empty() {
+                    put("target", text(&mount.target));
+                }
+                if let Some(env) = env {
+                    put("env", text(env));
+                }
+                put("secret", format!("secret::env_var({})", text(&variable(id))));
+            }
+            MountKind::Ssh { .. } => {
+                options.push(("ssh", "env(\"SSH_AUTH_SOCK\")".to_owned()));
+                continue;
+            }
+            MountKind::Tmpfs { size_bytes } => {
+                put("type", text("tmpfs"));
+                put("target", text(&mount.target));
+                if let Some(size) = size_bytes {
+                    put("size", size.to_string());
+                }
+            }
+        }
+        mounts.push(map(&fields));
+    }
+    if !mounts.is_empty() {
+        options.push(("mounts", format!("[{}]", mounts.join(", "))));
+    }
+    if !run.env.is_empty() {
+        options.push(("env", pairs(run.env.iter())));
+    }
+    match run.network {
+        Network::Default => {}
+        Network::None => options.push(("network", text("none"))),
+        Network::Host => options.push(("network", text("host"))),
+    }
+    if run.insecure {
+        options.push(("privileged", "true".to_owned()));
+    }
+    let command = match &run.command {
+        Command::Shell(line) => text(line),
+        Command::Exec(words) => list(words),
+        Command::Script(script) => {
+            if script.starts_with("#!") {
+                out.push_str("// the script's first line named its interpreter: here it is the shell's\n");
+            }
+            text(script)
+        }
+    };
+    let _ = match options.is_empty() {
+        true => writeln!(out, "{name}.run({command});"),
+        false => writeln!(out, "{name}.run({command}, {});", map(&options)),
+    };
+}
+
+/// A variable of the environment for a secret.
+fn variable(id: &str) -> String {
+    id.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect()
+}
+
+fn copy_lines(out: &mut String, graph: &Graph, names: &[String], name: &str, copy: &Copy) {
+    // Sources of one kind make one call.
+    let mut calls: Vec<(&str, Option<String>, Vec<String>, Fields<'_>)> = Vec::new();
+    for source in &copy.sources {
+        let (verb, from, word, options) = match source {
+            Source::Path { from, pattern, unpack, .. } => {
+                let verb = if *unpack { "add" } else { "copy" };
+                (verb, origin(graph, names, from), pattern.clone(), Vec::new())
+            }
+            Source::Url { url, checksum, unpack } => {
+                let mut options = Vec::new();
+                options.extend(checksum.as_ref().map(|checksum| ("checksum", text(checksum.as_str()))));
+                options.extend(unpack.then(|| ("unpack", "true".to_owned())));
+                ("add", None, url.clone(), options)
+            }
+            Source::Git { url, reference, folder, checksum, keep_git_dir } => {
+                let mut address = url.clone();
+                if reference.is_some() || folder.is_some() {
+                    let folder = folder.as_ref().map(|folder| format!(":{folder}")).unwrap_or_default();
+                    address = format!("{url}#{}{folder}", reference.as_deref().unwrap_or_default());
+                }
+                let mut options = Vec::new();
+                options.extend(checksum.as_ref().map(|checksum| ("checksum", text(checksum))));
+                options.extend(keep_git_dir.then(|| ("keep_git_dir", "true".to_owned())));
+                ("add", None, address, options)
+            }
+            Source::Inline(inline) => {
+                let target = match copy.target.ends_with('/') {
+                    true => format!("{}{}", copy.target, inline.name),
+                    false => copy.target.clone(),
+                };
+                let data = String::from_utf8_lossy(&inline.data);
+                let command = format!("cat > '{}' <<'RHUMB_FILE'\n{data}RHUMB_FILE", target.replace('\'', "'\\''"));
+                let _ = writeln!(out, "// a file that the Dockerfile holds; here a command writes it");
+                let _ = writeln!(out, "{name}.run({});", text(&command));
+                continue;
+            }
+        };
+        match calls.last_mut() {
+            Some((last, of, words, given)) if *last == verb && *of == from && *given == options => words.push(word),
+            _ => calls.push((verb, from, vec![word], options)),
+        }
+    }
+    for (verb, from, words, mut options) in calls {
+        options.extend(from.map(|from| ("from", from)));
+        options.extend(copy.chown.as_ref().map(|chown| ("chown", text(chown))));
+        options.extend(copy.chmod.as_ref().map(|chmod| ("chmod", text(chmod))));
+        options.extend((!copy.exclude.is_empty()).then(|| ("exclude", list(&copy.exclude))));
+        options.extend(copy.parents.then(|| ("parents", "true".to_owned())));
+        options.extend(copy.link.then(|| ("link", "true".to_owned())));
+        let source = if let [one] = words.as_slice() { text(one) } else { list(&words) };
+        let target = text(&copy.target);
+        let _ = match options.is_empty() {
+            true => writeln!(out, "{name}.{verb}({source}, {target});"),
+            false => writeln!(out, "{name}.{verb}({source}, {target}, {});", map(&options)),
+        };
+    }
+}
+
+/// Where files come from, when it is not the build context.
+fn origin(graph: &Graph, names: &[String], origin: &Origin) -> Option<String> {
+    match origin {
+        Origin::Context(0) => None,
+        Origin::Context(index) => graph.contexts.get(*index).map(|context| text(&context.name)),
+        Origin::Stage(index) => names.get(*index).cloned(),
+        Origin::Image(reference) => Some(text(reference)),
+    }
+}
+
+fn change_call(change: &Change) -> Option<String> {
+    let command = |verb: &str, words: &[String], shell: bool| match (shell, words) {
+        (true, [line]) => format!("{verb}({})", text(line)),
+        _ => format!("{verb}({})", list(words)),
+    };
+    Some(match change {
+        Change::Env(env) => {
+            let last: BTreeMap<&String, &String> = env.iter().map(|(name, value)| (name, value)).collect();
+            format!("env({})", pairs(last.into_iter()))
+        }
+        Change::Arg(name, value) => format!("arg({}, {})", text(name), text(value)),
+        Change::Label(labels) => format!("label({})", pairs(labels.iter())),
+        Change::Cmd { words, shell } => command("cmd", words, *shell),
+        Change::Entrypoint { words, shell } => command("entrypoint", words, *shell),
+        Change::Workdir(path) => format!("workdir({})", text(path)),
+        Change::User(user) => format!("user({})", text(user)),
+        Change::Expose(ports) => format!("expose({})", list(ports)),
+        Change::Volume(targets) => format!("volume({})", list(targets)),
+        Change::Shell(words) => format!("shell({})", list(words)),
+        Change::StopSignal(signal) => format!("stop_signal({})", text(signal)),
+        Change::OnBuild(instruction) => format!("onbuild({})", text(instruction)),
+        Change::HealthCheck(check) => {
+            let (kind, words) = check.test.split_first()?;
+            if kind == crate::model::health::NONE {
+                return Some("healthcheck(\"NONE\")".to_owned());
+            }
+            let test = match (kind.as_str(), words) {
+                ("CMD-SHELL", [line]) => text(line),
+                _ => list(words),
+            };
+            let mut options = vec![("command", test)];
+            let times = [
+                ("interval", check.interval),
+                ("timeout", check.timeout),
+                ("start_period", check.start_period),
+                ("start_interval", check.start_interval),
+            ];
+            let go = crate::base::units::go_duration;
+            options.extend(times.into_iter().filter_map(|(name, time)| Some((name, text(&go(time?))))));
+            options.extend(check.retries.map(|retries| ("retries", retries.to_string())));
+            format!("healthcheck({})", map(&options))
+        }
+        // A script's builds have no triggers of their base left, and no author.
+        Change::ClearOnBuild | Change::Author(_) => return None,
+    })
+}
+
+/// A string of the script.
+fn text(value: &str) -> String {
+    let mut out = String::with_capacity(value.len() + 2);
+    out.push('"');
+    for c in value.chars() {
+        match c {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            c if c.is_control() => {
+                let _ = write!(out, "\\u{:04x}", u32::from(c));
+            }
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
+}
+
+fn list(values: &[String]) -> String {
+    format!("[{}]", values.iter().map(|value| text(value)).collect::<Vec<_>>().join(", "))
+}
+
+fn map(fields: &[(&str, String)]) -> String {
+    let all: Vec<String> = fields.iter().map(|(name, value)| format!("{name}: {value}")).collect();
+    format!("#{{ {} }}", all.join(", "))
+}
+
+fn pairs<'a>(values: impl Iterator<Item = (&'a String, &'a String)>) -> String {
+    let plain = |name: &str| {
+        name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+            && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+            && !RESERVED.contains(&name)
+    };
+    let key = |name: &str| if plain(name) { name.to_owned() } else { text(name) };
+    let all: Vec<String> = values.map(|(name, value)| format!("{}: {}", key(name), text(value))).collect();
+    format!("#{{ {} }}", all.join(", "))
+}

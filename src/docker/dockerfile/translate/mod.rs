@@ -1,0 +1,156 @@
+//! From a Dockerfile to the build's graph: arguments and variables get their values, names become stages and files.
+//!
+//! ```text
+//! global ARG ─▶ names of bases ─▶ which stages the target needs, in order (stages.rs) ─▶ their steps (steps.rs)
+//! ```
+//!
+//! Only what the target needs is translated. What an image says (its variables, its triggers) is asked of the caller.
+
+mod stages;
+mod steps;
+mod variables;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use crate::base::Result;
+use crate::docker::dockerfile::ast::{Dockerfile, Word};
+use crate::docker::dockerfile::{at, expand};
+use crate::model::build::{Context, Graph};
+use crate::model::image::ImageConfig;
+
+/// The variables that commands have without being declared, when they are given with `--build-arg`.
+pub const PROXIES: [&str; 10] = [
+    "HTTP_PROXY",
+    "http_proxy",
+    "HTTPS_PROXY",
+    "https_proxy",
+    "FTP_PROXY",
+    "ftp_proxy",
+    "NO_PROXY",
+    "no_proxy",
+    "ALL_PROXY",
+    "all_proxy",
+];
+
+/// The arguments that say for what and on what is built.
+pub const PLATFORM_ARGUMENTS: [&str; 8] = [
+    "TARGETPLATFORM",
+    "TARGETOS",
+    "TARGETARCH",
+    "TARGETVARIANT",
+    "BUILDPLATFORM",
+    "BUILDOS",
+    "BUILDARCH",
+    "BUILDVARIANT",
+];
+
+/// Arguments that are there without being declared, and are nothing to warn about when they are not used.
+const QUIET: [&str; 2] = ["SOURCE_DATE_EPOCH", "BUILDKIT_"];
+
+/// Something with a name that `FROM` and `--from` find, besides stages and images.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Named {
+    /// A folder.
+    Folder(PathBuf),
+    /// An image.
+    Image(String),
+}
+
+/// What is asked for besides the file.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// The stage that is wanted: a name or a number. None is the last one.
+    pub target: Option<String>,
+    /// `--build-arg`.
+    pub arguments: BTreeMap<String, String>,
+    /// `os/architecture[/variant]` of what is made, and of this machine.
+    pub platform: String,
+    /// The platform of this machine.
+    pub build_platform: String,
+    /// The build context.
+    pub context: Context,
+    /// `--build-context`.
+    pub named: BTreeMap<String, Named>,
+}
+
+/// Asks what an image says; the platform is what the stage asks for. None when nobody can say.
+pub type Images<'a> = &'a mut dyn FnMut(&str, Option<&str>) -> Result<Option<ImageConfig>>;
+
+/// What comes of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Translated {
+    /// The graph.
+    pub graph: Graph,
+    /// Arguments of `--build-arg` that no `ARG` declares.
+    pub unused_arguments: Vec<String>,
+}
+
+/// Makes the graph.
+///
+/// # Errors
+/// `invalid_argument` with the place: what does not exist, what needs itself, what cannot be expanded.
+pub fn translate(file: &Dockerfile, options: &Options, images: Images<'_>) -> Result<Translated> {
+    let mut used = BTreeSet::new();
+    let globals = globals(file, options, &mut used)?;
+    let plan = stages::plan(file, options, &globals)?;
+    let mut graph = Graph { target: 0, contexts: vec![options.context.clone()], ..Graph::default() };
+    for (name, named) in &options.named {
+        if let Named::Folder(path) = named {
+            graph.contexts.push(Context { name: name.clone(), path: path.clone(), ..Context::default() });
+        }
+    }
+    let mut states: Vec<steps::State> = Vec::new();
+    for &index in &plan.order {
+        let state = match &plan.bases[index] {
+            stages::From::Stage(base) => states[plan.place(*base)].clone(),
+            stages::From::Image(reference) => {
+                let platform = plan.platforms[index].as_deref();
+                let config = images(reference, platform).map_err(|error| {
+                    let place = &file.stages[index].base;
+                    error.context(at(&file.file, place.span, format!("FROM {reference}")).message().to_owned())
+                })?;
+                steps::State::of_image(config.as_ref())
+            }
+            stages::From::Scratch | stages::From::Folder(_) => steps::State::default(),
+        };
+        let mut walk =
+            steps::Walk { file, options, globals: &globals, plan: &plan, stage: index, state, used: &mut used };
+        let stage = walk.stage(&graph.contexts)?;
+        states.push(walk.state);
+        graph.stages.push(stage);
+    }
+    graph.target = graph.stages.len() - 1;
+    let quiet = |name: &str| QUIET.iter().any(|quiet| name.starts_with(quiet)) || PROXIES.contains(&name);
+    let unused = options.arguments.keys().filter(|name| !used.contains(*name) && !quiet(name)).cloned().collect();
+    Ok(Translated { graph, unused_arguments: unused })
+}
+
+/// The arguments in front of the first `FROM`, over those of the platforms.
+fn globals(file: &Dockerfile, options: &Options, used: &mut BTreeSet<String>) -> Result<variables::Globals> {
+    let mut globals = variables::Globals::of_platforms(&options.platform, &options.build_platform);
+    for instruction in &file.arguments {
+        let crate::docker::dockerfile::ast::InstructionKind::Arg(pairs) = &instruction.kind else { continue };
+        for pair in pairs {
+            let name = pair.name.text.clone();
+            let value = match options.arguments.get(&name) {
+                Some(value) => Some(value.clone()),
+                None => {
+                    let expand = |word: &Word| expanded(file, word, &|name| globals.get(name));
+                    pair.value.as_ref().map(expand).transpose()?
+                }
+            };
+            used.insert(name.clone());
+            globals.declare(name, value);
+        }
+    }
+    Ok(globals)
+}
+
+/// A word without variables, quotes and escapes.
+pub(crate) fn expanded(file: &Dockerfile, word: &Word, lookup: expand::Lookup<'_>) -> Result<String> {
+    match expand::word(&word.text, file.escape, lookup) {
+        Ok((text, _)) => Ok(text),
+        Err(why) => Err(at(&file.file, word.span, why)),
+    }
+}
