@@ -9,7 +9,7 @@ use crate::base::{failpoint, signal};
 use crate::engine::Engine;
 use crate::engine::container::decide::{Given, decide};
 use crate::engine::container::spec::Joined;
-use crate::engine::container::{files, host, ids, logs, names};
+use crate::engine::container::{files, host, ids, logs, names, resolver};
 use crate::model::container::{
     ContainerOptions, ContainerRecord, IpcMode, MountPoint, MountPointKind, NamespaceMode, NetworkMode,
 };
@@ -239,7 +239,7 @@ impl Engine {
         };
         write("hosts", files::hosts(record, &read("/etc/hosts"), &[]))?;
         write("hostname", format!("{}\n", record.hostname))?;
-        write("resolv.conf", files::resolv_conf(record, &read("/etc/resolv.conf"), false))?;
+        write("resolv.conf", files::resolv_conf(&record.options, &resolver::of_host(), files::Servers::Host))?;
         failpoint::hit("container.create.copy_up")?;
         self.container_copy_up(record)
     }

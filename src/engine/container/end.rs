@@ -267,6 +267,8 @@ impl Engine {
             Ok(found)
         })?;
         self.store.flush()?;
+        // Others look for it under the old name until it starts again; the rename is done.
+        let _ = self.rename_endpoints(&found.id, name);
         // Events of a monitor that does not learn it go on under the old name; the rename is done.
         let _ = renamed(&self.paths().container_run(&found.id), name);
         self.tell(&tell::event(&found.record, name, "rename").with("oldName", format!("/{}", found.name)));

@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use crate::model::container::{ContainerRecord, NetworkMode};
+use crate::model::container::{ContainerOptions, ContainerRecord, NetworkMode};
 use crate::model::network::Endpoint;
 
 /// Where the resolver of a network's names answers, inside the container.
@@ -59,28 +59,120 @@ fn full_name(record: &ContainerRecord) -> String {
     }
 }
 
+/// Who answers a container's questions for names, when its options do not say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Servers {
+    /// Whom the host asks: the container is where the host is, or nowhere.
+    Host,
+    /// Those of them that can be reached from another network namespace; if there are none, Docker's choice.
+    Reachable,
+    /// Its own resolver, which asks the others.
+    Names,
+}
+
+/// Docker's choice when the host asks only itself (libnetwork, `resolvconf`).
+const PUBLIC: [&str; 2] = ["8.8.8.8", "8.8.4.4"];
+
 /// resolv.conf(5): the host's, with what the options say instead.
-/// With `names` the resolver of networks answers, and asks the others.
-pub(super) fn resolv_conf(record: &ContainerRecord, of_host: &str, names: bool) -> String {
-    let options = &record.options;
-    let kept = of_host.lines().filter(|line| match line.split_whitespace().next() {
-        Some("nameserver") => options.dns.is_empty() && !names,
+pub(super) fn resolv_conf(options: &ContainerOptions, of_host: &str, servers: Servers) -> String {
+    let first = |line: &str| line.split_whitespace().next().map(str::to_owned);
+    let kept = of_host.lines().filter(|line| match first(line).as_deref() {
+        Some("nameserver") => false,
         Some("search" | "domain") => options.dns_search.is_empty(),
-        Some("options") => options.dns_options.is_empty(),
+        Some("options") => options.dns_options.is_empty() && servers != Servers::Names,
         _ => true,
     });
     let mut text: String = kept.map(|line| format!("{line}\n")).collect();
-    match names {
-        true => text.push_str(&format!("nameserver {RESOLVER}\n")),
-        false => options.dns.iter().for_each(|server| text.push_str(&format!("nameserver {server}\n"))),
-    }
+    let of_host_named = |word: &'static str| {
+        of_host
+            .lines()
+            .filter(move |line| line.split_whitespace().next() == Some(word))
+            .map(move |line| line.trim_start().trim_start_matches(word).trim())
+    };
+    let hosts: Vec<&str> = of_host_named("nameserver").collect();
+    let given: Vec<&str> = options.dns.iter().map(String::as_str).collect();
+    let wanted = match servers {
+        Servers::Names => vec![RESOLVER],
+        _ if !given.is_empty() => given,
+        Servers::Host => hosts,
+        Servers::Reachable => {
+            let reachable: Vec<&str> = hosts.into_iter().filter(|server| !is_of_host_alone(server)).collect();
+            if reachable.is_empty() { PUBLIC.to_vec() } else { reachable }
+        }
+    };
+    wanted.iter().for_each(|server| text.push_str(&format!("nameserver {server}\n")));
     // A single dot means no search domain at all (docker run --dns-search=.).
     let search: Vec<&str> = options.dns_search.iter().map(String::as_str).filter(|domain| *domain != ".").collect();
     if !search.is_empty() {
         text.push_str(&format!("search {}\n", search.join(" ")));
     }
-    if !options.dns_options.is_empty() {
-        text.push_str(&format!("options {}\n", options.dns_options.join(" ")));
+    let mut words: Vec<&str> = options.dns_options.iter().map(String::as_str).collect();
+    if servers == Servers::Names {
+        if words.is_empty() {
+            words = of_host_named("options").flat_map(str::split_whitespace).collect();
+            words.retain(|word| !word.starts_with("ndots:"));
+        }
+        // Names of the networks have no dots: they are asked for as they are, before any search domain.
+        if !words.iter().any(|word| word.starts_with("ndots:")) {
+            words.push("ndots:0");
+        }
+    }
+    if !words.is_empty() {
+        text.push_str(&format!("options {}\n", words.join(" ")));
     }
     text
+}
+
+/// A loopback address, or one that means something only together with an interface of the host.
+fn is_of_host_alone(server: &str) -> bool {
+    server.contains('%') || server.parse().is_ok_and(|server: IpAddr| server.is_loopback() || server.is_unspecified())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOST: &str =
+        "# made\nnameserver 127.0.0.53\nnameserver 10.0.0.1\nsearch example.com\noptions edns0 ndots:2\n";
+
+    fn check(change: impl FnOnce(&mut ContainerOptions), host: &str, servers: Servers, expected: &str) {
+        let mut options = ContainerOptions::default();
+        change(&mut options);
+        assert_eq!(resolv_conf(&options, host, servers), expected);
+    }
+
+    #[test]
+    fn resolv_conf_says_who_is_asked() {
+        let of_host = "# made\nsearch example.com\noptions edns0 ndots:2\nnameserver 127.0.0.53\nnameserver 10.0.0.1\n";
+        check(|_| {}, HOST, Servers::Host, of_host);
+        let reachable = "# made\nsearch example.com\noptions edns0 ndots:2\nnameserver 10.0.0.1\n";
+        check(|_| {}, HOST, Servers::Reachable, reachable);
+        let names = "# made\nsearch example.com\nnameserver 127.0.0.11\noptions edns0 ndots:0\n";
+        check(|_| {}, HOST, Servers::Names, names);
+        check(
+            |_| {},
+            "nameserver ::1\nnameserver fe80::1%eth0\n",
+            Servers::Reachable,
+            "nameserver 8.8.8.8\nnameserver 8.8.4.4\n",
+        );
+        check(|_| {}, "", Servers::Names, "nameserver 127.0.0.11\noptions ndots:0\n");
+    }
+
+    #[test]
+    fn options_replace_what_the_host_says() {
+        let given = |options: &mut ContainerOptions| {
+            options.dns = vec!["9.9.9.9".into()];
+            options.dns_search = vec!["a.test".into(), "b.test".into()];
+            options.dns_options = vec!["ndots:3".into(), "attempts:1".into()];
+        };
+        let tail = "search a.test b.test\noptions ndots:3 attempts:1\n";
+        check(given, HOST, Servers::Reachable, &format!("# made\nnameserver 9.9.9.9\n{tail}"));
+        check(given, HOST, Servers::Names, &format!("# made\nnameserver 127.0.0.11\n{tail}"));
+        check(
+            |options| options.dns_search = vec![".".into()],
+            "search x\n",
+            Servers::Names,
+            "nameserver 127.0.0.11\noptions ndots:0\n",
+        );
+    }
 }

@@ -11,6 +11,7 @@
 //! copy     cp, both ways
 //! host     what a specification asks of the machine  ids     ranges of ids for user namespaces
 //! seccomp  the filter of system calls (pure)         top     its processes
+//! resolver whose names it knows, and whom it asks for others
 //! restart  policies of containers that exist          wait    for their end
 //! network  its networks: joining, leaving, published ports, who it reaches
 //! stats    what it uses                              update  other limits
@@ -36,6 +37,7 @@ mod logs;
 mod names;
 mod network;
 mod process;
+mod resolver;
 mod restart;
 mod seccomp;
 mod spec;

@@ -4,10 +4,9 @@ use std::os::fd::AsFd as _;
 
 use crate::base::{Context as _, Error, Id, Result, failpoint};
 use crate::engine::Engine;
-use crate::engine::container::{Found, files};
+use crate::engine::container::{Found, files, resolver};
 use crate::engine::network::{Guest, parse_mac};
 use crate::model::container::{Connection, ContainerOptions, ContainerRecord, ContainerRemove, NetworkMode};
-use crate::model::names::{Link, Names, Zone};
 use crate::model::network::{Attachment, DEFAULT_NETWORK, Driver, Endpoint, PortBinding, Publish};
 use crate::net::setup;
 use crate::runtime::client::Monitor;
@@ -16,8 +15,6 @@ use crate::store::db::{Noun, Tx};
 
 /// The most networks of one container.
 const MAX_NETWORKS: usize = 64;
-/// The host's name servers.
-const HOST_RESOLV_CONF: &str = "/etc/resolv.conf";
 /// The most ports that one container publishes.
 const MAX_PORTS: usize = 4096;
 
@@ -133,47 +130,15 @@ impl Engine {
         let write = |path: std::path::PathBuf, text: String| {
             std::fs::write(&path, text).context(|| format!("writing {path:?}"))
         };
-        let names = self.names_for(record, endpoints)?;
-        let has_names = !names.zones.is_empty();
-        let host = read(HOST_RESOLV_CONF);
         write(dir.join("hosts"), files::hosts(record, &read("/etc/hosts"), endpoints))?;
-        write(dir.join("resolv.conf"), files::resolv_conf(record, &host, has_names))?;
-        let path = self.paths().container_run(&record.id).join(crate::runtime::monitor::names::FILE);
-        if has_names || path.exists() {
-            let text = serde_json::to_vec(&names).map_err(|error| Error::failed(error.to_string()))?;
-            let beside = path.with_extension("new");
-            std::fs::write(&beside, text)
-                .and_then(|()| std::fs::rename(&beside, &path))
-                .context(|| format!("writing {path:?}"))?;
-        }
-        Ok(has_names)
-    }
-
-    /// What the container's resolver answers: names of every network but the default one, as with Docker.
-    fn names_for(&self, record: &ContainerRecord, endpoints: &[Endpoint]) -> Result<Names> {
-        let mut names = Names {
-            version: crate::model::names::VERSION,
-            servers: record.options.dns.iter().filter_map(|text| text.parse().ok()).collect(),
-            resolv_conf: HOST_RESOLV_CONF.into(),
-            ndots: record.options.dns_options.iter().any(|option| option.starts_with("ndots:")),
-            ..Names::default()
+        let has_names = self.write_names(record, endpoints)?;
+        let servers = match has_names {
+            true => files::Servers::Names,
+            false if endpoints.is_empty() => files::Servers::Host,
+            false => files::Servers::Reachable,
         };
-        for endpoint in endpoints {
-            let network = self.network_get(endpoint.network.as_str())?;
-            // An internal network leaks no questions (CVE-2024-29018).
-            names.forward |= !network.internal;
-            if network.has_names() {
-                let folder = self.paths().network_run(&network.id);
-                names.zones.push(Zone { network: network.name, folder });
-            }
-            for (container, alias) in &endpoint.links {
-                // One that was removed since has no name any more.
-                if let Ok(found) = self.container_find(container) {
-                    names.links.push(Link { alias: alias.clone(), target: found.id.to_string() });
-                }
-            }
-        }
-        Ok(names)
+        write(dir.join("resolv.conf"), files::resolv_conf(&record.options, &resolver::of_host(), servers))?;
+        Ok(has_names)
     }
 
     /// The networks of a container, with what it has there.

@@ -8,6 +8,7 @@
 //!                                            the reply, as it came  ◀──
 //! names     what is known, from files, read anew when they change      wire      messages as bytes
 //! client    connections over TCP                                       upstream  a question on its way to servers
+//! redirect  from port 53 to the port it has                            serve     the process
 //! ```
 //!
 //! Names that are ours never leave: also a question for something else than their addresses is answered here, with
@@ -19,6 +20,7 @@
 
 mod client;
 mod names;
+mod redirect;
 mod serve;
 mod upstream;
 mod wire;

@@ -1,12 +1,11 @@
 //! The process that a resolver is: it opens its sockets inside the container's network namespace, goes back, gives up its
 //! rights, and answers until it is killed.
 
-use std::net::SocketAddr;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
-use super::{ADDRESS, PORT, Resolver, Sockets};
+use super::{Resolver, redirect};
 use crate::base::{Context as _, Result};
 use crate::sys::capability::{self, Capabilities, Set};
 use crate::sys::{memory, namespace, process};
@@ -33,7 +32,7 @@ pub fn serve(namespace: OwnedFd, names: &Path, tell: &mut dyn FnMut(Result<()>))
 fn begin(container: OwnedFd, names: &Path) -> Result<Resolver> {
     let own = namespace::open(Path::new("/proc/self/ns/net")).context(|| "opening our own network namespace")?;
     namespace::join(container.as_fd(), namespace::NETWORK).context(|| "entering the container's network")?;
-    let sockets = listen();
+    let sockets = redirect::listen();
     // Servers are asked from where the host asks them.
     namespace::join(own.as_fd(), namespace::NETWORK).context(|| "leaving the container's network")?;
     drop((container, own));
@@ -42,9 +41,4 @@ fn begin(container: OwnedFd, names: &Path) -> Result<Resolver> {
     capability::apply(&Capabilities::default(), Set::default())?;
     process::set_no_new_privileges().context(|| "giving up new privileges")?;
     Ok(Resolver::new(sockets, names.to_owned()))
-}
-
-fn listen() -> Result<Sockets> {
-    let address = SocketAddr::from((ADDRESS, PORT));
-    Sockets::bind(address).context(|| format!("listening at {address}"))
 }
