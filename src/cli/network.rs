@@ -142,9 +142,6 @@ pub(crate) struct LsArgs {
 pub(crate) struct NetworkPruneArgs {
     #[command(flatten)]
     prune: PruneArgs,
-    /// Remove only what fits: label
-    #[arg(long, value_name = "KEY=VALUE")]
-    filter: Vec<String>,
 }
 
 // `rhumb network rename`.
@@ -185,9 +182,9 @@ impl NetworkCommand {
             NetworkCommand::Inspect(args) => inspect::run(&args, inspect::Kind::Network, session),
             NetworkCommand::Ls(args) => ls(&args, session),
             NetworkCommand::Prune(args) => {
-                let wanted = filter::network(&args.filter)?;
+                let wanted = filter::network(args.prune.filters())?;
                 let warning = "This will remove all networks that no container is connected to.";
-                args.prune.run(session, warning, "Deleted Networks:", |engine| engine.network_prune(&wanted))
+                args.prune.run_filtered(session, warning, "Deleted Networks:", |engine| engine.network_prune(&wanted))
             }
             NetworkCommand::Rename(args) => {
                 session.engine()?.network_rename(&args.network, &args.name)?;

@@ -61,7 +61,8 @@ impl Root {
 }
 
 fn open(root: &Path) -> Engine {
-    Engine::open(&EngineOptions { root: Some(root.to_owned()), ..EngineOptions::default() }).unwrap()
+    let default_network = Some("none".to_owned());
+    Engine::open(&EngineOptions { root: Some(root.to_owned()), default_network, ..EngineOptions::default() }).unwrap()
 }
 
 /// The names in a folder.
