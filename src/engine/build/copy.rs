@@ -10,12 +10,13 @@
 //! its kin).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::io::Read;
 
 use super::chmod::Mode;
 use super::state::{State, clean};
 use super::walk::{self, Item, Memory, Place, trimmed};
 use crate::base::ignore::{Ignore, Pattern};
-use crate::base::{Digest, Error, Result, Timestamp, suggest};
+use crate::base::{Digest, Error, Kind, Result, Timestamp, suggest};
 use crate::model::build::{Copy, Inline, Origin, Source};
 use crate::store::assemble::{Body, Piece};
 use crate::sys::node::{self, Time};
@@ -51,6 +52,8 @@ pub(super) struct Target<'a> {
     pub(super) state: &'a State,
     /// The file system so far; none for nothing.
     pub(super) view: Option<&'a Dir>,
+    /// Unpacks an archive.
+    pub(super) unpack: &'a dyn Fn(&mut dyn Read) -> Result<Dir>,
 }
 
 /// Makes the list. `trees` gives the tree of an origin.
@@ -65,21 +68,30 @@ pub(super) fn plan(copy: &Copy, target: &Target<'_>, trees: &Trees<'_>) -> Resul
     let mut roots = Vec::new();
     for source in &copy.sources {
         match source {
-            Source::Path { from, pattern, optional, unpack: false } => trees(from, &mut |mut tree| {
+            Source::Path { from, pattern, optional, unpack } => trees(from, &mut |mut tree| {
                 let matched = matches(&mut tree, pattern, &exclude, copy.parents)?;
                 if matched.is_empty() && !optional {
                     return Err(missing(&tree, pattern));
                 }
+                // What comes from this machine belongs to root; what comes from an image keeps its owner.
+                let keep_owner = !matches!(from, Origin::Context(_));
+                let own = roots.len();
+                roots.push(tree.root.try_clone()?);
                 for mut one in matched {
-                    one.root = roots.len();
+                    let archive = if *unpack { unpacked(&tree, &one, target)? } else { None };
+                    if let Some(dir) = archive {
+                        let none = Ignore::default();
+                        let items = walk::list(&dir, b"", &none, &exclude, &mut Memory::default())?;
+                        let root = roots.len();
+                        roots.push(dir);
+                        found.push(Found::Tree(Matched { root, named: Vec::new(), items, keep_owner: true }));
+                        continue;
+                    }
+                    (one.root, one.keep_owner) = (own, keep_owner);
                     found.push(Found::Tree(one));
                 }
-                roots.push(tree.root.try_clone()?);
                 Ok(())
             })?,
-            Source::Path { unpack: true, .. } => {
-                return Err(Error::unsupported("archives are not unpacked yet").with_hint("unpack it in a run step"));
-            }
             Source::Inline(inline) => found.push(Found::Inline(inline)),
             Source::Url { url, .. } => {
                 return Err(Error::unsupported(format!("{url:?} cannot be fetched yet"))
@@ -116,9 +128,9 @@ pub(super) fn plan(copy: &Copy, target: &Target<'_>, trees: &Trees<'_>) -> Resul
 }
 
 /// The folder that `WORKDIR` makes; nothing when it is there.
-pub(super) fn plan_folder(path: &str, target: &Target<'_>) -> Result<Planned> {
+pub(super) fn plan_folder(path: &str, state: &State, view: Option<&Dir>) -> Result<Planned> {
     let mut layer = Layer {
-        view: target.view,
+        view,
         places: HashMap::new(),
         pieces: BTreeMap::new(),
         order: Vec::new(),
@@ -126,7 +138,7 @@ pub(super) fn plan_folder(path: &str, target: &Target<'_>) -> Result<Planned> {
         owner: (0, 0),
         chown: false,
         mode: None,
-        epoch: target.state.epoch,
+        epoch: state.epoch,
     };
     let at = layer.place(trimmed(path.as_bytes()))?;
     match at.facts {
@@ -159,6 +171,34 @@ struct Matched {
     /// Its path as it was named, in the tree.
     named: Vec<u8>,
     items: Vec<Item>,
+    /// Files belong to whom they did, unless another owner is given.
+    keep_owner: bool,
+}
+
+/// How an archive begins that can be unpacked: where, and with what.
+const ARCHIVES: [(usize, &[u8]); 3] = [(0, b"\x1f\x8b"), (0, b"\x28\xb5\x2f\xfd"), (257, b"ustar")];
+/// How one begins that cannot.
+const OTHER_ARCHIVES: [(&[u8], &str); 2] = [(b"BZh", "bzip2"), (b"\xfd7zXZ\0", "xz")];
+
+/// The content of a local archive; none when it is no archive.
+fn unpacked(tree: &Tree<'_>, one: &Matched, target: &Target<'_>) -> Result<Option<Dir>> {
+    let Some(item) = one.items.first().filter(|item| item.facts.kind == EntryKind::File) else { return Ok(None) };
+    let mut file = tree.root.open_file_in(&item.path)?;
+    let mut head = Vec::new();
+    (&mut file).take(512).read_to_end(&mut head)?;
+    if let Some((_, name)) = OTHER_ARCHIVES.iter().find(|(magic, _)| head.starts_with(magic)) {
+        let shown = String::from_utf8_lossy(&one.named);
+        return Err(Error::unsupported(format!("{shown:?} is compressed with {name}, which is not read here"))
+            .with_hint("compress it with gzip or zstd, or unpack it in a run step"));
+    }
+    if !ARCHIVES.iter().any(|(at, magic)| head.get(*at..).is_some_and(|rest| rest.starts_with(magic))) {
+        return Ok(None);
+    }
+    match (target.unpack)(&mut head.as_slice().chain(file)) {
+        // Compressed, but no archive.
+        Err(error) if error.kind() == Kind::Corrupt => Ok(None),
+        unpacked => unpacked.map(Some),
+    }
 }
 
 /// The paths that a pattern means, with everything below them.
@@ -189,7 +229,7 @@ fn matches(tree: &mut Tree<'_>, pattern: &str, exclude: &Ignore, parents: bool) 
         if is_file && (tree.ignore.excludes(&path) || exclude.excludes(&path)) {
             continue;
         }
-        matched.push(Matched { root: 0, named: path.into_bytes(), items });
+        matched.push(Matched { root: 0, named: path.into_bytes(), items, keep_owner: false });
     }
     Ok(matched)
 }
@@ -259,7 +299,6 @@ fn id_of(name: &str, file: &str, what: &str, view: Option<&Dir>) -> Result<(u32,
     }
     let mut text = String::new();
     if let Some(file) = view.and_then(|view| view.open_file_in(file.as_bytes()).ok()) {
-        use std::io::Read as _;
         // Somebody else's file: no more than anybody needs.
         let _ = file.take(16 << 20).read_to_string(&mut text);
     }
@@ -350,13 +389,14 @@ impl Layer<'_> {
             if path.is_empty() {
                 continue;
             }
-            let piece = self.piece(one.root, item, path);
+            let piece = self.piece(one, item, path);
             self.put(piece);
         }
         Ok(())
     }
 
-    fn piece(&mut self, root: usize, item: &Item, path: Vec<u8>) -> Piece {
+    fn piece(&mut self, one: &Matched, item: &Item, path: Vec<u8>) -> Piece {
+        let root = one.root;
         let facts = &item.facts;
         let is_dir = facts.kind == EntryKind::Dir;
         let body = match facts.kind {
@@ -381,20 +421,14 @@ impl Layer<'_> {
                 }
             }
         };
+        let keeps = one.keep_owner && !self.chown;
+        let (uid, gid) = if keeps { (facts.uid, facts.gid) } else { self.owner };
         let is_link = facts.kind == EntryKind::Symlink;
         let mode = match &self.mode {
             Some(change) if !is_link => change.apply(facts.mode, is_dir),
             _ => facts.mode,
         };
-        Piece {
-            path,
-            body,
-            mode,
-            uid: self.owner.0,
-            gid: self.owner.1,
-            mtime: facts.mtime,
-            xattrs: item.xattrs.clone(),
-        }
+        Piece { path, body, mode, uid, gid, mtime: facts.mtime, xattrs: item.xattrs.clone() }
     }
 
     /// The folders above a path, as they are or new.

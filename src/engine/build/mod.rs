@@ -25,6 +25,7 @@ mod walk;
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
+use std::io::Read;
 use std::os::fd::AsFd as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -154,6 +155,12 @@ impl Engine {
         }
         let fd = view(&self.lower_dirs(layers))?;
         Ok(Some(Dir::from_fd(fd.as_fd())?))
+    }
+
+    /// The content of an archive, in a folder that the lease keeps.
+    fn unpacked(&self, archive: &mut dyn Read) -> Result<Dir> {
+        let layer = self.store.layer_import(archive, &LayerSource::default())?;
+        Ok(Dir::open(&self.store.layer_diff(&layer.chain_id))?)
     }
 
     fn layer_of_pieces(
@@ -336,7 +343,7 @@ impl Solver<'_> {
         inputs.add("the epoch", state.epoch.as_secs().to_string());
         self.keyed(at, &inputs, state, |state| {
             let view = self.engine.build_view(&chain_ids(state))?;
-            let planned = copy::plan_folder(&path, &Target { state, view: view.as_ref() })?;
+            let planned = copy::plan_folder(&path, state, view.as_ref())?;
             self.layer_of(&planned, state)
         })
     }
@@ -350,8 +357,11 @@ impl Solver<'_> {
             return Ok(outcome);
         }
         let view = self.engine.build_view(&chain_ids(state))?;
-        let planned =
-            copy::plan(copy, &Target { state, view: view.as_ref() }, &mut |origin, work| self.with_tree(origin, work))?;
+        let planned = copy::plan(
+            copy,
+            &Target { state, view: view.as_ref(), unpack: &|archive| self.engine.unpacked(archive) },
+            &mut |origin, work| self.with_tree(origin, work),
+        )?;
         let mut inputs = self.inputs("copy", state);
         let epoch = if state.clamp_copies { state.epoch.as_secs().to_string() } else { String::new() };
         inputs.add("the epoch", epoch);

@@ -1,0 +1,64 @@
+//! A build dies, or fails, at every named point: the cache is right afterwards, and nothing is left.
+
+use std::time::Duration;
+
+use crate::support::Rhumb;
+use crate::support::process::{self, PATIENCE};
+
+/// A build of three steps, one of them a copy, and what its image holds.
+const BUILD: &str = r#"
+    let made = build::from("base:1").run("mkdir /out && echo one > /out/one");
+    let b = build::from("base:1").copy("/out", "/in", #{ from: made }).run("cat /in/one > /two");
+    let i = b.commit("built:1");
+    print(container::oneshot(i, "cat /in/one /two"));
+"#;
+
+const POINTS: [&str; 6] = [
+    "build.step.begin",
+    "build.step.ended",
+    "build.step.layer",
+    "build.step.record",
+    "build.commit.prepare",
+    "build.commit.record",
+];
+
+#[test]
+fn whatever_it_dies_of_the_next_build_is_right() {
+    let rhumb = Rhumb::with_base();
+    for action in ["kill", "error", "enospc"] {
+        for point in POINTS {
+            rhumb.script(r#"build::cache(#{ prune: true }); try { image::get("built:1").remove(#{ force: true }); } catch {}"#).ok();
+            let mut command = rhumb.command(["-e", BUILD]);
+            command.env("RHUMB_FAILPOINT", format!("{point}={action}"));
+            let outcome = process::run(&mut command, None, PATIENCE);
+            assert!(!outcome.success(), "{point}={action} was not passed:\n{outcome}");
+            let next = rhumb.script(BUILD).ok();
+            assert_eq!(next, "one\none\n\n", "after {point}={action}");
+            assert_eq!(rhumb.run(["ps", "-aq"]).ok(), "", "after {point}={action}");
+        }
+    }
+    rhumb.assert_consistent();
+}
+
+#[test]
+fn a_command_of_a_killed_build_is_ended_by_the_next_one() {
+    let rhumb = Rhumb::with_base();
+    let build = r#"build::from("base:1").run("echo a > /a").run("sleep 100000").solve()"#;
+    let mut child = rhumb.spawn(["-e", build]);
+    let containers = rhumb.root().join("containers");
+    let count = || std::fs::read_dir(&containers).map_or(0, Iterator::count);
+    process::eventually("the second step", PATIENCE, || {
+        let steps = rhumb.script("print(build::cache().steps)").ok();
+        (steps.trim() == "1" && count() > 0).then_some(())
+    });
+    std::thread::sleep(Duration::from_millis(200));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    process::eventually("the end of the step", PATIENCE, || {
+        rhumb.run(["ps", "-aq"]).ok();
+        (count() == 0).then_some(())
+    });
+    let steps = rhumb.script(r#"let b = build::from("base:1").run("echo a > /a").solve(); print(b.cached);"#).ok();
+    assert_eq!(steps, "1\n");
+    rhumb.assert_consistent();
+}
