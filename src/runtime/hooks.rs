@@ -124,13 +124,26 @@ pub(crate) fn any(spec: &Spec, moments: &[Moment]) -> bool {
 /// # Errors
 /// What the hook wrote and how it ended.
 pub(crate) fn run(spec: &Spec, moment: Moment, state: impl FnOnce() -> State) -> Result<()> {
+    run_confined(spec, moment, state, &|| Ok(()))
+}
+
+/// As [`run`]; each hook calls `confine` at the very end, before its program: what it gives up is the hook's alone.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) fn run_confined(
+    spec: &Spec,
+    moment: Moment,
+    state: impl FnOnce() -> State,
+    confine: &dyn Fn() -> Result<()>,
+) -> Result<()> {
     let hooks = moment.hooks(spec);
     if hooks.is_empty() {
         return Ok(());
     }
     let state = serde_json::to_vec(&state()).expect("plain data with string keys is always JSON");
     for (index, hook) in hooks.iter().enumerate() {
-        run_one(hook, &state)
+        run_one(hook, &state, confine)
             .map_err(|error| error.context(format!("error running {} hook #{index}", moment.name())))?;
     }
     Ok(())
@@ -144,13 +157,13 @@ pub(crate) fn run_all(spec: &Spec, moment: Moment, state: impl FnOnce() -> State
     }
     let state = serde_json::to_vec(&state()).expect("plain data with string keys is always JSON");
     let failed = |(index, hook)| {
-        let error = run_one(hook, &state).err()?;
+        let error = run_one(hook, &state, &|| Ok(())).err()?;
         Some(error.context(format!("error running {} hook #{index}", moment.name())))
     };
     hooks.iter().enumerate().filter_map(failed).collect()
 }
 
-fn run_one(hook: &Hook, state: &[u8]) -> Result<()> {
+fn run_one(hook: &Hook, state: &[u8], confine: &dyn Fn() -> Result<()>) -> Result<()> {
     let path = c_string(hook.path().as_os_str().as_bytes())?;
     let args = match hook.args().as_deref() {
         None | Some([]) => vec![path.clone()],
@@ -163,7 +176,7 @@ fn run_one(hook: &Hook, state: &[u8]) -> Result<()> {
     let (output, their_output) = socket::pipe().context(|| "making a pipe")?;
     match process::fork(0, None).context(|| format!("running {:?}", hook.path()))? {
         Fork::Child => {
-            let error = become_hook(&path, &args, &env, [&stdin, &their_output, &their_output]);
+            let error = become_hook(&path, &args, &env, [&stdin, &their_output, &their_output], confine);
             let mut last_words = std::fs::File::from(their_output);
             let _ = write!(last_words, "{error}"); // nobody else can be told
             process::exit_now(127);
@@ -176,14 +189,20 @@ fn run_one(hook: &Hook, state: &[u8]) -> Result<()> {
     }
 }
 
-fn become_hook(path: &CString, args: &[CString], env: &[CString], streams: [&OwnedFd; 3]) -> std::io::Error {
+fn become_hook(
+    path: &CString,
+    args: &[CString],
+    env: &[CString],
+    streams: [&OwnedFd; 3],
+    confine: &dyn Fn() -> Result<()>,
+) -> Error {
     let prepared = process::new_session()
         .and_then(|()| process::set_stdio(streams.map(|fd| fd.as_fd())))
         .and_then(|()| process::close_on_exec_from(3))
         .and_then(|()| process::die_with_parent())
         .and_then(|()| signal::reset());
-    match prepared {
-        Ok(()) => process::exec(path, args, env),
+    match prepared.map_err(Error::from).and_then(|()| confine()) {
+        Ok(()) => process::exec(path, args, env).into(),
         Err(error) => error,
     }
 }
@@ -210,8 +229,10 @@ fn wait(child: &Child, output: &OwnedFd, timeout: Option<Duration>) -> Result<()
         }
     };
     if timed_out {
-        // It may have ended just now, which is as good.
+        // First its group, which is there from its own session on and never ours; then itself, which may not have come
+        // that far. It may have ended just now, which is as good.
         let _ = process::signal_group(child.pidfd.as_fd(), signal::KILL);
+        let _ = process::signal(child.pidfd.as_fd(), signal::KILL);
     }
     let ended = process::take_in(child).context(|| "waiting for a hook")?;
     let said = String::from_utf8_lossy(&said).trim_end().to_owned();
@@ -222,6 +243,10 @@ fn wait(child: &Child, output: &OwnedFd, timeout: Option<Duration>) -> Result<()
             Err(Error::timeout(format!("hook ran past specified timeout of {seconds} s{output}")))
         }
         0 => Ok(()),
+        code @ 129.. => {
+            let signal = signal::describe(code - 128);
+            Err(Error::failed(format!("signal: {signal}, exit status {code}{output}")))
+        }
         code => Err(Error::failed(format!("exit status {code}{output}"))),
     }
 }

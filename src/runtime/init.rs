@@ -17,7 +17,7 @@ use crate::runtime::launch::{self, Launch, Who};
 use crate::runtime::maps::Standing;
 use crate::runtime::mounts::Step;
 use crate::runtime::namespaces::{self, Layout};
-use crate::runtime::rootfs::{self, Taken};
+use crate::runtime::rootfs::{self, Built, Taken};
 use crate::runtime::seccomp::Filter;
 use crate::runtime::sysctl::{self, Setting};
 use crate::runtime::{cgroup, reaper};
@@ -107,9 +107,11 @@ fn wait_for_start(
         _ => return Err(Error::failed("neither started nor recorded")),
     }
     let launch = launch.ok_or_else(|| Error::invalid("the specification has no process, which a start needs"))?;
-    // With the rights of the command, as runc: these hooks are programs of the container.
-    hooks::run(order.spec, Moment::StartContainer, || {
-        hooks::state(order.spec, order.id, order.bundle, "created", process::id())
+    // With the rights of the command and behind its filter, as runc: these hooks are programs of the container. One whose
+    // profile has an agent is loaded already.
+    let state = || hooks::state(order.spec, order.id, order.bundle, "created", process::id());
+    hooks::run_confined(order.spec, Moment::StartContainer, state, &|| {
+        launch.filter.as_ref().map_or(Ok(()), |filter| filter.load().map(drop))
     })?;
     Ok(launch)
 }
@@ -155,7 +157,7 @@ fn set_up(order: &Order<'_>, layout: &Layout, stage: &mut Stage, birth: Birth) -
     }
     sysctl::set(&sysctls)?;
     let built = rootfs::build(root, &steps, taken)?;
-    run_birth_hooks(order, stage)?;
+    run_birth_hooks(order, stage, &built)?;
     let terminal = built.enter()?;
     let (Some(process), Some(launch)) = (spec.process(), launch) else {
         stage.ready(0, None)?;
@@ -195,10 +197,14 @@ fn set_up(order: &Order<'_>, layout: &Layout, stage: &mut Stage, birth: Birth) -
 }
 
 /// The hooks that run while both the host's and the container's files can be seen.
-fn run_birth_hooks(order: &Order<'_>, stage: &mut Stage) -> Result<()> {
+fn run_birth_hooks(order: &Order<'_>, stage: &mut Stage, built: &Built<'_>) -> Result<()> {
     if hooks::any(order.spec, &[Moment::Prestart, Moment::CreateRuntime]) {
         stage.built()?;
         let ToStage::Hooked = stage.expect()? else { return Err(Error::failed("started before its hooks")) };
+    }
+    if hooks::any(order.spec, &[Moment::CreateContainer]) {
+        // As with runc, whose hooks name what they change of the root by `./`.
+        built.stand_in().context(|| "going to the container's root")?;
     }
     hooks::run(order.spec, Moment::CreateContainer, || {
         hooks::state(order.spec, order.id, order.bundle, "creating", process::id())

@@ -195,7 +195,7 @@ pub fn signal_group(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
 }
 
 fn send_signal(pidfd: BorrowedFd<'_>, signal: i32, flags: libc::c_uint) -> io::Result<()> {
-    if !(1..=64).contains(&signal) {
+    if !(0..=64).contains(&signal) {
         return Err(io::ErrorKind::InvalidInput.into());
     }
     let fd = pidfd.as_raw_fd();
@@ -441,6 +441,14 @@ fn set_file_ids(uid: u32, gid: u32) {
         libc::syscall(libc::SYS_setfsgid, gid);
         libc::syscall(libc::SYS_setfsuid, uid);
     }
+}
+
+/// Makes an open folder the working folder.
+///
+/// # Errors
+/// What fchdir(2) gives.
+pub fn change_dir_to(folder: BorrowedFd<'_>) -> io::Result<()> {
+    Ok(rustix::process::fchdir(folder)?)
 }
 
 /// Goes to a folder.

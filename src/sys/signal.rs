@@ -7,6 +7,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
+/// No signal: only whether it could be sent (kill(2)).
+pub const NONE: i32 = 0;
 /// SIGHUP.
 pub const HUP: i32 = libc::SIGHUP;
 /// SIGINT.
@@ -51,6 +53,17 @@ pub fn ends_by_default(signal: i32) -> bool {
         libc::SIGTTOU,
     ];
     !spares.contains(&signal)
+}
+
+/// What a signal that ended a process says to people, as the C library has it: `bad system call`; the name of the others.
+pub fn describe(signal: i32) -> String {
+    match signal {
+        libc::SIGSYS => "bad system call".to_owned(),
+        libc::SIGKILL => "killed".to_owned(),
+        libc::SIGSEGV => "segmentation fault".to_owned(),
+        libc::SIGABRT => "aborted".to_owned(),
+        other => name(other),
+    }
 }
 
 /// The name of a signal, `SIGTERM`; a number for one without a name.

@@ -107,6 +107,19 @@ pub(crate) const CASES: &[Case] = &[
             assert_eq!(lines, [1, 2, 3].map(|number| format!("{kind}-{number}")));
         }
     }),
+    acts("create_container_hooks_stand_in_the_root", HOOKS, "where callers of runc expect to be", |b| {
+        hook(b, "createContainer", "echo made >./by-hook; pwd >@log@");
+        assert_eq!(b.prints("cat /by-hook"), "made\n");
+        assert_eq!(logged(b), [b.in_root("").display().to_string().trim_end_matches('/')]);
+    }),
+    acts("start_container_hooks_are_behind_the_filter", HOOKS, "they run in the container as its command would", |b| {
+        hook(b, "startContainer", "mkdir /made; echo after >>@log@");
+        let filter = json!({"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO"});
+        b.with(json!({"linux": {"seccomp": {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [filter]}}}));
+        b.script("true").up().until("stopped");
+        assert!(!b.in_root("made").exists());
+        assert_eq!(logged(b), ["after"]);
+    }),
     acts("prestart_hooks_get_the_state", HOOKS, "the state is on their standard input", |b| {
         check_given(b, "prestart", "creating");
     })

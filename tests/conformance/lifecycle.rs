@@ -91,6 +91,14 @@ pub(crate) const CASES: &[Case] = &[
         let own = fs::read_link("/proc/self/ns/net").unwrap();
         assert_ne!(fs::read_link(format!("/proc/{}/ns/net", b.pid())).unwrap(), own);
     }),
+    acts("signal_zero_and_ps_find_nobody_in_what_has_stopped", KILL, "as engines ask whether it has ended", |b| {
+        b.script(LIVES).up();
+        assert!(b.call(&["kill", "--all", &b.id, "0"]).success());
+        b.kill("KILL").until("stopped");
+        assert!(b.call(&["kill", "--all", &b.id, "0"]).success());
+        let outcome = b.call(&["ps", "--format", "json", &b.id]);
+        assert!(outcome.success() && outcome.stdout.lines().count() == 1, "{}", outcome.stdout);
+    }),
     acts("create_does_not_run_the_program", CREATE, "create does not run the user's program", |b| {
         b.script("echo ran >/ran").create();
         std::thread::sleep(std::time::Duration::from_millis(100));

@@ -35,6 +35,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("rusqlite", &["src/store/db"]),
     ("tar", &["src/store/"]),
     ("memchr", &["src/runtime/log/"]),
+    ("serde_path_to_error", &["src/runtime/oci/validate.rs"]),
     ("regex", &["src/engine/container/"]),
     ("flate2", &["src/store/", "src/runtime/log/"]),
     ("zstd", &["src/store/"]),

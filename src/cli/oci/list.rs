@@ -4,15 +4,15 @@ use std::process::Command;
 
 use crate::base::{Context as _, Error, Result};
 use crate::cli::oci::options::{Format, ListArgs, PsArgs};
-use crate::cli::oci::{print, print_json};
+use crate::cli::oci::print;
 use crate::runtime::oci::{self, Root};
 
 /// Columns are at least this wide, as runc's.
 const MIN_WIDTH: usize = 12;
 
 /// Prints all containers.
-pub(crate) fn list(root: &Root, args: &ListArgs) -> Result<()> {
-    let containers = oci::list(root)?;
+pub(crate) fn list(root: &Root, args: &ListArgs, warnings: &mut Vec<String>) -> Result<()> {
+    let containers = oci::list(root, warnings)?;
     if args.quiet {
         return print(&containers.iter().map(|container| format!("{}\n", container.id)).collect::<String>());
     }
@@ -54,7 +54,9 @@ fn table<const N: usize>(rows: Vec<[String; N]>) -> String {
 pub(crate) fn ps(root: &Root, args: &PsArgs) -> Result<()> {
     let pids = oci::processes(root, &args.id)?;
     if args.format == Format::Json {
-        return print_json(&pids);
+        // On one line, as runc has it.
+        let text = serde_json::to_string(&pids).expect("numbers are always JSON");
+        return print(&format!("{text}\n"));
     }
     let options: &[String] = if args.ps_options.is_empty() { &["-ef".to_owned()] } else { &args.ps_options };
     let output = Command::new("ps").args(options).output().context(|| "running ps")?;

@@ -25,13 +25,32 @@ pub(crate) fn warning(global: &Global, message: &str) {
     }
 }
 
+/// Says what is done, when `--debug` asks for it: to the log file, or where there is none to standard error.
+pub(crate) fn debug(global: &Global, message: impl FnOnce() -> String) {
+    if global.debug {
+        let line = line(global, "debug", &message());
+        if global.log.is_some() || global.log_format == LogFormat::Json {
+            return add(global, &line);
+        }
+        // Nobody is left to tell when standard error is closed.
+        let _ = std::io::stderr().lock().write_all(line.as_bytes());
+    }
+}
+
 /// Adds a line to the log file; without one, a line in JSON goes to standard error when that format is asked for.
 fn write(global: &Global, level: &str, message: &str) {
+    add(global, &line(global, level, message));
+}
+
+fn line(global: &Global, level: &str, message: &str) -> String {
     let time = Timestamp::now().to_string();
-    let line = match global.log_format {
+    match global.log_format {
         LogFormat::Json => format!("{}\n", serde_json::json!({"level": level, "msg": message, "time": time})),
         LogFormat::Text => format!("time={time:?} level={level} msg={message:?}\n"),
-    };
+    }
+}
+
+fn add(global: &Global, line: &str) {
     match &global.log {
         Some(path) => {
             // One write, so that lines of two processes stay whole. A log that cannot be written fails nothing.

@@ -22,12 +22,14 @@ use std::ffi::{OsStr, OsString};
 use std::io::Write as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
+use std::time::Instant;
 
-use clap::Parser as _;
+use clap::error::ErrorKind;
+use clap::{CommandFactory as _, FromArgMatches as _};
 
 use crate::base::{Error, Result};
 use crate::runtime::oci::{self, DEFAULT_ROOT, Root};
-use options::{Cli, Global, Verb};
+use options::{CgroupManager, Cli, Global, Verb};
 
 /// The subcommand that leads here.
 const NAME: &str = "oci";
@@ -50,8 +52,19 @@ pub fn asked(args: &[OsString]) -> Option<Vec<OsString>> {
 
 /// Runs the command line. Returns the exit code.
 pub fn main(args: Vec<OsString>) -> u8 {
-    let cli = match Cli::try_parse_from(args) {
-        Ok(cli) => cli,
+    let program = args.first().map(PathBuf::from).unwrap_or_default();
+    let parsed = Cli::command().try_get_matches_from(args).and_then(|matches| {
+        let verb = matches.subcommand_name().unwrap_or_default().to_owned();
+        Ok((Cli::from_arg_matches(&matches)?, verb))
+    });
+    let (cli, name) = match parsed {
+        Ok(parsed) => parsed,
+        Err(error) if error.kind() == ErrorKind::DisplayVersion => {
+            let program = program.file_name().unwrap_or(OsStr::new(NAME)).to_string_lossy();
+            // As below.
+            let _ = print(&options::version(&program));
+            return 0;
+        }
         Err(error) => {
             // Help goes to standard output, errors to standard error; nobody is left to tell when it is closed.
             let _ = error.print();
@@ -60,8 +73,11 @@ pub fn main(args: Vec<OsString>) -> u8 {
     };
     let Cli { global, verb } = cli;
     let execs = matches!(verb, Verb::Exec(_));
+    let begun = Instant::now();
+    log::debug(&global, || format!("{name} begins"));
     let mut warnings = Vec::new();
     let result = run(&global, verb, &mut warnings);
+    log::debug(&global, || format!("{name} ends after {:?}", begun.elapsed()));
     warnings.iter().for_each(|warning| log::warning(&global, warning));
     match result {
         Ok(code) => code,
@@ -76,9 +92,12 @@ pub fn main(args: Vec<OsString>) -> u8 {
 const EXEC_FAILED: u8 = 255;
 
 fn run(global: &Global, verb: Verb, warnings: &mut Vec<String>) -> Result<u8> {
-    if global.systemd_cgroup {
+    if global.cgroup_manager == CgroupManager::Disabled {
+        return Err(Error::unsupported("a container without a cgroup").with_hint("leave --cgroup-manager out"));
+    }
+    if global.systemd_cgroup || global.cgroup_manager == CgroupManager::Systemd {
         return Err(Error::unsupported("systemd cgroups are not supported")
-            .with_hint("leave --systemd-cgroup out; with podman: --cgroup-manager=cgroupfs"));
+            .with_hint("leave --systemd-cgroup or --cgroup-manager out; with podman: --cgroup-manager=cgroupfs"));
     }
     let root = Root(global.root.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_ROOT)));
     match verb {
@@ -101,7 +120,7 @@ fn run(global: &Global, verb: Verb, warnings: &mut Vec<String>) -> Result<u8> {
             let code = oci::exec(&root, &id, &args.options()?, warnings)?;
             return Ok(u8::try_from(code).unwrap_or(u8::MAX));
         }
-        Verb::List(args) => list::list(&root, &args)?,
+        Verb::List(args) => list::list(&root, &args, warnings)?,
         Verb::Ps(args) => list::ps(&root, &args)?,
         Verb::Pause(args) => oci::pause(&root, &args.id)?,
         Verb::Resume(args) => oci::resume(&root, &args.id)?,

@@ -8,13 +8,13 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use crate::base::{Error, Result};
 use crate::cli::oci::exec::ExecArgs;
 use crate::cli::oci::update::UpdateArgs;
-use crate::runtime::oci::{CreateOptions, RunOptions};
+use crate::runtime::oci::{CreateOptions, RunOptions, SPEC_VERSION};
 use crate::sys::signal;
 
 /// The whole command line.
 #[derive(Debug, Parser)]
 #[command(name = "rhumb oci", about = "Run containers from OCI bundles", disable_version_flag = true)]
-#[command(subcommand_required = true, max_term_width = 80, version = VERSION)]
+#[command(subcommand_required = true, max_term_width = 80, version = env!("CARGO_PKG_VERSION"))]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) global: Global,
@@ -22,8 +22,16 @@ pub(crate) struct Cli {
     pub(crate) verb: Verb,
 }
 
-/// What `--version` says after the name, in runc's form.
-const VERSION: &str = concat!("version ", env!("CARGO_PKG_VERSION"), "\nspec: 1.2.0");
+/// The commit that is built, when the build's environment says so in `RHUMB_COMMIT`.
+const COMMIT: &str = match option_env!("RHUMB_COMMIT") {
+    Some(commit) => commit,
+    None => "unknown",
+};
+
+/// What `--version` says of `program`, in runc's form.
+pub(crate) fn version(program: &str) -> String {
+    format!("{program} version {}\ncommit: {COMMIT}\nspec: {SPEC_VERSION}\n", env!("CARGO_PKG_VERSION"))
+}
 
 // Options of every verb.
 #[derive(Debug, Args)]
@@ -43,6 +51,9 @@ pub(crate) struct Global {
     /// Refused: there are no systemd cgroups
     #[arg(long)]
     pub(crate) systemd_cgroup: bool,
+    /// How cgroups are managed: cgroupfs is all that there is
+    #[arg(long, hide = true, value_name = "MANAGER", default_value = "cgroupfs")]
+    pub(crate) cgroup_manager: CgroupManager,
     /// Ignored: whether rights are missing shows when they are needed
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub(crate) rootless: Option<String>,
@@ -51,6 +62,17 @@ pub(crate) struct Global {
     pub(crate) criu: Option<String>,
     #[arg(short, long, action = ArgAction::Version, help = "Print the version")]
     version: Option<bool>,
+}
+
+/// Who makes cgroups, in crun's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CgroupManager {
+    // By writing to the file system.
+    Cgroupfs,
+    // Refused.
+    Systemd,
+    // Refused.
+    Disabled,
 }
 
 /// How errors are written.
@@ -111,6 +133,9 @@ pub(crate) struct CreateArgs {
     /// Read the bundle in this folder
     #[arg(short, long, value_name = "DIR", default_value = ".")]
     bundle: PathBuf,
+    /// Read this file of the bundle [default: config.json]
+    #[arg(short = 'f', long, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// Send the master of the container's terminal to this socket
     #[arg(long, value_name = "SOCKET")]
     console_socket: Option<PathBuf>,
@@ -136,6 +161,7 @@ impl CreateArgs {
     pub(crate) fn create(&self) -> CreateOptions {
         CreateOptions {
             bundle: self.bundle.clone(),
+            config: self.config.clone(),
             pid_file: self.pid_file.clone(),
             console_socket: self.console_socket.clone(),
             listen_fds: listen_fds(),
@@ -190,7 +216,7 @@ pub(crate) struct KillArgs {
     /// The container's id
     #[arg(value_name = "CONTAINER")]
     pub(crate) id: String,
-    /// The signal by name or number
+    /// The signal by name or number; 0 only looks whether there is a process
     #[arg(value_name = "SIGNAL", default_value = "SIGTERM")]
     signal: String,
 }
@@ -198,6 +224,9 @@ pub(crate) struct KillArgs {
 impl KillArgs {
     /// The signal's number.
     pub(crate) fn signal(&self) -> Result<i32> {
+        if self.signal == "0" {
+            return Ok(signal::NONE);
+        }
         signal::parse(&self.signal).ok_or_else(|| Error::invalid(format!("unknown signal {:?}", self.signal)))
     }
 }

@@ -7,13 +7,14 @@ use serde_json::{Value, json};
 
 use crate::base::{Context as _, Error, Result};
 use crate::cli::oci::options::SpecArgs;
-use crate::runtime::oci::SPEC_VERSION;
+use crate::runtime::oci::{self, SPEC_VERSION};
 use crate::sys::user;
 
 /// Writes it.
 pub(crate) fn write(args: &SpecArgs) -> Result<()> {
     let path = args.bundle.join("config.json");
-    let mut text = serde_json::to_string_pretty(&config(args.rootless)).expect("plain data is always JSON");
+    let config = config(args.rootless, oci::has_cgroup_2_alone());
+    let mut text = serde_json::to_string_pretty(&config).expect("plain data is always JSON");
     text.push('\n');
     let mut file = OpenOptions::new().write(true).create_new(true).open(&path).map_err(|error| {
         if error.kind() == std::io::ErrorKind::AlreadyExists {
@@ -24,7 +25,9 @@ pub(crate) fn write(args: &SpecArgs) -> Result<()> {
     file.write_all(text.as_bytes()).context(|| format!("writing {path:?}"))
 }
 
-fn config(rootless: bool) -> Value {
+/// On version 1 there is no cgroup namespace, as in runc's: what a container sees of its cgroups there is below its
+/// own anyway, and tools look the container's cgroup up by the names that its processes show.
+fn config(rootless: bool, cgroup_2: bool) -> Value {
     let rights = json!(["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"]);
     let mut config = json!({
         "ociVersion": SPEC_VERSION,
@@ -43,7 +46,7 @@ fn config(rootless: bool) -> Value {
         "mounts": mounts(rootless),
         "linux": {
             "namespaces": [
-                {"type": "pid"}, {"type": "network"}, {"type": "ipc"}, {"type": "uts"}, {"type": "mount"}, {"type": "cgroup"},
+                {"type": "pid"}, {"type": "network"}, {"type": "ipc"}, {"type": "uts"}, {"type": "mount"},
             ],
             "maskedPaths": [
                 "/proc/acpi", "/proc/asound", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list",
@@ -59,10 +62,13 @@ fn config(rootless: bool) -> Value {
         linux["gidMappings"] = json!([{"containerID": 0, "hostID": gid, "size": 1}]);
         // The network stays the caller's, who may not give one an address.
         linux["namespaces"] = json!([
-            {"type": "pid"}, {"type": "ipc"}, {"type": "uts"}, {"type": "mount"}, {"type": "cgroup"}, {"type": "user"},
+            {"type": "pid"}, {"type": "ipc"}, {"type": "uts"}, {"type": "mount"}, {"type": "user"},
         ]);
     } else {
         linux["resources"] = json!({"devices": [{"allow": false, "access": "rwm"}]});
+    }
+    if cgroup_2 {
+        linux["namespaces"].as_array_mut().expect("a list above").push(json!({"type": "cgroup"}));
     }
     config
 }

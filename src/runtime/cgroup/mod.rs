@@ -58,6 +58,14 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a cgroup may be busy with processes that have ended.
 const AFTERGLOW: Duration = Duration::from_secs(1);
 
+/// Whether the machine has cgroup version 2 and nothing beside it.
+///
+/// # Errors
+/// `unsupported` without any cgroups.
+pub(crate) fn is_version_2_alone() -> Result<bool> {
+    Ok(Layout::of_machine()? == Layout::V2)
+}
+
 /// The cgroup of one container, which may not exist yet.
 #[derive(Debug, Clone)]
 pub(crate) struct Cgroup {

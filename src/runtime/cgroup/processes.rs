@@ -259,7 +259,7 @@ fn sub_folder(below: &[String], hierarchy: &str) -> Result<Option<PathBuf>> {
     for one in below {
         let (controllers, path) = one.split_once(':').map_or((None, one.as_str()), |(names, path)| (Some(names), path));
         if path.is_empty() || Path::new(path).components().any(|part| part == std::path::Component::ParentDir) {
-            return Err(Error::invalid(format!("bad sub cgroup path: {one:?}")));
+            return Err(Error::invalid(format!("bad sub cgroup path: {path} is not a sub cgroup path")));
         }
         if controllers.is_none_or(|names| names.split(',').any(|name| name == hierarchy)) {
             return Ok(Some(clean(Path::new(path))));

@@ -36,13 +36,13 @@ impl Bundle {
     }
 }
 
-/// Reads the bundle in `dir`. What is ignored of it is named in `warnings`.
+/// Reads the bundle in `dir`, whose configuration may have another name. What is ignored of it is named in `warnings`.
 ///
 /// # Errors
 /// `not_found` without a folder, a config.json or a root; `invalid_argument` for what does not follow the specification.
-pub(crate) fn load(dir: &Path, no_pivot: bool, warnings: &mut Vec<String>) -> Result<Bundle> {
+pub(crate) fn load(dir: &Path, config: Option<&Path>, no_pivot: bool, warnings: &mut Vec<String>) -> Result<Bundle> {
     let dir = std::fs::canonicalize(dir).context(|| format!("opening the bundle {dir:?}"))?;
-    let text = read(&dir.join(CONFIG))?;
+    let text = read(&dir.join(config.unwrap_or(Path::new(CONFIG))))?;
     let spec = validate::parse(&text, warnings)?;
     validate::check(&spec)?;
     if let Some(process) = spec.process() {

@@ -37,6 +37,8 @@ use crate::sys::{memory, process};
 pub struct CreateOptions {
     /// The bundle's folder.
     pub bundle: PathBuf,
+    /// The name of its configuration below that folder; none is `config.json`.
+    pub config: Option<PathBuf>,
     /// Where the first process's number is written.
     pub pid_file: Option<PathBuf>,
     /// The socket that gets the master of the container's terminal.
@@ -69,7 +71,7 @@ pub struct RunOptions {
 /// # Errors
 /// `already_exists`; whatever failed, with everything undone.
 pub fn create(root: &Root, id: &str, options: &CreateOptions, warnings: &mut Vec<String>) -> Result<()> {
-    let bundle = bundle::load(&options.bundle, options.no_pivot, warnings)?;
+    let bundle = bundle::load(&options.bundle, options.config.as_deref(), options.no_pivot, warnings)?;
     if bundle.terminal() && options.console_socket.is_none() {
         return Err(Error::invalid("cannot allocate tty if runtime will detach without setting console socket"));
     }
@@ -272,7 +274,7 @@ fn poststart(folder: &Folder, record: &Record, spec: &Spec) -> Result<()> {
 /// As [`create`] and [`start`].
 pub fn run(root: &Root, id: &str, options: &RunOptions, warnings: &mut Vec<String>) -> Result<i32> {
     let create = &options.create;
-    let bundle = bundle::load(&create.bundle, create.no_pivot, warnings)?;
+    let bundle = bundle::load(&create.bundle, create.config.as_deref(), create.no_pivot, warnings)?;
     if options.detach && bundle.terminal() && create.console_socket.is_none() {
         return Err(Error::invalid("cannot allocate tty if runtime will detach without setting console socket"));
     }

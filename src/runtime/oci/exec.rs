@@ -165,7 +165,7 @@ fn describe(spec: &Spec, options: &ExecOptions, warnings: &mut Vec<String>) -> R
         None => {
             let own = spec.process().as_ref();
             let own = own.ok_or_else(|| Error::invalid("the container has no process: use --process"))?;
-            changed(own, &options.changes)?
+            changed(own, &options.changes, warnings)?
         }
     };
     if options.tty || options.process.is_none() {
@@ -181,7 +181,7 @@ fn read(path: &Path, warnings: &mut Vec<String>) -> Result<Process> {
     validate::parse_process(&text, warnings).context(|| format!("reading {path:?}"))
 }
 
-fn changed(own: &Process, changes: &Changes) -> Result<Process> {
+fn changed(own: &Process, changes: &Changes, warnings: &mut Vec<String>) -> Result<Process> {
     let mut process = own.clone();
     process.set_args(Some(changes.args.clone()));
     if let Some(cwd) = &changes.cwd {
@@ -213,8 +213,11 @@ fn changed(own: &Process, changes: &Changes) -> Result<Process> {
             none
         });
         for name in &changes.capabilities {
-            let capability = serde_json::from_value::<Capability>(name.as_str().into())
-                .map_err(|_| Error::invalid(format!("unknown capability {name:?}")))?;
+            // As in a config.json: one that nobody knows gives no right, and is no error (config.md, process).
+            let Ok(capability) = serde_json::from_value::<Capability>(name.as_str().into()) else {
+                warnings.push(format!("ignoring the unknown capability {name:?}"));
+                continue;
+            };
             // Not the inheritable ones: no program may hand rights on that its file does not give.
             let add = |set: &Option<std::collections::HashSet<Capability>>| {
                 let mut set = set.clone().unwrap_or_default();

@@ -382,7 +382,7 @@ fn has_ended(pidfd: &OwnedFd) -> bool {
 ///
 /// # Errors
 /// What reading the folder gives; `corrupt`.
-pub fn list(root: &Root) -> Result<Vec<Container>> {
+pub fn list(root: &Root, warnings: &mut Vec<String>) -> Result<Vec<Container>> {
     let doing = || format!("reading {:?}", root.0);
     let entries = match std::fs::read_dir(&root.0) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
@@ -395,7 +395,8 @@ pub fn list(root: &Root) -> Result<Vec<Container>> {
         match describe(&folder) {
             Ok(container) => found.push(container),
             Err(error) if error.kind() == crate::base::Kind::NotFound => {}
-            Err(error) => return Err(error),
+            // One that cannot be read hides no other.
+            Err(error) => warnings.push(format!("cannot list the container {:?}: {error}", folder.id)),
         }
     }
     found.sort_by(|a, b| a.id.cmp(&b.id));

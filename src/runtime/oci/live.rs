@@ -50,13 +50,17 @@ pub fn update(root: &Root, id: &str, resources: &LinuxResources) -> Result<()> {
     alive(&folder, &folder.read()?)?.update(resources)
 }
 
-/// The numbers of all processes of a container, as the host counts them.
+/// The numbers of all processes of a container, as the host counts them; none of one that has stopped.
 ///
 /// # Errors
-/// `not_found`; `conflict` when it has stopped.
+/// `not_found`.
 pub fn processes(root: &Root, id: &str) -> Result<Vec<i32>> {
     let folder = Folder::of(root, id)?;
-    alive(&folder, &folder.read()?)?.processes()
+    let record = folder.read()?;
+    match folder.status(&record)? {
+        Status::Stopped | Status::Creating => Ok(Vec::new()),
+        _ => record.cgroup()?.processes(),
+    }
 }
 
 /// What a container has used.

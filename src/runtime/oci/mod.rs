@@ -28,6 +28,7 @@ mod validate;
 use std::path::PathBuf;
 
 use crate::base::{Context as _, Error, Result};
+use crate::runtime::cgroup;
 use crate::sys::{memory, process, self_exe};
 
 pub use create::{CreateOptions, RunOptions, create, run, start};
@@ -42,6 +43,11 @@ pub use plan::{Planned, plan};
 pub const DEFAULT_ROOT: &str = "/run/rhumb/oci";
 /// The version of the specification that this follows.
 pub const SPEC_VERSION: &str = "1.2.0";
+
+/// Whether the machine has cgroup version 2 and nothing beside it; a machine without any is none such.
+pub fn has_cgroup_2_alone() -> bool {
+    cgroup::is_version_2_alone().unwrap_or(false)
+}
 
 /// The root folder of a set of containers.
 #[derive(Debug, Clone)]

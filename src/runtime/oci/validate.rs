@@ -47,15 +47,36 @@ fn parse_as<T: DeserializeOwned>(text: &[u8], name: &str, process: &str, warning
             // Rarely needed, so paid for only then. A value takes the last of two, which the types refuse.
             serde_json::from_slice::<Unambiguous>(text).map_err(refuse)?;
             let mut value: Value = serde_json::from_slice(text).map_err(refuse)?;
-            let Some(process) = value.pointer_mut(process) else { return Err(refuse(first)) };
+            let Some(process) = value.pointer_mut(process) else {
+                return Err(located::<T>(name, text).unwrap_or_else(|| refuse(first)));
+            };
             let dropped = drop_unknown_capabilities(process, warnings);
             let completed = add_user(process);
             match spell_scheduler_flags(process) || dropped || completed {
-                true => serde_json::from_value(value).map_err(refuse),
-                false => Err(refuse(first)),
+                true => parse_value(name, value),
+                false => Err(located::<T>(name, text).unwrap_or_else(|| refuse(first))),
             }
         }
     }
+}
+
+/// Reads again what could not be read, for the name of the field that is to blame: keeping account of where one is
+/// makes the reading slower.
+fn located<T: DeserializeOwned>(name: &str, text: &[u8]) -> Option<Error> {
+    let mut reader = serde_json::Deserializer::from_slice(text);
+    let error = serde_path_to_error::deserialize::<_, T>(&mut reader).err()?;
+    Some(at_field(name, error))
+}
+
+fn parse_value<T: DeserializeOwned>(name: &str, value: Value) -> Result<T> {
+    serde_path_to_error::deserialize(value).map_err(|error| at_field(name, error))
+}
+
+fn at_field(name: &str, error: serde_path_to_error::Error<serde_json::Error>) -> Error {
+    // The root is `.`, which says nothing.
+    let field = Some(error.path().to_string()).filter(|path| path != ".");
+    let field = field.map(|path| format!("{}: ", quoted(&path))).unwrap_or_default();
+    Error::invalid(format!("{name}: {field}{}", quoted(error.inner())))
 }
 
 /// Callers leave the user out for root, which runc takes.
@@ -247,6 +268,22 @@ mod tests {
         let mut warnings = Vec::new();
         let spec = parse(value.to_string().as_bytes(), &mut warnings)?;
         check(&spec).map(|()| warnings)
+    }
+
+    #[test]
+    fn an_error_of_reading_names_its_field() {
+        let cases: [(fn(&mut Value), &str); 3] = [
+            (|v| v["process"]["user"]["uid"] = json!("x"), "config.json: process.user.uid: invalid type"),
+            (
+                |v| v["mounts"] = json!([{"destination": "/a"}, {"destination": 5}]),
+                "config.json: mounts[1].destination: ",
+            ),
+            (|v| v["linux"] = json!({"namespaces": 7}), "config.json: linux.namespaces: invalid type"),
+        ];
+        for (change, says) in cases {
+            let error = checked(change).unwrap_err().to_string();
+            assert!(error.starts_with(says), "{error}");
+        }
     }
 
     #[test]

@@ -133,6 +133,11 @@ pub(crate) struct Built<'a> {
 }
 
 impl Built<'_> {
+    /// Makes the root the working folder, without entering it.
+    pub(crate) fn stand_in(&self) -> std::io::Result<()> {
+        process::change_dir_to(self.builder.root.as_fd())
+    }
+
     /// Makes it this process's root and finishes it. Returns its terminal.
     pub(crate) fn enter(mut self) -> Result<Option<Terminal>> {
         let root = self.builder.root.as_fd();

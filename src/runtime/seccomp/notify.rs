@@ -47,7 +47,7 @@ pub(crate) fn pass_on(listener: &Listener, stage: &mut Channel, child: &Child, f
         Some(fd) => fd,
         None => process::copy_fd_of(child.pidfd.as_fd(), fd).context(|| "fetching the seccomp descriptor")?,
     };
-    let doing = || format!("sending the seccomp descriptor to the agent at {:?}", listener.path);
+    let doing = || format!("failed to connect with seccomp agent at {:?}", listener.path);
     send(listener, notifications.as_fd(), child.pid, state).context(doing)?;
     stage.send(&ToStage::Notified, &[])
 }
