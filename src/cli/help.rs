@@ -17,7 +17,7 @@ const GROUPS: &[(&str, &[&str])] = &[
             "unpause", "top", "stats", "update", "port", "rename", "cp", "diff", "commit", "export",
         ],
     ),
-    ("Images", &["images", "load", "save", "import", "tag", "history", "rmi"]),
+    ("Images", &["build", "images", "load", "save", "import", "tag", "history", "rmi"]),
     ("Everything", &["inspect", "events", "info", "version"]),
     ("Groups", &["container", "image", "volume", "system"]),
     ("Scripts", &["repl", "doc"]),

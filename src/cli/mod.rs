@@ -76,11 +76,6 @@ impl Session {
         })
     }
 
-    /// The state root that was asked for.
-    pub(crate) fn root(&self) -> Option<PathBuf> {
-        self.root.clone()
-    }
-
     /// The flag that ends the engine's waits.
     pub(crate) fn interrupt(&self) -> &Arc<AtomicBool> {
         &self.interrupt
@@ -127,6 +122,17 @@ pub fn main(args: &[OsString], prompt: Option<Prompt>) -> u8 {
             Ok(cli) => {
                 if let command::Command::Repl(_) = cli.command {
                     return program::repl(cli.root, prompt);
+                }
+                // A script writes from a thread of its own, and a session holds standard output.
+                if let command::Command::Build(args) = &cli.command {
+                    match args.script(cli.root.as_deref()) {
+                        Ok(None) => {}
+                        Ok(Some(code)) => return code,
+                        Err(error) => {
+                            report::error(&error);
+                            return error.kind().exit_code();
+                        }
+                    }
                 }
                 let mut session = Session::new(cli.root);
                 let engine_code = cli.command.engine_code();

@@ -15,13 +15,8 @@ const DOCKERFILES: [&str; 3] = ["Dockerfile", "Containerfile", "dockerfile"];
 pub(crate) enum Recipe {
     /// A build script.
     Script(PathBuf),
-    /// A Dockerfile.
-    Dockerfile {
-        /// Its name, as the user knows it.
-        name: String,
-        /// Its text.
-        text: Vec<u8>,
-    },
+    /// A Dockerfile: its name, as the user knows it, and where it is; none is standard input.
+    Dockerfile(String, Option<PathBuf>),
 }
 
 /// What a build begins with.
@@ -48,7 +43,7 @@ impl Input {
                 ));
             }
             let context = std::env::temp_dir().join("no-build-context");
-            let recipe = Recipe::Dockerfile { name: "Dockerfile".to_owned(), text: from_stdin()? };
+            let recipe = Recipe::Dockerfile("Dockerfile".to_owned(), None);
             // Nothing is in a context that is not there.
             return Ok(Input { context, recipe, ignore: Vec::new(), ignore_file: PathBuf::new() });
         }
@@ -58,21 +53,39 @@ impl Input {
             return Err(Error::invalid(format!("the build context {context:?} is not a folder")));
         }
         let recipe = match file {
-            Some("-") => Recipe::Dockerfile { name: "Dockerfile".to_owned(), text: from_stdin()? },
+            Some("-") => Recipe::Dockerfile("Dockerfile".to_owned(), None),
             Some(file) => recipe(Path::new(file), file)?,
             None => found(&context)?,
         };
         let own = match (&recipe, file) {
-            (Recipe::Dockerfile { name, .. }, None) => Some(context.join(format!("{name}.dockerignore"))),
-            (Recipe::Dockerfile { .. }, Some(file)) if file != "-" => {
-                Some(PathBuf::from(format!("{file}.dockerignore")))
-            }
+            (Recipe::Dockerfile(name, _), None) => Some(context.join(format!("{name}.dockerignore"))),
+            (Recipe::Dockerfile(..), Some(file)) if file != "-" => Some(PathBuf::from(format!("{file}.dockerignore"))),
             _ => None,
         };
         let candidates = own.into_iter().chain([context.join(".dockerignore")]);
         let ignore_file = candidates.into_iter().find(|path| path.is_file()).unwrap_or_default();
         let ignore = if ignore_file.as_os_str().is_empty() { Vec::new() } else { ignore(&ignore_file)? };
         Ok(Input { context, recipe, ignore, ignore_file })
+    }
+}
+
+impl Input {
+    /// The Dockerfile's name and text.
+    ///
+    /// # Errors
+    /// What reading gives.
+    pub(crate) fn dockerfile(&self) -> Result<(String, Vec<u8>)> {
+        let Recipe::Dockerfile(name, path) = &self.recipe else {
+            return Err(Error::invalid("the recipe is a build script"));
+        };
+        let text = match path {
+            None => limited(std::io::stdin().lock()).context(|| "reading the Dockerfile from standard input")?,
+            Some(path) => {
+                let file = std::fs::File::open(path).context(|| format!("opening {path:?}"))?;
+                limited(file).context(|| format!("reading {path:?}"))?
+            }
+        };
+        Ok((name.clone(), text))
     }
 }
 
@@ -96,13 +109,7 @@ fn recipe(path: &Path, name: &str) -> Result<Recipe> {
         std::fs::metadata(path).context(|| format!("looking at {path:?}"))?;
         return Ok(Recipe::Script(path.to_owned()));
     }
-    let text = limited(std::fs::File::open(path).context(|| format!("opening {path:?}"))?)
-        .context(|| format!("reading {path:?}"))?;
-    Ok(Recipe::Dockerfile { name: name.to_owned(), text })
-}
-
-fn from_stdin() -> Result<Vec<u8>> {
-    limited(std::io::stdin().lock()).context(|| "reading the Dockerfile from standard input")
+    Ok(Recipe::Dockerfile(name.to_owned(), Some(path.to_owned())))
 }
 
 /// As much as a Dockerfile may have, and one byte more, by which one sees that it has too much.

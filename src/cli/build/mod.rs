@@ -10,7 +10,7 @@ mod refused;
 mod values;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::Path;
 
 use clap::Args;
 
@@ -63,17 +63,18 @@ pub(crate) struct BuildArgs {
 }
 
 impl BuildArgs {
+    /// Builds from a Dockerfile.
     pub(crate) fn run(self, session: &mut Session) -> Result<u8> {
         self.refused.check()?;
         let input = Input::find(&self.context, self.file.as_deref())?;
-        match &input.recipe {
-            Recipe::Script(path) => self.script(path.clone(), session),
-            Recipe::Dockerfile { name, text } => self.dockerfile(&input, name, text, session),
-        }
+        let (name, text) = input.dockerfile()?;
+        self.dockerfile(&input, &name, &text, session)
     }
 
-    /// Runs a build script.
-    fn script(&self, path: PathBuf, session: &mut Session) -> Result<u8> {
+    /// Runs the build script, when there is one; returns the exit code.
+    pub(crate) fn script(&self, root: Option<&Path>) -> Result<Option<u8>> {
+        self.refused.check()?;
+        let Recipe::Script(path) = Input::find(&self.context, self.file.as_deref())?.recipe else { return Ok(None) };
         let given = [
             ("--target", self.target.is_some()),
             ("--build-context", !self.build_context.is_empty()),
@@ -87,7 +88,7 @@ impl BuildArgs {
         }
         let mut args: Vec<String> = self.tag.iter().map(|tag| format!("--tag={tag}")).collect();
         args.extend(values::arguments(&self.build_arg)?.into_iter().map(|(name, value)| format!("--{name}={value}")));
-        Ok(program::script(session.root(), path, args))
+        Ok(Some(program::script(root.map(Path::to_owned), path, args)))
     }
 
     fn dockerfile(&self, input: &Input, name: &str, text: &[u8], session: &mut Session) -> Result<u8> {
