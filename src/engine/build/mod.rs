@@ -360,7 +360,7 @@ impl Solver<'_> {
         let planned = copy::plan(
             copy,
             &Target { state, view: view.as_ref(), unpack: &|archive| self.engine.unpacked(archive) },
-            &mut |origin, work| self.with_tree(origin, work),
+            &|origin, work| self.with_tree(origin, work),
         )?;
         let mut inputs = self.inputs("copy", state);
         let epoch = if state.clamp_copies { state.epoch.as_secs().to_string() } else { String::new() };
