@@ -179,7 +179,7 @@ pub(crate) struct ImagesArgs {
     /// Show digests
     #[arg(long)]
     digests: bool,
-    /// Show only what fits: reference, label, dangling
+    /// Show only what fits: before, dangling, label, reference, since, until
     #[arg(short, long, value_name = "KEY=VALUE")]
     filter: Vec<String>,
     /// Print in this form: table, json, or a Go template such as {{.ID}}
@@ -261,7 +261,8 @@ impl ImageCommand {
                     true => "This will remove all images that no container uses.",
                     false => "This will remove all images without a name that no container uses.",
                 };
-                args.prune.run(session, warning, "Deleted Images:", |engine| engine.image_prune(args.all))
+                args.prune
+                    .run(session, warning, "Deleted Images:", |engine, filter| engine.image_prune(args.all, filter))
             }
             ImageCommand::Rm(args) => args.run(session),
         }

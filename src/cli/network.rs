@@ -28,7 +28,7 @@ pub(crate) enum NetworkCommand {
     #[command(visible_alias = "list")]
     Ls(LsArgs),
     /// Remove networks that no container is connected to
-    Prune(NetworkPruneArgs),
+    Prune(PruneArgs),
     /// Rename a network, also while it is in use
     Rename(RenameArgs),
     /// Make bridges and rules anew that somebody took away
@@ -137,13 +137,6 @@ pub(crate) struct LsArgs {
     quiet: bool,
 }
 
-// `rhumb network prune`.
-#[derive(Debug, Args)]
-pub(crate) struct NetworkPruneArgs {
-    #[command(flatten)]
-    prune: PruneArgs,
-}
-
 // `rhumb network rename`.
 #[derive(Debug, Args)]
 pub(crate) struct RenameArgs {
@@ -182,9 +175,8 @@ impl NetworkCommand {
             NetworkCommand::Inspect(args) => inspect::run(&args, inspect::Kind::Network, session),
             NetworkCommand::Ls(args) => ls(&args, session),
             NetworkCommand::Prune(args) => {
-                let wanted = filter::network(args.prune.filters())?;
                 let warning = "This will remove all networks that no container is connected to.";
-                args.prune.run_filtered(session, warning, "Deleted Networks:", |engine| engine.network_prune(&wanted))
+                args.run(session, warning, "Deleted Networks:", |engine, filter| engine.network_prune(filter))
             }
             NetworkCommand::Rename(args) => {
                 session.engine()?.network_rename(&args.network, &args.name)?;

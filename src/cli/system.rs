@@ -5,11 +5,11 @@ use clap::{Args, Subcommand};
 use crate::base::{Error, Kind, Result, units};
 use crate::cli::confirm::confirm;
 use crate::cli::events::EventsArgs;
-use crate::cli::{Session, listing, report};
+use crate::cli::{Session, filter, listing, report};
 use crate::docker::format::Format;
 use crate::docker::system as docker;
 use crate::engine::Engine;
-use crate::model::system::{CheckOptions, Info, PruneReport};
+use crate::model::system::{CheckOptions, Info, PruneFilter, PruneReport};
 
 /// `rhumb system`.
 #[derive(Debug, Subcommand)]
@@ -65,9 +65,9 @@ pub(crate) struct PruneArgs {
     /// Do not ask
     #[arg(short, long)]
     force: bool,
-    /// Prune only what fits; of containers: until, label, label!
+    /// Remove only what fits: until (a time or an age), label, label!
     #[arg(long, value_name = "KEY=VALUE")]
-    filter: Vec<String>,
+    pub(crate) filter: Vec<String>,
 }
 
 // `rhumb system prune`.
@@ -92,48 +92,35 @@ impl SystemCommand {
             SystemCommand::Info(args) => args.info(session),
             SystemCommand::Resume(args) => resume(&args, session),
             SystemCommand::Prune(args) => {
+                if args.volumes && filter::prune(&args.prune.filter)?.until.is_some() {
+                    return Err(Error::invalid("the filter \"until\" does not go with --volumes")
+                        .with_hint("a volume is used when it was made long ago, too"));
+                }
                 let images = if args.all { "all images that no container uses" } else { "all images without a name" };
                 let volumes = if args.volumes { ", all anonymous volumes that no container uses" } else { "" };
                 let warning = format!("This will remove all containers that do not run, {images}{volumes}.");
-                args.prune.run(session, &warning, "Deleted:", |engine| engine.system_prune(args.all, args.volumes))
+                args.prune.run(session, &warning, "Deleted:", |engine, filter| {
+                    engine.system_prune(args.all, args.volumes, filter)
+                })
             }
         }
     }
 }
 
 impl PruneArgs {
-    /// What `--filter` says.
-    pub(crate) fn filters(&self) -> &[String] {
-        &self.filter
-    }
-
-    /// As [`PruneArgs::run_filtered`], for what has no filters.
+    /// Asks, prunes, and prints Docker's report.
     pub(crate) fn run(
         &self,
         session: &mut Session,
         warning: &str,
         heading: &str,
-        prune: impl FnOnce(&Engine) -> Result<PruneReport>,
+        prune: impl FnOnce(&Engine, &PruneFilter) -> Result<PruneReport>,
     ) -> Result<u8> {
-        if let Some(filter) = self.filter.first() {
-            return Err(Error::unsupported(format!("prune filter {filter:?} is not supported yet"))
-                .with_hint("list with --filter and remove what you see"));
-        }
-        self.run_filtered(session, warning, heading, prune)
-    }
-
-    /// Asks, prunes, and prints Docker's report.
-    pub(crate) fn run_filtered(
-        &self,
-        session: &mut Session,
-        warning: &str,
-        heading: &str,
-        prune: impl FnOnce(&Engine) -> Result<PruneReport>,
-    ) -> Result<u8> {
+        let filter = filter::prune(&self.filter)?;
         if !self.force && !confirm(warning)? {
             return Ok(0);
         }
-        let report = prune(&session.engine()?)?;
+        let report = prune(&session.engine()?, &filter)?;
         if !report.items.is_empty() {
             session.out.line(heading)?;
             report.items.iter().try_for_each(|item| session.out.line(item))?;

@@ -75,7 +75,7 @@ pub(crate) struct DiffArgs {
 // `rhumb volume ls`.
 #[derive(Debug, Args)]
 pub(crate) struct LsArgs {
-    /// Show only what fits: name, label, dangling
+    /// Show only what fits: dangling, driver, label, name
     #[arg(short, long, value_name = "KEY=VALUE")]
     filter: Vec<String>,
     /// Print in this form: table, json, or a Go template such as {{.Name}}
@@ -128,11 +128,17 @@ impl VolumeCommand {
             VolumeCommand::Inspect(args) => inspect::run(&args, inspect::Kind::Volume, session),
             VolumeCommand::Ls(args) => ls(&args, session),
             VolumeCommand::Prune(args) => {
+                if filter::prune(&args.prune.filter)?.until.is_some() {
+                    return Err(
+                        Error::invalid("volumes are not pruned by \"until\"").with_hint("filters are label, label!")
+                    );
+                }
                 let warning = match args.all {
                     true => "This will remove all volumes that no container uses.",
                     false => "This will remove all anonymous volumes that no container uses.",
                 };
-                args.prune.run(session, warning, "Deleted Volumes:", |engine| engine.volume_prune(args.all))
+                args.prune
+                    .run(session, warning, "Deleted Volumes:", |engine, filter| engine.volume_prune(args.all, filter))
             }
             VolumeCommand::Rename(args) => {
                 session.engine()?.volume_rename(&args.volume, &args.name)?;

@@ -18,6 +18,8 @@ use crate::model::log::LogDriver;
 const NEVER: &str = "0001-01-01T00:00:00Z";
 /// The exit code that is shown when nobody knows it; containerd's number for the same.
 const UNKNOWN_EXIT_CODE: i32 = 255;
+/// The stop signal that nobody has to ask for.
+const DEFAULT_STOP_SIGNAL: &str = "SIGTERM";
 /// How many characters of a command a listing shows.
 const COMMAND_WIDTH: usize = 20;
 
@@ -209,6 +211,9 @@ fn config(record: &ContainerRecord) -> Value {
         .filter(|mount| matches!(mount.kind, MountPointKind::Volume { anonymous: true, .. }))
         .map(|mount| (mount.target.clone(), json!({})))
         .collect();
+    // Docker does not write down what is so by itself.
+    let is_asked = options.working_dir.is_some() || record.working_dir != "/";
+    let working_dir = if is_asked { record.working_dir.as_str() } else { "" };
     let mut config = json!({
         "Hostname": record.hostname,
         "Domainname": options.domainname.as_deref().unwrap_or_default(),
@@ -219,11 +224,11 @@ fn config(record: &ContainerRecord) -> Value {
         "Tty": options.tty,
         "OpenStdin": options.stdin_open,
         "StdinOnce": false,
-        "Env": record.env,
+        "Env": or_null(&record.env),
         "Cmd": or_null(&record.command),
         "Image": record.image,
         "Volumes": if anonymous.is_empty() { Value::Null } else { anonymous.into() },
-        "WorkingDir": record.working_dir,
+        "WorkingDir": working_dir,
         "Entrypoint": or_null(&record.entrypoint),
         "OnBuild": null,
         "Labels": record.labels,
@@ -242,7 +247,9 @@ fn config(record: &ContainerRecord) -> Value {
         // Podman's name; Docker has nothing of the kind.
         config["HealthcheckOnFailureAction"] = options.on_unhealthy.as_str().into();
     }
-    config["StopSignal"] = record.stop_signal.as_str().into();
+    if options.stop_signal.is_some() || record.stop_signal != DEFAULT_STOP_SIGNAL {
+        config["StopSignal"] = record.stop_signal.as_str().into();
+    }
     if let Some(grace) = options.stop_grace_period {
         // Whoever waits for ever has Docker's -1.
         config["StopTimeout"] = i64::try_from(grace.as_secs()).unwrap_or(-1).into();

@@ -9,6 +9,7 @@ pub mod dockerfile;
 pub mod env;
 pub mod event;
 pub mod exec;
+pub mod filter;
 pub mod format;
 pub mod health;
 mod host_config;

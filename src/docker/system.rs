@@ -60,7 +60,7 @@ pub fn info(info: &Info) -> Value {
         "Volumes": info.volumes,
         "Driver": "overlay2",
         "LoggingDriver": "json-file",
-        "CgroupVersion": info.cgroup,
+        "CgroupVersion": if info.cgroup == "v2" { "2" } else { "1" },
         "KernelVersion": info.kernel,
         "OperatingSystem": info.operating_system,
         "OSType": "linux",
@@ -72,6 +72,12 @@ pub fn info(info: &Info) -> Value {
 
 /// Docker's pair of client and server, which are one program here.
 pub fn version(version: &str, os: &str, architecture: &str) -> Value {
+    // Go's names.
+    let architecture = match architecture {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    };
     let side = json!({ "Version": version, "ApiVersion": API_VERSION, "Os": os, "Arch": architecture });
-    json!({ "Client": side, "Server": side, "Version": version, "Os": os, "Arch": architecture })
+    json!({ "Client": side, "Server": side })
 }

@@ -9,9 +9,9 @@ use std::collections::BTreeSet;
 use crate::base::Result;
 use crate::engine::Engine;
 use crate::engine::container::disk_usage;
-use crate::model::container::{Container, ContainerFilter, ContainerPrune, Status};
+use crate::model::container::{Container, ContainerFilter, Status};
 use crate::model::image::{Image, ImageFilter};
-use crate::model::system::{DiskUsage, DiskUsageRow, Info, PruneReport};
+use crate::model::system::{DiskUsage, DiskUsageRow, Info, PruneFilter, PruneReport};
 use crate::model::volume::VolumeFilter;
 use crate::sys;
 
@@ -107,17 +107,17 @@ impl Engine {
     ///
     /// # Errors
     /// `interrupted`, and when nothing can be listed; what could not be removed is in the report.
-    pub fn system_prune(&self, all: bool, volumes: bool) -> Result<PruneReport> {
-        let mut report = self.container_prune(&ContainerPrune::default())?;
+    pub fn system_prune(&self, all: bool, volumes: bool, filter: &PruneFilter) -> Result<PruneReport> {
+        let mut report = self.container_prune(filter)?;
         let mut add = |more: PruneReport| {
             report.items.extend(more.items);
             report.freed_bytes += more.freed_bytes;
             report.failures.extend(more.failures);
         };
         if volumes {
-            add(self.volume_prune(false)?);
+            add(self.volume_prune(false, filter)?);
         }
-        add(self.image_prune(all)?);
+        add(self.image_prune(all, filter)?);
         Ok(report)
     }
 }

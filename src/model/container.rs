@@ -499,7 +499,7 @@ pub struct ContainerFilter {
     pub all: bool,
     /// Only those in one of these states.
     pub status: Vec<Status>,
-    /// Only those whose name contains one of these.
+    /// Only those whose name one of these regular expressions is found in, with a slash before it or without.
     pub name: Vec<String>,
     /// Only those whose id starts with one of these.
     pub id: Vec<String>,
@@ -513,37 +513,20 @@ pub struct ContainerFilter {
     pub exited: Vec<i32>,
     /// Only those of one of these healths; none is a container without a check.
     pub health: Vec<Option<HealthStatus>>,
+    /// Only those that were made before this one (name, id).
+    pub before: Option<String>,
+    /// Only those that were made after this one (name, id).
+    pub since: Option<String>,
+    /// Only those in one of these networks (name, id).
+    pub network: Vec<String>,
+    /// Only those with one of these ports published, `80/tcp`.
+    pub publish: Vec<String>,
+    /// Only those with one of these ports exposed, `80/tcp`.
+    pub expose: Vec<String>,
+    /// Only those that are tasks of a swarm, of which there are none, or that are not.
+    pub is_task: Option<bool>,
     /// The newest N, running or not.
     pub last: Option<usize>,
-}
-
-/// Which of the containers that do not run a prune removes; all by default.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct ContainerPrune {
-    /// Only those made before this.
-    pub until: Option<Timestamp>,
-    /// Only those with all of these labels: `key` or `key=value`.
-    pub label: Vec<String>,
-    /// Only those with none of these labels.
-    pub without_label: Vec<String>,
-}
-
-impl ContainerPrune {
-    /// Whether it takes this container, as long as it does not run.
-    pub fn takes(&self, record: &ContainerRecord) -> bool {
-        let has = |text: &String| has_label(&record.labels, text);
-        self.until.is_none_or(|until| record.created < until)
-            && self.label.iter().all(has)
-            && !self.without_label.iter().any(has)
-    }
-}
-
-/// Whether there is this label: `key`, with whatever value, or `key=value`.
-pub fn has_label(labels: &BTreeMap<String, String>, text: &str) -> bool {
-    match text.split_once('=') {
-        Some((key, value)) => labels.get(key).is_some_and(|have| have == value),
-        None => labels.contains_key(text),
-    }
 }
 
 /// What is waited for; the words are those of Docker's API.

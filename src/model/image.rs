@@ -115,8 +115,14 @@ pub struct ImageFilter {
     pub reference: Vec<String>,
     /// Only those with all of these labels: `key` or `key=value`.
     pub label: Vec<String>,
-    /// Only those with (`true`) or without a name.
+    /// Only those without (`true`) or with a name.
     pub dangling: Option<bool>,
+    /// Only those that were made before this one (reference, id).
+    pub before: Option<String>,
+    /// Only those that were made after this one (reference, id).
+    pub since: Option<String>,
+    /// Only those that were made before this time.
+    pub until: Option<Timestamp>,
 }
 
 /// What a remove did, in order.

@@ -1,6 +1,10 @@
 //! The whole engine: reports of prunes, disk usage and checks.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
+
+use crate::base::Timestamp;
 
 /// What a prune took away.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,6 +68,34 @@ pub struct DiskUsageRow {
     pub size_bytes: u64,
     /// Bytes that a prune would free.
     pub reclaimable_bytes: u64,
+}
+
+/// Which of the unused objects a prune removes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PruneFilter {
+    /// Only those that were made before this time.
+    pub until: Option<Timestamp>,
+    /// Only those with all of these labels: `key` or `key=value`.
+    pub label: Vec<String>,
+    /// None of those with all of these labels.
+    pub without_label: Vec<String>,
+}
+
+impl PruneFilter {
+    /// Whether an object may go. One that does not say when it was made is old.
+    pub fn fits(&self, created: Option<Timestamp>, labels: &BTreeMap<String, String>) -> bool {
+        let all = |wanted: &[String]| wanted.iter().all(|wanted| has_label(labels, wanted));
+        let is_old = self.until.is_none_or(|until| created.is_none_or(|created| created < until));
+        is_old && all(&self.label) && (self.without_label.is_empty() || !all(&self.without_label))
+    }
+}
+
+/// Whether there is this label: `key` or `key=value`.
+pub fn has_label(labels: &BTreeMap<String, String>, wanted: &str) -> bool {
+    match wanted.split_once('=') {
+        Some((key, value)) => labels.get(key).is_some_and(|have| have == value),
+        None => labels.contains_key(wanted),
+    }
 }
 
 /// What `system resume` did.

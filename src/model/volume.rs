@@ -47,6 +47,8 @@ pub struct VolumeFilter {
     pub label: Vec<String>,
     /// Only those that no container uses (`true`), or that one does.
     pub dangling: Option<bool>,
+    /// Only those of one of these drivers.
+    pub driver: Vec<String>,
 }
 
 /// A finished backup.

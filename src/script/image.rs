@@ -13,9 +13,11 @@ use crate::base::{Digest, Error, Result, Timestamp};
 use crate::engine::Engine;
 use crate::engine::image::{BootstrapOptions, ImportOptions};
 use crate::model::image::{ArchiveFormat, ImageFilter, ImageRemoved};
+use crate::model::system::PruneFilter;
 use crate::script::context::engine;
 use crate::script::convert::{Keys, from_json};
 use crate::script::error::{Fallible, Raise};
+use crate::script::system::prune_filter;
 use crate::script::units::{Size, type_name};
 
 /// An image: its id, and the engine to ask about it.
@@ -67,6 +69,9 @@ fn list(engine: &Engine, options: Map) -> Result<Array> {
         reference: keys.texts("reference")?,
         label: keys.texts("label")?,
         dangling: keys.optional_flag("dangling")?,
+        before: keys.text("before")?,
+        since: keys.text("since")?,
+        until: keys.time("until")?,
     };
     keys.finish()?;
     Ok(engine.image_list(&filter)?.into_iter().map(|image| Dynamic::from(handle(engine, image))).collect())
@@ -305,15 +310,16 @@ pub(crate) mod image_functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn prune(ctx: NativeCallContext) -> Fallible<Map> {
-        engine(&ctx)?.image_prune(false).and_then(crate::script::system::report).raise(&ctx)
+        engine(&ctx)?.image_prune(false, &PruneFilter::default()).and_then(crate::script::system::report).raise(&ctx)
     }
 
     #[rhai_fn(name = "prune", return_raw)]
     pub fn prune_with(ctx: NativeCallContext, options: Map) -> Fallible<Map> {
         let engine = engine(&ctx)?;
         let mut keys = Keys::new("image::prune", options);
-        let all = keys.flag("all").and_then(|all| keys.finish().map(|()| all)).raise(&ctx)?;
-        engine.image_prune(all).and_then(crate::script::system::report).raise(&ctx)
+        let all = keys.flag("all").raise(&ctx)?;
+        let filter = prune_filter(&mut keys).and_then(|filter| keys.finish().map(|()| filter)).raise(&ctx)?;
+        engine.image_prune(all, &filter).and_then(crate::script::system::report).raise(&ctx)
     }
 
     /// The id: the digest of the image's config.

@@ -185,7 +185,7 @@ pub(crate) mod network_functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn prune(ctx: NativeCallContext) -> Fallible<Map> {
-        let pruned = engine(&ctx)?.network_prune(&NetworkFilter::default());
+        let pruned = engine(&ctx)?.network_prune(&crate::model::system::PruneFilter::default());
         pruned.and_then(crate::script::system::report).raise(&ctx)
     }
 

@@ -69,7 +69,7 @@ const NOT_BUILT_YET: [(&str, &str); 11] = [
     ("host", "http_get"),
     ("Image", "push files diff"),
     ("Volume", "clone copy_to copy_from ls read"),
-    ("Container", "attach toolbox url resolve"),
+    ("Container", "toolbox url resolve"),
 ];
 
 /// Whether a later version is to have this function of a module, or this method or property of a type.

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::base::{Error, Result};
 use crate::engine::Engine;
-use crate::model::system::{CheckOptions, PruneReport};
+use crate::model::system::{CheckOptions, PruneFilter, PruneReport};
 use crate::script::context::engine;
 use crate::script::convert::{Keys, from_json};
 use crate::script::error::{Fallible, Raise};
@@ -29,6 +29,15 @@ pub(crate) fn report(report: PruneReport) -> Result<Map> {
     Ok(map)
 }
 
+/// What a prune may take, as scripts say it.
+pub(crate) fn prune_filter(keys: &mut Keys) -> Result<PruneFilter> {
+    Ok(PruneFilter {
+        until: keys.time("until")?,
+        label: keys.texts("label")?,
+        without_label: keys.texts("without_label")?,
+    })
+}
+
 /// Plain facts as a map; `…_bytes` become sizes without the unit in their name.
 fn facts(value: &impl Serialize) -> Result<Map> {
     let json = serde_json::to_value(value).map_err(|error| Error::failed(error.to_string()))?;
@@ -43,8 +52,13 @@ fn facts(value: &impl Serialize) -> Result<Map> {
 fn prune(engine: &Engine, options: Map) -> Result<Map> {
     let mut keys = Keys::new("system::prune", options);
     let (all, volumes) = (keys.flag("all")?, keys.flag("volumes")?);
+    let filter = prune_filter(&mut keys)?;
     keys.finish()?;
-    engine.system_prune(all, volumes).and_then(report)
+    if volumes && filter.until.is_some() {
+        return Err(Error::invalid("\"until\" does not go with \"volumes\"")
+            .with_hint("a volume is used when it was made long ago, too"));
+    }
+    engine.system_prune(all, volumes, &filter).and_then(report)
 }
 
 fn check(engine: &Engine, options: Map) -> Result<Map> {

@@ -9,12 +9,14 @@ use rhai::{Array, Dynamic, ImmutableString, Map, NativeCallContext};
 
 use crate::base::{Error, Id, Result, Timestamp};
 use crate::engine::Engine;
+use crate::model::system::PruneFilter;
 use crate::model::volume::{DifferenceKind, VolumeFilter, VolumeOptions};
 use crate::script::backup::backup_map;
 use crate::script::container::Container;
 use crate::script::context::engine;
 use crate::script::convert::Keys;
 use crate::script::error::{Fallible, Raise};
+use crate::script::system::prune_filter;
 use crate::script::units::{Size, type_name};
 
 /// A volume: its id, and the engine to ask about it.
@@ -66,6 +68,7 @@ fn list(engine: &Engine, options: Map) -> Result<Array> {
         name: keys.texts("name")?,
         label: keys.texts("label")?,
         dangling: keys.optional_flag("dangling")?,
+        driver: keys.texts("driver")?,
     };
     keys.finish()?;
     let handle = |volume: crate::model::volume::Volume| Dynamic::from(Volume { engine: engine.clone(), id: volume.id });
@@ -170,15 +173,19 @@ pub(crate) mod volume_functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn prune(ctx: NativeCallContext) -> Fallible<Map> {
-        engine(&ctx)?.volume_prune(false).and_then(crate::script::system::report).raise(&ctx)
+        engine(&ctx)?.volume_prune(false, &PruneFilter::default()).and_then(crate::script::system::report).raise(&ctx)
     }
 
     #[rhai_fn(name = "prune", return_raw)]
     pub fn prune_with(ctx: NativeCallContext, options: Map) -> Fallible<Map> {
         let engine = engine(&ctx)?;
         let mut keys = Keys::new("volume::prune", options);
-        let all = keys.flag("all").and_then(|all| keys.finish().map(|()| all)).raise(&ctx)?;
-        engine.volume_prune(all).and_then(crate::script::system::report).raise(&ctx)
+        let all = keys.flag("all").raise(&ctx)?;
+        let filter = prune_filter(&mut keys).and_then(|filter| keys.finish().map(|()| filter)).raise(&ctx)?;
+        if filter.until.is_some() {
+            return Err(Error::invalid("volumes are not pruned by \"until\"")).raise(&ctx);
+        }
+        engine.volume_prune(all, &filter).and_then(crate::script::system::report).raise(&ctx)
     }
 
     /// The id: 64 hexadecimal digits. It stays when the name changes.

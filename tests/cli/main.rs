@@ -7,6 +7,7 @@ mod build;
 mod container;
 mod content;
 mod copy;
+mod filter;
 mod format;
 mod golden;
 mod help;

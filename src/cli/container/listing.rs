@@ -14,8 +14,8 @@ pub(crate) struct PsArgs {
     /// Show also containers that do not run
     #[arg(short, long)]
     all: bool,
-    /// Show only what fits: name, id, status, health, label, ancestor, volume,
-    /// exited
+    /// Show only what fits: ancestor, before, exited, expose, health, id, is-task,
+    /// label, name, network, publish, since, status, volume
     #[arg(short, long, value_name = "KEY=VALUE")]
     filter: Vec<String>,
     /// Print in this form: table, json, or a Go template such as {{.Names}}
@@ -53,7 +53,7 @@ impl PsArgs {
         let engine = session.engine()?;
         let containers = engine.container_list(&query)?;
         let size = |container: &Container| {
-            let wanted = self.size || (self.format.is_some() && format.mentions("Size"));
+            let wanted = self.size || self.format.as_deref().is_some_and(|text| shows_size(text, &format));
             // One that went meanwhile has none.
             wanted.then(|| engine.container_size(container.record.id.as_str()).ok()).flatten()
         };
@@ -62,4 +62,10 @@ impl PsArgs {
         listing::print(&mut session.out, &format, rows)?;
         Ok(0)
     }
+}
+
+/// Whether a format of the user's shows sizes, which take a while to know: Docker looks them up for a whole row as well, if
+/// a template asks for one.
+fn shows_size(text: &str, format: &Format) -> bool {
+    format.mentions("Size") || text.replace(' ', "").contains("json.}}")
 }

@@ -23,11 +23,11 @@ mod update;
 use clap::{Args, Subcommand};
 
 use crate::base::Result;
+use crate::cli::Session;
 use crate::cli::exec::ExecArgs;
 use crate::cli::inspect::InspectContainerArgs;
 use crate::cli::run::{AttachArgs, CreateArgs, RunArgs, StartArgs};
 use crate::cli::system::PruneArgs;
-use crate::cli::{Session, filter};
 
 pub(super) use content::refuse_terminal;
 pub(super) use listing::PsArgs;
@@ -161,11 +161,12 @@ impl ContainerCommand {
             ContainerCommand::ExecKill(args) => args.run(session),
             ContainerCommand::Execs(args) => args.run(session),
             ContainerCommand::Ls(args) => args.run(session),
-            ContainerCommand::Prune(args) => {
-                let only = filter::container_prune(args.filters())?;
-                let warning = "This will remove all containers that do not run.";
-                args.run_filtered(session, warning, "Deleted Containers:", |engine| engine.container_prune(&only))
-            }
+            ContainerCommand::Prune(args) => args.run(
+                session,
+                "This will remove all containers that do not run.",
+                "Deleted Containers:",
+                |engine, filter| engine.container_prune(filter),
+            ),
         }
     }
 }

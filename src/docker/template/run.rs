@@ -416,6 +416,8 @@ impl<'a> Run<'a> {
                         let got = given.map_or(0, |given| given.count());
                         self.fail(format_args!("wrong number of args for {name}: want 0 got {got}"))
                     }
+                    // Nothing in a row is a nil pointer.
+                    Some(json) if json.is_null() => Ok(Value::zero(Shape::Pointer(&Shape::Any))),
                     Some(json) => Ok(Value::of(json, Shape::Any)),
                     None => self.unknown(receiver, name, format!("can't evaluate field {name} in type {type_name}")),
                 };

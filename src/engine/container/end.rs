@@ -10,10 +10,10 @@ use crate::engine::container::start::NEVER;
 use crate::engine::container::state::of_life;
 use crate::engine::container::{Found, find, names, tell};
 use crate::model::container::{
-    ContainerFilter, ContainerPrune, ContainerRecord, ContainerRemove, DEFAULT_STOP_GRACE, MountPointKind, Status,
+    ContainerFilter, ContainerRecord, ContainerRemove, DEFAULT_STOP_GRACE, MountPointKind, Status,
 };
 use crate::model::event::{CONTAINER, Event};
-use crate::model::system::PruneReport;
+use crate::model::system::{PruneFilter, PruneReport};
 use crate::runtime::client::{self, Monitor};
 use crate::runtime::state::{Life, kill_monitor, sweep};
 use crate::runtime::tell::renamed;
@@ -275,14 +275,15 @@ impl Engine {
         Ok(())
     }
 
-    /// Removes all containers that do not run and that `only` takes.
+    /// Removes all containers that do not run and suit.
     ///
     /// # Errors
     /// `interrupted`, and when nothing can be listed; what could not be removed is in the report.
-    pub fn container_prune(&self, only: &ContainerPrune) -> Result<PruneReport> {
+    pub fn container_prune(&self, filter: &PruneFilter) -> Result<PruneReport> {
         let mut report = PruneReport::default();
         for container in self.container_list(&ContainerFilter { all: true, ..ContainerFilter::default() })? {
-            if container.state.status.is_alive() || !only.takes(&container.record) {
+            let record = &container.record;
+            if container.state.status.is_alive() || !filter.fits(Some(record.created), &record.labels) {
                 continue;
             }
             self.check_interrupt()?;

@@ -153,10 +153,10 @@ fn a_prune_goes_on_after_what_it_cannot_remove() {
     root.engine.volume_create(&volume("free")).unwrap();
     let paths = root.engine.paths().clone();
     let mounts = [paths.container(&stuck).join("upper/m"), paths.volume_data(&held.id).join("m")].map(Mounted::tmpfs);
-    let report = root.engine.system_prune(false, false).unwrap();
+    let report = root.engine.system_prune(false, false, &Default::default()).unwrap();
     assert_eq!(report.items, [last.to_string(), first.to_string()], "newest first");
     assert!(report.failures.len() == 1 && report.failures[0].contains("\"stuck\""), "{report:?}");
-    let report = root.engine.volume_prune(true).unwrap();
+    let report = root.engine.volume_prune(true, &Default::default()).unwrap();
     assert_eq!(report.items, ["free"]);
     assert!(report.failures.len() == 1 && report.failures[0].contains("\"held\""), "{report:?}");
     drop(mounts);
@@ -212,7 +212,7 @@ fn a_repair_keeps_the_volumes_of_a_container_without_a_folder() {
 fn a_prune_does_not_disturb_a_creation() {
     let root = Root::new();
     beside(
-        || drop(root.engine.volume_prune(true).unwrap()),
+        || drop(root.engine.volume_prune(true, &Default::default()).unwrap()),
         || {
             for _ in 0..100 {
                 let id = root.create(&with_volume(Some("shared"), "/data")).unwrap();

@@ -1,10 +1,16 @@
 //! What a container is doing: record and run state joined; get and list.
 
-use crate::base::{Context as _, Id, Reference, Result};
+use regex::Regex;
+
+use crate::base::{Context as _, Error, Id, Reference, Result};
 use crate::engine::Engine;
 use crate::engine::container::Found;
-use crate::model::container::{Container, ContainerFilter, ContainerRecord, MountPointKind, State, Status, has_label};
+use crate::model::container::{
+    Container, ContainerFilter, ContainerRecord, MountPointKind, NetworkMode, State, Status,
+};
 use crate::model::health::{Health, HealthStatus};
+use crate::model::network::{NetworkFilter, Publish};
+use crate::model::system::has_label;
 use crate::runtime::state::{self, ExitRecord, Life, RunState, life};
 use crate::store::db::{Noun, Phase};
 
@@ -25,16 +31,39 @@ impl Engine {
         Ok(Container { name: found.name, record: found.record, state })
     }
 
+    /// What is asked for by name or id, with the ids of those networks that there are.
+    fn network_ids(&self, asked: &[String]) -> Result<Vec<String>> {
+        if asked.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut ids = asked.to_vec();
+        for network in self.network_list(&NetworkFilter::default())? {
+            let id = network.id.to_string();
+            if asked.iter().any(|text| *text == network.name || id.starts_with(text.as_str())) {
+                ids.push(id);
+            }
+        }
+        Ok(ids)
+    }
+
     /// The matching containers, newest first.
     ///
     /// # Errors
-    /// `corrupt`.
+    /// `invalid_argument` for a name that is no regular expression, `not_found` for `before` and `since`, `corrupt`.
     pub fn container_list(&self, filter: &ContainerFilter) -> Result<Vec<Container>> {
         let all = filter.all || filter.last.is_some() || !filter.status.is_empty() || !filter.exited.is_empty();
+        let names = patterns(&filter.name)?;
+        let made = |name: &Option<String>| name.as_ref().map(|name| self.container_find(name)).transpose();
+        let (before, since) = (made(&filter.before)?, made(&filter.since)?);
+        let networks = self.network_ids(&filter.network)?;
         let mut list = Vec::new();
         for found in self.container_rows()? {
+            let age = (found.record.created, &found.id);
+            let in_time = before.as_ref().is_none_or(|other| age < (other.record.created, &other.id))
+                && since.as_ref().is_none_or(|other| age > (other.record.created, &other.id));
             // A step of a build is nobody's container.
-            if found.record.image.is_empty() || !matches_record(&found, filter) {
+            let is_step = found.record.image.is_empty();
+            if is_step || !in_time || !matches_record(&found, filter, &names, &networks) {
                 continue;
             }
             let state = self.container_state(&found)?;
@@ -171,9 +200,40 @@ fn of_end(exit: ExitRecord, blank: State) -> State {
     }
 }
 
-fn matches_record(found: &Found, filter: &ContainerFilter) -> bool {
+/// Names are regular expressions, as Docker has it.
+fn patterns(texts: &[String]) -> Result<Vec<Regex>> {
+    let pattern = |text: &String| {
+        let refuse = |error| Error::invalid(format!("{text:?} is not a regular expression for names: {error}"));
+        Regex::new(text).map_err(refuse)
+    };
+    texts.iter().map(pattern).collect()
+}
+
+/// Whether a container is in one of these networks, given by name or id.
+fn in_network(record: &ContainerRecord, wanted: &[String]) -> bool {
+    match record.options.network_mode {
+        NetworkMode::None => wanted.iter().any(|text| text == "none"),
+        NetworkMode::Host => wanted.iter().any(|text| text == "host"),
+        NetworkMode::Container(_) => false,
+        NetworkMode::Bridge => record.options.networks.iter().any(|one| wanted.contains(&one.network)),
+    }
+}
+
+fn matches_record(found: &Found, filter: &ContainerFilter, names: &[Regex], networks: &[String]) -> bool {
     let record = &found.record;
     let any = |list: &[String], fits: &dyn Fn(&str) -> bool| list.is_empty() || list.iter().any(|text| fits(text));
+    let slashed = format!("/{}", found.name);
+    let named = |name: &Regex| name.is_match(&found.name) || name.is_match(&slashed);
+    let ports = || {
+        let published = |port: &String| {
+            let named = |one: &Publish| format!("{}/{}", one.container_port, one.protocol.as_str()) == *port;
+            record.options.publish.iter().any(named)
+                || (record.options.publish_all && record.exposed_ports.contains(port))
+        };
+        let any = filter.expose.is_empty() && filter.publish.is_empty();
+        any || filter.expose.iter().any(|port| record.exposed_ports.contains(port) || published(port))
+            || filter.publish.iter().any(published)
+    };
     let image = |text: &str| {
         let same_name = Reference::parse(text).is_ok_and(|name| name.familiar() == record.image);
         same_name || record.image_id.hex().starts_with(text.trim_start_matches("sha256:"))
@@ -184,7 +244,10 @@ fn matches_record(found: &Found, filter: &ContainerFilter) -> bool {
                 || matches!(&point.kind, MountPointKind::Volume { id, name, .. } if name == text || id.as_str() == text)
         })
     };
-    any(&filter.name, &|text| found.name.contains(text.trim_start_matches('/')))
+    (names.is_empty() || names.iter().any(named))
+        && ports()
+        && filter.is_task != Some(true)
+        && (filter.network.is_empty() || in_network(record, networks))
         && any(&filter.id, &|text| found.id.as_str().starts_with(text))
         && filter.label.iter().all(|text| has_label(&record.labels, text))
         && any(&filter.ancestor, &image)

@@ -13,6 +13,9 @@ use crate::store::layer::LayerSource;
 
 use super::ImportOptions;
 
+/// The remark in the history of an import; Docker's.
+const REMARK: &str = "Imported from -";
+
 impl Engine {
     pub(super) fn import_tar(
         &self,
@@ -22,7 +25,7 @@ impl Engine {
     ) -> Result<Image> {
         let tag = tag.map(Reference::parse).transpose()?;
         let created = Some(Timestamp::now());
-        let mut parsed = new_config(created, "rhumb image import", options.message.clone());
+        let mut parsed = new_config(created, "", Some(options.message.clone().unwrap_or_else(|| REMARK.into())));
         changes::apply(&mut parsed.config, &options.changes)?;
         self.import_one(reader, tag, parsed)
     }

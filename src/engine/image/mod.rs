@@ -29,7 +29,7 @@ use crate::base::{Error, Reference, Result, Timestamp, failpoint};
 use crate::engine::Engine;
 use crate::model::event::{Event, IMAGE};
 use crate::model::image::{ArchiveFormat, Image, ImageFilter, ImageRemoved};
-use crate::model::system::PruneReport;
+use crate::model::system::{PruneFilter, PruneReport, has_label};
 use crate::store::pack::{self, PackForm, PackOptions};
 
 /// The PATH of the images that we make, and where `from_host` looks first.
@@ -70,10 +70,16 @@ impl Engine {
     /// The matching images, newest first.
     ///
     /// # Errors
-    /// `corrupt`.
+    /// `not_found` for `before` and `since`, `corrupt`.
     pub fn image_list(&self, filter: &ImageFilter) -> Result<Vec<Image>> {
+        let made = |name: &Option<String>| name.as_ref().map(|name| self.image_get(name)).transpose();
+        let (before, since) = (made(&filter.before)?, made(&filter.since)?);
         let mut images = self.store.images()?;
-        images.retain(|image| suits(image, filter));
+        images.retain(|image| {
+            before.as_ref().is_none_or(|other| image.created < other.created)
+                && since.as_ref().is_none_or(|other| image.created > other.created)
+                && suits(image, filter)
+        });
         images.sort_by(|a, b| b.created.cmp(&a.created).then_with(|| a.tags.cmp(&b.tags)));
         Ok(images)
     }
@@ -107,12 +113,12 @@ impl Engine {
         self.remove_image(image, force)
     }
 
-    /// Removes images without a reference (`all`: without a container) that no container uses.
+    /// Removes images that suit, without a reference (`all`: without a container) that no container uses.
     ///
     /// # Errors
     /// The first failure.
-    pub fn image_prune(&self, all: bool) -> Result<PruneReport> {
-        self.prune_images(all)
+    pub fn image_prune(&self, all: bool, filter: &PruneFilter) -> Result<PruneReport> {
+        self.prune_images(all, filter)
     }
 
     /// Loads every image of an archive: docker-archive or OCI layout, a tar (plain, gzip, zstd) or a folder.
@@ -214,11 +220,9 @@ impl Engine {
 fn suits(image: &Image, filter: &ImageFilter) -> bool {
     let named = filter.reference.is_empty()
         || image.tags.iter().any(|tag| filter.reference.iter().any(|pattern| reference_matches(pattern, tag)));
-    let labelled = filter.label.iter().all(|wanted| match wanted.split_once('=') {
-        Some((key, value)) => image.config.labels.get(key).is_some_and(|found| found == value),
-        None => image.config.labels.contains_key(wanted),
-    });
-    named && labelled && filter.dangling.is_none_or(|dangling| dangling == image.tags.is_empty())
+    let labelled = filter.label.iter().all(|wanted| has_label(&image.config.labels, wanted));
+    let old = filter.until.is_none_or(|until| image.created.is_none_or(|created| created < until));
+    named && labelled && old && filter.dangling.is_none_or(|dangling| dangling == image.tags.is_empty())
 }
 
 /// Whether a familiar reference is meant: by its repository, by its full familiar form, or by a pattern of either. A

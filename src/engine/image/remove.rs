@@ -4,7 +4,7 @@ use crate::base::{Error, Id, Reference, Result, failpoint};
 use crate::engine::Engine;
 use crate::model::event::{Event, IMAGE};
 use crate::model::image::{Image, ImageRemoved};
-use crate::model::system::PruneReport;
+use crate::model::system::{PruneFilter, PruneReport};
 use crate::store::db::{Noun, Tx};
 
 impl Engine {
@@ -51,12 +51,13 @@ impl Engine {
         }
     }
 
-    pub(super) fn prune_images(&self, all: bool) -> Result<PruneReport> {
+    pub(super) fn prune_images(&self, all: bool, filter: &PruneFilter) -> Result<PruneReport> {
         let _lease = self.store.lease(); // as in `remove_image`
         let items = self.store.write(|tx| {
             let mut items = Vec::new();
             for row in tx.list::<Image>(Noun::Image)? {
-                if (all || row.names.is_empty()) && user_of(tx, &row.id)?.is_none() {
+                let fits = filter.fits(row.body.created, &row.body.config.labels);
+                if fits && (all || row.names.is_empty()) && user_of(tx, &row.id)?.is_none() {
                     tx.delete(Noun::Image, &row.id)?;
                     items.push(row);
                 }

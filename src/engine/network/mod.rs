@@ -22,7 +22,7 @@ use crate::model::event::{Event, NETWORK};
 use crate::model::network::{
     DEFAULT_NETWORK, Driver, Endpoint, Network, NetworkFilter, NetworkOptions, NetworkState, Subnet,
 };
-use crate::model::system::PruneReport;
+use crate::model::system::{PruneFilter, PruneReport};
 use crate::net::{ipam, setup};
 use crate::store::db::{Noun, Phase, Row, Tx};
 use crate::sys::lock::Lock;
@@ -283,12 +283,16 @@ impl Engine {
     ///
     /// # Errors
     /// `interrupted`, and when nothing can be listed; what could not be removed is in the report.
-    pub fn network_prune(&self, filter: &NetworkFilter) -> Result<PruneReport> {
+    pub fn network_prune(&self, filter: &PruneFilter) -> Result<PruneReport> {
         let mut report = PruneReport::default();
         self.network_sweep()?;
-        for network in self.network_list(filter)? {
+        for network in self.network_list(&NetworkFilter::default())? {
             self.check_interrupt()?;
-            if matches!(network.driver, Driver::Host | Driver::None) || !self.network_users(&network.id)?.is_empty() {
+            let fits = filter.fits(Some(network.created), &network.labels);
+            if !fits
+                || matches!(network.driver, Driver::Host | Driver::None)
+                || !self.network_users(&network.id)?.is_empty()
+            {
                 continue;
             }
             let _lock = self.lock_networks()?;

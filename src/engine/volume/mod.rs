@@ -16,7 +16,7 @@ use std::path::Path;
 use crate::base::{Error, Id, Kind, Result, Timestamp, failpoint};
 use crate::engine::Engine;
 use crate::model::event::{Event, VOLUME};
-use crate::model::system::PruneReport;
+use crate::model::system::{PruneFilter, PruneReport, has_label};
 use crate::model::volume::{Backup, Difference, Volume, VolumeFilter, VolumeOptions};
 use crate::runtime::state::is_held;
 use crate::store::db::{Noun, Phase, Row, Tx};
@@ -254,12 +254,12 @@ impl Engine {
     ///
     /// # Errors
     /// `interrupted`, and when nothing can be listed; what could not be removed is in the report.
-    pub fn volume_prune(&self, all: bool) -> Result<PruneReport> {
+    pub fn volume_prune(&self, all: bool, which: &PruneFilter) -> Result<PruneReport> {
         let filter = VolumeFilter { dangling: Some(true), ..VolumeFilter::default() };
         let mut report = PruneReport::default();
         for volume in self.volume_list(&filter)? {
             self.check_interrupt()?;
-            if !all && !volume.anonymous {
+            if (!all && !volume.anonymous) || !which.fits(Some(volume.created), &volume.labels) {
                 continue;
             }
             // What is missing takes no room; that it is missing is told by a check.
@@ -427,10 +427,8 @@ fn check_name(name: &str) -> Result<()> {
 fn suits(volume: &Volume, filter: &VolumeFilter) -> bool {
     let named = filter.name.is_empty() || filter.name.iter().any(|part| volume.name.contains(part.as_str()));
     named
-        && filter.label.iter().all(|wanted| match wanted.split_once('=') {
-            Some((key, value)) => volume.labels.get(key).is_some_and(|found| found == value),
-            None => volume.labels.contains_key(wanted),
-        })
+        && filter.label.iter().all(|wanted| has_label(&volume.labels, wanted))
+        && (filter.driver.is_empty() || filter.driver.iter().any(|driver| driver == "local"))
 }
 
 #[cfg(test)]

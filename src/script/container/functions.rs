@@ -4,13 +4,16 @@ use rhai::plugin::*;
 use rhai::{Array, Dynamic, ImmutableString, Map, NativeCallContext};
 
 use crate::base::{Error, Result};
+use crate::docker::filter as docker;
 use crate::engine::Engine;
-use crate::model::container::{ContainerFilter, ContainerPrune, Status};
+use crate::model::container::ContainerFilter;
+use crate::model::system::PruneFilter;
 use crate::script::context::{Host, engine, tag};
 use crate::script::convert::{Command, Keys, command_of};
 use crate::script::error::{Fallible, Raise};
 use crate::script::image::{OneImage, image_name};
 use crate::script::output::Output;
+use crate::script::system::prune_filter;
 
 use crate::script::container::{Container, command_keys, options_of, started, streamed};
 
@@ -46,28 +49,16 @@ fn oneshot(host: &Host, image: &OneImage, command: &Command, options: Map) -> Re
 
 fn list(engine: &Engine, options: Map) -> Result<Array> {
     let mut keys = Keys::new("container::list", options);
-    let status = |text: &String| {
-        let found = Status::ALL.into_iter().find(|status| status.as_str() == text);
-        found.ok_or_else(|| {
-            let error = Error::invalid(format!("{text:?} is not a status"));
-            match crate::base::suggest::hint(text, Status::ALL.map(Status::as_str)) {
-                Some(hint) => error.with_hint(hint),
-                None => error,
-            }
-        })
-    };
-    let filter = ContainerFilter {
+    let mut filter = ContainerFilter {
         all: keys.flag("all")?,
-        status: keys.texts("status")?.iter().map(status).collect::<Result<_>>()?,
-        name: keys.texts("name")?,
-        id: keys.texts("id")?,
-        label: keys.texts("label")?,
-        ancestor: keys.texts("ancestor")?,
-        volume: keys.texts("volume")?,
         exited: keys.integer("exited")?.and_then(|code| i32::try_from(code).ok()).into_iter().collect(),
-        health: keys.texts("health")?.iter().map(|word| crate::docker::health::status(word)).collect::<Result<_>>()?,
+        is_task: keys.optional_flag("is_task")?,
         last: keys.integer("last")?.and_then(|n| usize::try_from(n).ok()),
+        ..ContainerFilter::default()
     };
+    for key in docker::CONTAINER.into_iter().filter(|key| !["exited", "is-task"].contains(key)) {
+        keys.texts(key)?.iter().try_for_each(|text| docker::container(&mut filter, key, text))?;
+    }
     keys.finish()?;
     let handle = |container: crate::model::container::Container| {
         Dynamic::from(Container { engine: engine.clone(), id: container.record.id })
@@ -151,8 +142,8 @@ pub(crate) mod container_functions {
         Ok(Container { engine, id })
     }
 
-    /// The containers that run, newest first; with `all: true` the others too. Filters: `status health name id label
-    /// ancestor volume exited last`.
+    /// The containers that run, newest first; with `all: true` the others too. Filters are Docker's: `ancestor
+    /// before exited expose health id is_task label name network publish since status volume`, and `last`.
     ///
     /// ```rhai
     /// for c in container::list(#{ all: true, label: "tier=front" }) { print(c.name); }
@@ -190,8 +181,8 @@ pub(crate) mod container_functions {
         Ok(container)
     }
 
-    /// Removes every container that does not run; returns `count`, `freed` and `items`. Options: `until` (only those made
-    /// before this time or age; a Rhai word, so quote it), `label` and `without_label` (only those that have or lack them).
+    /// Removes every container that does not run; returns `count`, `freed` and `items`. Filters are `until` (a time or an
+    /// age), `label` and `without_label`.
     ///
     /// ```rhai
     /// print(container::prune().freed);
@@ -199,21 +190,13 @@ pub(crate) mod container_functions {
     /// ```
     #[rhai_fn(return_raw)]
     pub fn prune(ctx: NativeCallContext) -> Fallible<Map> {
-        engine(&ctx)?.container_prune(&ContainerPrune::default()).and_then(crate::script::system::report).raise(&ctx)
+        engine(&ctx)?.container_prune(&PruneFilter::default()).and_then(crate::script::system::report).raise(&ctx)
     }
 
     #[rhai_fn(name = "prune", return_raw)]
     pub fn prune_with(ctx: NativeCallContext, options: Map) -> Fallible<Map> {
-        let engine = engine(&ctx)?;
         let mut keys = Keys::new("container::prune", options);
-        let mut only = || -> Result<ContainerPrune> {
-            Ok(ContainerPrune {
-                until: keys.time("until")?,
-                label: keys.texts("label")?,
-                without_label: keys.texts("without_label")?,
-            })
-        };
-        let only = only().and_then(|only| keys.finish().map(|()| only)).raise(&ctx)?;
-        engine.container_prune(&only).and_then(crate::script::system::report).raise(&ctx)
+        let filter = prune_filter(&mut keys).and_then(|filter| keys.finish().map(|()| filter)).raise(&ctx)?;
+        engine(&ctx)?.container_prune(&filter).and_then(crate::script::system::report).raise(&ctx)
     }
 }
