@@ -47,7 +47,7 @@ pub(crate) fn dockerfile(bytes: &[u8]) {
         Ok(file) => {
             check(&file, &About::default());
             match translate(&file, &Options::default(), &mut |_, _| Ok(None)) {
-                Ok(made) => assert!(dockerfile::rhai::script(&made.graph, &[]).starts_with("#!")),
+                Ok(made) => assert!(dockerfile::print::script(&made.graph, &[]).starts_with("#!")),
                 Err(error) => one_line(error),
             }
         }

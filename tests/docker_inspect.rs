@@ -55,6 +55,7 @@ fn created() -> State {
         stopped_by_user: false,
         execs: Vec::new(),
         log_lost: Default::default(),
+        networks: Vec::new(),
     }
 }
 

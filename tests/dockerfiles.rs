@@ -12,7 +12,7 @@ use rhumb::base::ignore::Ignore;
 use rhumb::docker::dockerfile::ast::InstructionKind;
 use rhumb::docker::dockerfile::check::{self, About, RULES};
 use rhumb::docker::dockerfile::translate::{Named, Options, Translated, translate};
-use rhumb::docker::dockerfile::{parse, rhai};
+use rhumb::docker::dockerfile::{parse, print};
 use rhumb::model::build::{Action, Base, Change, Command, Context, Graph};
 use rhumb::model::image::ImageConfig;
 
@@ -66,7 +66,7 @@ fn dockerfiles_of_all_kinds_are_checked_and_translated() {
             text.push_str(&format!("{line}:{column}: {}: {}\n", warning.rule, warning.message));
         }
         match translate(&file, &options(), &mut image) {
-            Ok(translated) => text.push_str(&rhai::script(&translated.graph, &["made:1".to_owned()])),
+            Ok(translated) => text.push_str(&print::script(&translated.graph, &["made:1".to_owned()])),
             Err(error) => text.push_str(&format!("{error}\n")),
         }
         let golden = path.with_extension("golden");
@@ -245,7 +245,7 @@ fn holds(bytes: &[u8]) {
         Ok(file) => {
             check::check(&file, &About::default());
             match translate(&file, &options(), &mut image) {
-                Ok(translated) => drop(rhai::script(&translated.graph, &[])),
+                Ok(translated) => drop(print::script(&translated.graph, &[])),
                 Err(error) => assert!(!error.to_string().contains('\n'), "{error}"),
             }
         }

@@ -15,6 +15,7 @@ use archives::{Docker, Layout, Root, files_of, gzip, layer, tar_of};
 use rhumb::base::{Digest, Kind};
 use rhumb::engine::image::ImportOptions;
 use rhumb::model::image::{ArchiveFormat, ImageFilter, ImageRemoved};
+use rhumb::model::system::PruneFilter;
 use serde_json::json;
 
 fn strings(list: &[&str]) -> Vec<String> {
@@ -305,11 +306,11 @@ fn an_image_in_use_stays_and_loses_its_last_name_by_force_only() {
         assert_eq!(error.kind(), Kind::Conflict, "{text}");
         assert!(error.to_string().contains(&container[..12]) && error.hint().is_some(), "{error:?}");
     }
-    assert!(root.engine.image_prune(true).unwrap().items.is_empty());
+    assert!(root.engine.image_prune(true, &PruneFilter::default()).unwrap().items.is_empty());
     assert_eq!(root.engine.image_remove("app:1", true).unwrap(), [ImageRemoved::Untagged("app:1".into())]);
     assert!(root.engine.image_get(image.id.as_str()).unwrap().tags.is_empty());
     store.write(|tx| tx.delete(Noun::Container, &container)).unwrap();
-    assert_eq!(root.engine.image_prune(false).unwrap().items, [image.id.to_string()]);
+    assert_eq!(root.engine.image_prune(false, &PruneFilter::default()).unwrap().items, [image.id.to_string()]);
     root.assert_empty("the container is gone");
 }
 
@@ -320,11 +321,11 @@ fn prune_takes_what_has_no_name() {
         let archive = Docker::new(&[layer(&[("a", text)])]).tags(&[tag]);
         root.engine.image_load_from(&mut &archive.build()[..]).unwrap();
     }
-    let report = root.engine.image_prune(false).unwrap();
+    let report = root.engine.image_prune(false, &PruneFilter::default()).unwrap();
     assert_eq!(report.items.len(), 1);
     assert!(report.freed_bytes > 0);
     assert_eq!(root.engine.image_list(&ImageFilter::default()).unwrap().len(), 2);
-    assert_eq!(root.engine.image_prune(true).unwrap().items.len(), 2);
+    assert_eq!(root.engine.image_prune(true, &PruneFilter::default()).unwrap().items.len(), 2);
     assert!(root.layers().is_empty() && root.blobs().is_empty());
 }
 

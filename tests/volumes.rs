@@ -127,9 +127,15 @@ fn a_volume_in_use_stays() {
     assert_eq!(error.kind(), Kind::Conflict);
     assert!(error.to_string().contains(&USER[..12]) && error.hint().is_some(), "{error:?}");
     assert_eq!(root.engine.volume_users("data").unwrap()[0].as_str(), USER);
-    assert_eq!(root.engine.volume_prune(true).unwrap().items, [anonymous.name]);
+    assert_eq!(
+        root.engine.volume_prune(true, &rhumb::model::system::PruneFilter::default()).unwrap().items,
+        [anonymous.name]
+    );
     store(&root).write(|tx| tx.delete(Noun::Container, USER)).unwrap();
-    assert!(root.engine.volume_prune(false).unwrap().items.is_empty(), "a named volume is not pruned unasked");
+    assert!(
+        root.engine.volume_prune(false, &rhumb::model::system::PruneFilter::default()).unwrap().items.is_empty(),
+        "a named volume is not pruned unasked"
+    );
     root.engine.volume_remove("data", false).unwrap();
     assert_eq!(root.engine.volume_remove("data", false).unwrap_err().kind(), Kind::NotFound);
     root.engine.volume_remove("data", true).unwrap();

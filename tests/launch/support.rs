@@ -65,6 +65,7 @@ impl Box_ {
         let (upper, work, state_dir, run_dir) = (at("upper"), at("work"), at("state"), at("run"));
         let id = Id::random().unwrap().as_str().to_owned();
         let plan = Plan {
+            hold_network: false,
             spec: serde_json::from_value(spec(args)).unwrap(),
             rootfs: Rootfs::Overlay { lower: vec![base().to_owned()], upper, work, volatile: true },
             user: String::new(),

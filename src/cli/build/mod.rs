@@ -19,7 +19,7 @@ use crate::base::{Error, Kind, Result};
 use crate::cli::{Session, program, report};
 use crate::docker::dockerfile::check::{self, About};
 use crate::docker::dockerfile::translate::{self, Options};
-use crate::docker::dockerfile::{ast::Dockerfile, parse, rhai};
+use crate::docker::dockerfile::{ast::Dockerfile, parse, print};
 use crate::model::build::Context;
 use crate::model::image::ImageConfig;
 use input::{Input, Recipe};
@@ -115,7 +115,7 @@ impl BuildArgs {
         let mut images = |image: &str, _: Option<&str>| Ok(known.config(session, image));
         let translated = translate::translate(&file, &options, &mut images)?;
         warn_unused(&translated.unused_arguments);
-        session.out.text(&rhai::script(&translated.graph, &self.tag))?;
+        session.out.text(&print::script(&translated.graph, &self.tag))?;
         Ok(0)
     }
 

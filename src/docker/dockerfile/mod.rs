@@ -5,7 +5,7 @@
 //!      ─▶ parse   instructions with their flags and words: [`ast::Dockerfile`]
 //!      ─▶ check   the build checks: warnings with places
 //!      ─▶ translate  variables expanded, stages and files resolved: [`crate::model::build::Graph`]
-//!                 └▶ rhai   the same graph as a build script
+//!                 └▶ print  the same graph as a build script
 //! ```
 //!
 //! A file is somebody's text: it is read within limits ([`MAX_BYTES`], [`MAX_INSTRUCTIONS`], …), and whatever it holds
@@ -17,7 +17,7 @@ pub mod expand;
 mod instruction;
 mod lines;
 pub mod mount;
-pub mod rhai;
+pub mod print;
 mod sources;
 pub mod translate;
 mod words;

@@ -237,7 +237,8 @@ mod tests {
         state.apply(&Change::Arg("B".to_owned(), "arg".to_owned())).unwrap();
         state.apply(&Change::Env(vec![("A".to_owned(), "env".to_owned())])).unwrap();
         let own = BTreeMap::from([("C".to_owned(), "own".to_owned())]);
-        let seen: Vec<String> = state.variables(&own).into_iter().map(|(name, value)| name + "=" + &value).collect();
+        let seen: Vec<String> =
+            state.variables(&own).into_iter().map(|(name, value)| format!("{name}={value}")).collect();
         assert_eq!(seen, ["A=env", "B=arg", "C=own"]);
         assert!(state.as_base().args.is_empty());
     }
