@@ -127,7 +127,7 @@ const EXPRESSIONS: &[&str] = &[
     "volume|ls|-f|name=vol",
     "volume|ls|-q|-f|label=k",
     "volume|ls|-q|-f|driver=local|-f|name=vol",
-    "history|--format|{{.ID}}: {{.CreatedBy}} {{.Size}} {{.Comment}}|base:1",
+    "history|--format|{{.CreatedBy}} {{.Size}} {{.Comment}}|base:1",
     "history|-H=false|--format|{{.Size}}|base:1",
     "stats|--no-stream|--format|{{.Name}} {{.ID}} {{.NetIO}}|web",
     "stats|--no-stream|--format|table {{.Container}}\\t{{.Name}}|web",
@@ -258,6 +258,9 @@ fn without_ages(text: &str) -> String {
             let start = words[at - 1].rfind(|c: char| !c.is_ascii_digit()).map_or(0, |at| at + 1);
             words[at - 1].replace_range(start.., "<n>");
             words[at] = words[at].replacen("minutes", "seconds", 1).replacen("minute", "seconds", 1);
+            if words[at].starts_with("second") && !words[at].starts_with("seconds") {
+                words[at] = words[at].replacen("second", "seconds", 1);
+            }
         }
     }
     words.join(" ")

@@ -19,7 +19,7 @@ const GROUPS: &[(&str, &[&str])] = &[
     ),
     ("Images", &["build", "images", "load", "save", "import", "tag", "history", "rmi"]),
     ("Everything", &["inspect", "events", "info", "version"]),
-    ("Groups", &["container", "image", "volume", "system"]),
+    ("Groups", &["container", "image", "volume", "network", "system"]),
     ("Scripts", &["repl", "doc"]),
     ("Other engines", &["oci"]),
 ];

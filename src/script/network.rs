@@ -190,24 +190,48 @@ pub(crate) mod network_functions {
     }
 
     /// The id: 64 hexadecimal digits. It stays when the name changes.
+    ///
+    /// ```rhai
+    /// let n = network::create("doc-id", #{ internal: true });
+    /// print(n.id);
+    /// n.remove();
+    /// ```
     #[rhai_fn(global, get = "id")]
     pub fn id(network: Network) -> String {
         network.id.to_string()
     }
 
     /// The name.
+    ///
+    /// ```rhai
+    /// let n = network::create("doc-name", #{ internal: true });
+    /// assert(n.name == "doc-name");
+    /// n.remove();
+    /// ```
     #[rhai_fn(global, get = "name", return_raw)]
     pub fn name(ctx: NativeCallContext, network: Network) -> Fallible<String> {
         Ok(network.now().raise(&ctx)?.name)
     }
 
     /// The driver: `bridge`, `macvlan`, `ipvlan`, `host` or `null`.
+    ///
+    /// ```rhai
+    /// let n = network::create("doc-driver", #{ internal: true });
+    /// assert(n.driver == "bridge");
+    /// n.remove();
+    /// ```
     #[rhai_fn(global, get = "driver", return_raw)]
     pub fn driver(ctx: NativeCallContext, network: Network) -> Fallible<String> {
         Ok(network.now().raise(&ctx)?.driver.to_string())
     }
 
     /// The first range of addresses; nothing when it has none.
+    ///
+    /// ```rhai
+    /// let n = network::create("doc-subnet", #{ internal: true });
+    /// print(n.subnet);
+    /// n.remove();
+    /// ```
     #[rhai_fn(global, get = "subnet", return_raw)]
     pub fn subnet(ctx: NativeCallContext, network: Network) -> Fallible<Dynamic> {
         let now = network.now().raise(&ctx)?;
@@ -215,6 +239,12 @@ pub(crate) mod network_functions {
     }
 
     /// The gateway of the first range; nothing when it has none.
+    ///
+    /// ```rhai
+    /// let n = network::create("doc-gateway", #{ internal: true });
+    /// print(n.gateway);
+    /// n.remove();
+    /// ```
     #[rhai_fn(global, get = "gateway", return_raw)]
     pub fn gateway(ctx: NativeCallContext, network: Network) -> Fallible<Dynamic> {
         let now = network.now().raise(&ctx)?;
@@ -223,12 +253,24 @@ pub(crate) mod network_functions {
     }
 
     /// Nothing gets out of it and nothing in.
+    ///
+    /// ```rhai
+    /// let n = network::create("doc-internal", #{ internal: true });
+    /// assert(n.internal);
+    /// n.remove();
+    /// ```
     #[rhai_fn(global, get = "internal", return_raw)]
     pub fn internal(ctx: NativeCallContext, network: Network) -> Fallible<bool> {
         Ok(network.now().raise(&ctx)?.internal)
     }
 
     /// The labels, as a map.
+    ///
+    /// ```rhai
+    /// let n = network::create("doc-labels", #{ internal: true });
+    /// print(n.labels);
+    /// n.remove();
+    /// ```
     #[rhai_fn(global, get = "labels", return_raw)]
     pub fn labels(ctx: NativeCallContext, network: Network) -> Fallible<Map> {
         let labels = network.now().raise(&ctx)?.labels;
@@ -236,12 +278,26 @@ pub(crate) mod network_functions {
     }
 
     /// When it was made.
+    ///
+    /// ```rhai
+    /// let n = network::create("doc-created", #{ internal: true });
+    /// print(n.created);
+    /// n.remove();
+    /// ```
     #[rhai_fn(global, get = "created", return_raw)]
     pub fn created(ctx: NativeCallContext, network: Network) -> Fallible<Timestamp> {
         Ok(network.now().raise(&ctx)?.created)
     }
 
     /// The containers that are on it now.
+    ///
+    /// ```rhai
+    /// let n = network::create("doc-members", #{ internal: true });
+    /// let c = container::run("base", #{ command: ["sleep", "300"], networks: [n] });
+    /// assert(n.members().len() == 1);
+    /// c.remove(#{ force: true });
+    /// n.remove();
+    /// ```
     #[rhai_fn(global, return_raw)]
     pub fn members(ctx: NativeCallContext, network: Network) -> Fallible<Array> {
         let state = network.engine.network_inspect(network.id.as_str()).raise(&ctx)?;
@@ -250,6 +306,17 @@ pub(crate) mod network_functions {
     }
 
     /// Connects a container, also while it runs. Options: `aliases ip ip6 mac_address gw_priority links interface_name`.
+    ///
+    /// ```rhai
+    /// let n = network::create("doc-join", #{ internal: true });
+    /// let c = container::run("base", #{ command: ["sleep", "300"], networks: [n] });
+    /// let more = network::create("doc-more", #{ internal: true });
+    /// more.connect(c);
+    /// more.disconnect(c);
+    /// c.remove(#{ force: true });
+    /// more.remove();
+    /// n.remove();
+    /// ```
     #[rhai_fn(global, name = "connect", return_raw)]
     pub fn connect_container(ctx: NativeCallContext, network: Network, container: Dynamic) -> Fallible<()> {
         connect_container_with(ctx, network, container, Map::new())
@@ -267,6 +334,17 @@ pub(crate) mod network_functions {
     }
 
     /// Disconnects a container, also while it runs.
+    ///
+    /// ```rhai
+    /// let n = network::create("doc-join", #{ internal: true });
+    /// let c = container::run("base", #{ command: ["sleep", "300"], networks: [n] });
+    /// let more = network::create("doc-more", #{ internal: true });
+    /// more.connect(c);
+    /// more.disconnect(c);
+    /// c.remove(#{ force: true });
+    /// more.remove();
+    /// n.remove();
+    /// ```
     #[rhai_fn(global, name = "disconnect", return_raw)]
     pub fn disconnect_container(ctx: NativeCallContext, network: Network, container: Dynamic) -> Fallible<()> {
         let name = container_name(&container).raise(&ctx)?;
@@ -274,18 +352,36 @@ pub(crate) mod network_functions {
     }
 
     /// Gives it another name, also while it is in use.
+    ///
+    /// ```rhai
+    /// let n = network::create("doc-before", #{ internal: true });
+    /// n.rename("doc-after");
+    /// assert(n.name == "doc-after");
+    /// n.remove();
+    /// ```
     #[rhai_fn(global, return_raw)]
     pub fn rename(ctx: NativeCallContext, network: Network, name: ImmutableString) -> Fallible<()> {
         network.engine.network_rename(network.id.as_str(), &name).raise(&ctx)
     }
 
     /// Removes the network. A container that is connected to it makes it a `conflict`.
+    ///
+    /// ```rhai
+    /// let n = network::create("doc-remove", #{ internal: true });
+    /// n.remove();
+    /// ```
     #[rhai_fn(global, name = "remove", return_raw)]
     pub fn remove(ctx: NativeCallContext, network: Network) -> Fallible<()> {
         network.engine.network_remove(network.id.as_str(), false).raise(&ctx)
     }
 
     /// Docker's JSON about the network, as a map.
+    ///
+    /// ```rhai
+    /// let n = network::create("doc-inspect", #{ internal: true });
+    /// print(n.inspect().Driver);
+    /// n.remove();
+    /// ```
     #[rhai_fn(global, return_raw)]
     pub fn inspect(ctx: NativeCallContext, network: Network) -> Fallible<Dynamic> {
         let state = network.engine.network_inspect(network.id.as_str()).raise(&ctx)?;
@@ -312,6 +408,17 @@ pub(crate) mod container_networks {
     use super::*;
 
     /// Connects it to a network, also while it runs. Options: `aliases ip ip6 mac_address gw_priority links interface_name`.
+    ///
+    /// ```rhai
+    /// let n = network::create("doc-join", #{ internal: true });
+    /// let c = container::run("base", #{ command: ["sleep", "300"], networks: [n] });
+    /// let more = network::create("doc-more", #{ internal: true });
+    /// c.connect(more);
+    /// c.disconnect(more);
+    /// c.remove(#{ force: true });
+    /// more.remove();
+    /// n.remove();
+    /// ```
     #[rhai_fn(global, name = "connect", return_raw)]
     pub fn connect_to(ctx: NativeCallContext, container: Container, network: OneNetwork) -> Fallible<()> {
         connect(&container.engine, container.id.as_str(), &network, Map::new()).raise(&ctx)
@@ -328,6 +435,17 @@ pub(crate) mod container_networks {
     }
 
     /// Disconnects it from a network, also while it runs.
+    ///
+    /// ```rhai
+    /// let n = network::create("doc-join", #{ internal: true });
+    /// let c = container::run("base", #{ command: ["sleep", "300"], networks: [n] });
+    /// let more = network::create("doc-more", #{ internal: true });
+    /// c.connect(more);
+    /// c.disconnect(more);
+    /// c.remove(#{ force: true });
+    /// more.remove();
+    /// n.remove();
+    /// ```
     #[rhai_fn(global, name = "disconnect", return_raw)]
     pub fn disconnect_from(ctx: NativeCallContext, container: Container, network: OneNetwork) -> Fallible<()> {
         let network = network_name(&network).raise(&ctx)?;
@@ -335,6 +453,14 @@ pub(crate) mod container_networks {
     }
 
     /// Its address on a network; without one that of the network that leads outside. Nothing while it does not run.
+    ///
+    /// ```rhai
+    /// let n = network::create("doc-ip", #{ internal: true });
+    /// let c = container::run("base", #{ command: ["sleep", "300"], networks: [n] });
+    /// print(c.ip(n));
+    /// c.remove(#{ force: true });
+    /// n.remove();
+    /// ```
     #[rhai_fn(global, name = "ip", return_raw)]
     pub fn ip_on(ctx: NativeCallContext, container: Container, network: OneNetwork) -> Fallible<Dynamic> {
         let one = connection(&container, &network).raise(&ctx)?;
@@ -350,6 +476,14 @@ pub(crate) mod container_networks {
     }
 
     /// Its networks: a map of names to addresses.
+    ///
+    /// ```rhai
+    /// let n = network::create("doc-networks", #{ internal: true });
+    /// let c = container::run("base", #{ command: ["sleep", "300"], networks: [n] });
+    /// print(c.networks);
+    /// c.remove(#{ force: true });
+    /// n.remove();
+    /// ```
     #[rhai_fn(global, get = "networks", return_raw)]
     pub fn networks(ctx: NativeCallContext, container: Container) -> Fallible<Map> {
         let now = container.engine.container_get(container.id.as_str()).raise(&ctx)?;
@@ -358,6 +492,14 @@ pub(crate) mod container_networks {
     }
 
     /// What it publishes now: `host_ip host_port port protocol` each.
+    ///
+    /// ```rhai
+    /// let n = network::create("doc-ports", #{ internal: true });
+    /// let c = container::run("base", #{ command: ["sleep", "300"], networks: [n] });
+    /// print(c.ports);
+    /// c.remove(#{ force: true });
+    /// n.remove();
+    /// ```
     #[rhai_fn(global, get = "ports", return_raw)]
     pub fn ports(ctx: NativeCallContext, container: Container) -> Fallible<Array> {
         let now = container.engine.container_get(container.id.as_str()).raise(&ctx)?;
@@ -365,6 +507,15 @@ pub(crate) mod container_networks {
     }
 
     /// Publishes a further port while it runs, written as `-p` takes it: `"8081:80"`. Gives what was published.
+    ///
+    /// ```rhai
+    /// let n = network::create("doc-publish", #{});
+    /// let c = container::run("base", #{ command: ["sleep", "300"], networks: [n] });
+    /// c.publish("127.0.0.1:28461:80");
+    /// c.unpublish("80");
+    /// c.remove(#{ force: true });
+    /// n.remove();
+    /// ```
     #[rhai_fn(global, return_raw)]
     pub fn publish(ctx: NativeCallContext, container: Container, port: ImmutableString) -> Fallible<Array> {
         let ports = notation::publish(&port).raise(&ctx)?;
@@ -373,6 +524,15 @@ pub(crate) mod container_networks {
     }
 
     /// Publishes a port no longer: `"8081:80"`, or `"80"` for every one that leads there.
+    ///
+    /// ```rhai
+    /// let n = network::create("doc-publish", #{});
+    /// let c = container::run("base", #{ command: ["sleep", "300"], networks: [n] });
+    /// c.publish("127.0.0.1:28461:80");
+    /// c.unpublish("80");
+    /// c.remove(#{ force: true });
+    /// n.remove();
+    /// ```
     #[rhai_fn(global, return_raw)]
     pub fn unpublish(ctx: NativeCallContext, container: Container, port: ImmutableString) -> Fallible<()> {
         for one in notation::publish(&port).raise(&ctx)? {
@@ -383,6 +543,14 @@ pub(crate) mod container_networks {
 
     /// Whether something answers on a TCP port of a host, seen from inside the container. The host is an address, or the
     /// name of a container on one of its networks.
+    ///
+    /// ```rhai
+    /// let n = network::create("doc-reach", #{ internal: true });
+    /// let c = container::run("base", #{ command: ["sleep", "300"], networks: [n] });
+    /// assert(!c.can_reach("127.0.0.1", 80));
+    /// c.remove(#{ force: true });
+    /// n.remove();
+    /// ```
     #[rhai_fn(global, return_raw)]
     pub fn can_reach(ctx: NativeCallContext, container: Container, host: ImmutableString, port: i64) -> Fallible<bool> {
         let port = u16::try_from(port).map_err(|_| Error::invalid(format!("{port} is not a port"))).raise(&ctx)?;

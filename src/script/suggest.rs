@@ -241,9 +241,9 @@ mod tests {
         let missing = |text| not_built_yet(text, &names);
         assert_eq!(missing("Function not found: image::pull (&str)").unwrap(), "image::pull");
         assert_eq!(missing("Function not found: image::pul (&str)"), None);
-        assert_eq!(missing("Undefined module: network").unwrap(), "the module network");
-        let text = "Unknown property 'networks' - a getter is not registered for type 'Container'";
-        assert_eq!(missing(text).unwrap(), "Container.networks");
+        assert_eq!(missing("Undefined module: registry").unwrap(), "the module registry");
+        let text = "Unknown property 'toolbox' - a getter is not registered for type 'Container'";
+        assert_eq!(missing(text).unwrap(), "Container.toolbox");
 
         let text = "Unknown property 'statuss' - a getter is not registered for type 'Container'";
         assert_eq!(plain(text), "a Container has no property \"statuss\"");

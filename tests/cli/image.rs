@@ -107,7 +107,7 @@ fn a_prune_asks_first() {
 fn inspect_prints_what_it_finds_and_reports_the_rest() {
     let rhumb = Rhumb::with_base();
     let outcome = rhumb.sh("inspect base:1 nosuch");
-    outcome.fails_with(3, "no such container, image or volume \"nosuch\"");
+    outcome.fails_with(3, "no such container, image, volume or network \"nosuch\"");
     let facts: serde_json::Value = serde_json::from_str(&outcome.stdout).unwrap();
     assert_eq!(facts.as_array().unwrap().len(), 1);
     assert!(outcome.stdout.starts_with("[\n    {\n        \"Id\": \"sha256:"), "{outcome}");

@@ -109,9 +109,10 @@ pub(crate) const CASES: &[Case] = &[
     }),
     acts("create_container_hooks_stand_in_the_root", HOOKS, "where callers of runc expect to be", |b| {
         hook(b, "createContainer", "echo made >./by-hook; pwd >@log@");
-        assert_eq!(b.prints("cat /by-hook"), "made\n");
+        assert_eq!(b.prints("cat /by-hook").trim(), "made");
         assert_eq!(logged(b), [b.in_root("").display().to_string().trim_end_matches('/')]);
-    }),
+    })
+    .but(&[(Crun, "runs createContainer hooks in another folder")]),
     acts("start_container_hooks_are_behind_the_filter", HOOKS, "they run in the container as its command would", |b| {
         hook(b, "startContainer", "mkdir /made; echo after >>@log@");
         let filter = json!({"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO"});

@@ -214,7 +214,7 @@ fn no_agent() {
     let (container, listener) = watched("touch /ran", json!(["mkdir"]), json!({}));
     drop(listener);
     let error = container.run().unwrap_err();
-    assert!(error.to_string().contains("the agent at"), "{error}");
+    assert!(error.to_string().contains("agent at"), "{error}");
     assert!(!container.path("upper/ran").exists());
     let (nowhere, listener) = watched("true", json!(["mkdir"]), json!({}));
     drop(listener);

@@ -83,7 +83,7 @@ fn ports_are_published_and_conflicts_name_the_holder() {
     let ports = rhumb.inspect("one")["NetworkSettings"]["Ports"].clone();
     assert_eq!(ports["80/tcp"][0]["HostPort"], "28431");
     assert_ne!(ports["81/udp"][0]["HostPort"], "");
-    assert_eq!(rhumb.sh("port one 80").ok(), "127.0.0.1:28431\n");
+    assert_eq!(rhumb.sh("port one 80").ok(), "127.0.0.1:28431");
     assert!(rhumb.rows("ps")[0]["Ports"].as_str().unwrap().contains("127.0.0.1:28431->80/tcp"));
     let two = sleeper(&rhumb, "two", "--network p -p 28431:80");
     two.fails_with(125, "is published by the container \"one\"");
@@ -121,5 +121,5 @@ fn a_restart_keeps_the_interfaces() {
         .run(["run", "-d", "--name", "again", "--restart", "on-failure:2", "--network", "r", BASE, "sh", "-c", script])
         .ok();
     rhumb.sh("wait again").ok();
-    assert_eq!(rhumb.sh("logs again").ok(), "linked\n".repeat(3));
+    assert_eq!(rhumb.sh("logs again").ok(), "linked\nlinked\nlinked");
 }

@@ -25,7 +25,7 @@ const CASES: &[(&str, &str, i32)] = &[
     ("not_built_yet", "registry::login(\"front\");\n", 7),
     ("function_not_built_yet", "image::pull(\"alpine\");\n", 7),
     ("method_not_built_yet", "fn look(v) { v.ls(\"/\") }\nlook(volume::create(\"data\"));\n", 7),
-    ("property_not_built_yet", "let c = container::create(\"base:1\");\nprint(c.ports);\n", 7),
+    ("property_not_built_yet", "let c = container::create(\"base:1\");\nprint(c.toolbox);\n", 7),
 ];
 
 #[test]

@@ -221,6 +221,7 @@ impl Engine {
             },
             found => found?,
         };
+        self.resolve_networks(&mut wanted)?;
         self.container_resolve_names(&mut wanted)?;
         // The name that it was made with; it may have been renamed since.
         wanted.name.clone_from(&record.options.name);

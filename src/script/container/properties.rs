@@ -26,17 +26,6 @@ fn mounts(container: &Container) -> Result<Array> {
     Ok(container.now()?.record.mounts.into_iter().map(row).collect())
 }
 
-fn ports(container: &Container) -> Result<Array> {
-    let row = |text: &String| {
-        let (port, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
-        let mut map = Map::new();
-        map.insert("port".into(), port.parse::<i64>().unwrap_or_default().into());
-        map.insert("protocol".into(), protocol.into());
-        Dynamic::from(map)
-    };
-    Ok(container.now()?.record.exposed_ports.iter().map(row).collect())
-}
-
 /// A whole number, or unit.
 type MaybeInt = Dynamic;
 
@@ -167,19 +156,6 @@ pub(crate) mod container_properties {
     #[rhai_fn(global, get = "mounts", return_raw)]
     pub fn mounts_of(ctx: NativeCallContext, container: Container) -> Fallible<Array> {
         mounts(&container).raise(&ctx)
-    }
-
-    /// The ports that image or options expose: maps with `port protocol`, and with `host_ip host_port` for those that are
-    /// published.
-    ///
-    /// ```rhai
-    /// let c = container::create("base", #{ expose: ["80", "53/udp"] });
-    /// assert(c.ports[0].port == 53 && c.ports[0].protocol == "udp");
-    /// c.remove();
-    /// ```
-    #[rhai_fn(global, get = "ports", return_raw)]
-    pub fn ports_of(ctx: NativeCallContext, container: Container) -> Fallible<Array> {
-        ports(&container).raise(&ctx)
     }
 
     #[rhai_fn(global, name = "==")]
