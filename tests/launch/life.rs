@@ -403,7 +403,8 @@ fn stopped_monitor() {
     signal("-CONT");
     // It reads the first request now, so that it may be gone before the second connection is answered.
     if let Err(error) = monitor.stop(9, Duration::from_secs(5), NEVER) {
-        assert_eq!(error.kind(), rhumb::base::Kind::Unavailable, "{error}");
+        use rhumb::base::Kind::{Conflict, Unavailable};
+        assert!(matches!(error.kind(), Unavailable | Conflict), "{error}");
     }
     let deadline = Instant::now() + Duration::from_secs(10);
     while !matches!(container.life(), Life::Ended(record) if record.exit_code == 137) {

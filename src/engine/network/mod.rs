@@ -125,7 +125,14 @@ impl Engine {
             DEFAULT_NETWORK | "default" => self.network_default(),
             "host" => self.predefined("host", Driver::Host),
             "none" => self.predefined("none", Driver::None),
-            _ => self.store.read(|tx| find(tx, network)),
+            _ => {
+                for one in [self.predefined("host", Driver::Host)?, self.predefined("none", Driver::None)?] {
+                    if one.id.as_str() == network {
+                        return Ok(one);
+                    }
+                }
+                self.store.read(|tx| find(tx, network))
+            }
         }
     }
 
