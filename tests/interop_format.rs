@@ -245,6 +245,8 @@ fn masked_word(word: &str) -> String {
         _ if is_hex && bare.len() == 64 => "<id>".into(),
         _ if is_hex && bare.len() == 12 => "<short>".into(),
         _ if is_time && !word.starts_with("0001") => "<time>".into(),
+        // The two were not made in the same second.
+        _ if word.len() == 8 && word.as_bytes()[2] == b':' && word.as_bytes()[5] == b':' => "<clock>".into(),
         _ => word.to_owned(),
     }
 }

@@ -142,7 +142,9 @@ fn an_unhealthy_container_is_killed_when_asked_for() {
     let ended = eventually("the end", PATIENCE, || {
         Some(rhumb.inspect("box")["State"].clone()).filter(|state| state["Status"] == "exited")
     });
-    assert_eq!((&ended["ExitCode"], &ended["Health"]["FailingStreak"]), (&json!(137), &json!(1)));
+    assert_eq!(ended["ExitCode"], 137);
+    // On a busy machine a further probe fails before the end is seen.
+    assert!(ended["Health"]["FailingStreak"].as_u64().unwrap() >= 1, "{ended}");
 }
 
 #[test]
