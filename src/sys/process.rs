@@ -8,11 +8,14 @@ use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use rustix::process::{DumpableBehavior, PidfdFlags};
 
 /// clone3's flag for a cgroup descriptor; the constant of the C library overflowed to zero.
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+/// How long a thread that has ended may take to leave the process; on an idle machine it is microseconds.
+const LAST_STEPS: Duration = Duration::from_millis(500);
 
 /// Which side of a fork we are on.
 #[derive(Debug)]
@@ -62,9 +65,14 @@ pub fn fork_sibling(namespaces: u64, cgroup: Option<BorrowedFd<'_>>) -> io::Resu
 fn clone(flags: u64, cgroup: Option<BorrowedFd<'_>>, exit_signal: u64) -> io::Result<Fork> {
     // To leave a group of one thread does nothing, and one of more is refused. Asked without `/proc`, which may be a
     // container's here.
+    // A thread that was joined, or whose scope has ended, may be on its last steps in the kernel for a moment.
+    let begun = Instant::now();
     // SAFETY: a plain system call that changes nothing in a process with one thread.
-    if unsafe { libc::unshare(libc::CLONE_THREAD) } != 0 {
-        return Err(io::Error::other("fork in a process with threads"));
+    while unsafe { libc::unshare(libc::CLONE_THREAD) } != 0 {
+        if begun.elapsed() > LAST_STEPS {
+            return Err(io::Error::other("fork in a process with threads"));
+        }
+        std::thread::sleep(Duration::from_micros(200));
     }
     let mut pidfd: libc::c_int = -1;
     let arguments = libc::clone_args {
