@@ -7,16 +7,13 @@
 #[path = "support/mod.rs"]
 mod support;
 
-#[path = "support/peers.rs"]
-mod peers;
-
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use peers::peer;
+use support::peers::peer;
 use serde_json::Value;
 use support::process::{self, Outcome, PATIENCE};
 use support::{BASE, Rhumb, Scratch};

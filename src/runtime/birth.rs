@@ -20,12 +20,12 @@ use crate::runtime::init::{self, Birth};
 use crate::runtime::launch::{Launch, Who};
 use crate::runtime::namespaces::{self, Forked, Layout};
 use crate::runtime::plan::Rootfs;
-use crate::runtime::rootfs::Users;
+use crate::runtime::rootfs::{Early, Users};
 use crate::runtime::seccomp::Listener;
 use crate::runtime::wire::{Channel, MAX_FRAME};
 use crate::runtime::{maps, mounts, rootfs, seccomp, sysctl};
 use crate::sys::process::{self, Child};
-use crate::sys::{namespace, signal, socket};
+use crate::sys::{memory, namespace, signal, socket};
 
 /// What is to be made: a plan of the engine and a bundle of `rhumb oci` both come down to this.
 pub(crate) struct Order<'a> {
@@ -122,7 +122,7 @@ fn make_in(mut order: Order<'_>, layout: &Layout, launch: Option<Launch>, cgroup
     }
     let steps = mounts::plan(spec, order.rootfs)?;
     let blind = is_born_blind(&order, layout, &joins, &steps);
-    let taken = rootfs::prepare(&steps, cgroup, blind)?;
+    let taken = rootfs::prepare(&steps, cgroup, early(&order, layout, &steps, blind))?;
     let later = layout.is_new(namespace::USER) && order.rootfs.is_mapped();
     let root = if later { None } else { Some(rootfs::mount_root(order.rootfs, None)?) };
     let entrances = cgroup.entrances()?;
@@ -174,6 +174,8 @@ fn make_in(mut order: Order<'_>, layout: &Layout, launch: Option<Launch>, cgroup
         }
         Forked::Parent(init) => {
             drop((their_socket, root, taken, entrances, joins, theirs, listener));
+            // What comes now needs others, and the init has its hands full meanwhile.
+            memory::release_program_pages();
             let stage = Channel::new(our_socket, MAX_FRAME);
             match raise(&order, layout, &init, stage) {
                 Ok((stage, terminal)) => Ok(Newborn { init, stage, streams: ours, terminal }),
@@ -193,6 +195,17 @@ fn is_born_blind(order: &Order<'_>, layout: &Layout, joins: &namespaces::Joins, 
     let hooked = hooks::any(order.spec, &[Moment::Prestart, Moment::CreateRuntime, Moment::CreateContainer]);
     let borrows = steps.iter().any(|step| matches!(step, mounts::Step::New(new) if new.instead.is_some()));
     joins.joins_pids() && layout.is_new(namespace::MOUNT) && !hooked && !borrows
+}
+
+/// Whether binds can wait until they are mounted: where the host's paths lead the init where they lead us.
+fn early(order: &Order<'_>, layout: &Layout, steps: &[mounts::Step], blind: bool) -> Early {
+    let beside = matches!(order.rootfs, Rootfs::Bundle { .. }) && layout.is_new(namespace::MOUNT);
+    let as_we = !steps.iter().any(|step| matches!(step, mounts::Step::Bind(bind) if bind.locked));
+    match blind {
+        true => Early::All,
+        false if beside && as_we => Early::None,
+        false => Early::Most,
+    }
 }
 
 /// Brings the init to `Ready`.

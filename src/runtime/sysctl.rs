@@ -38,6 +38,11 @@ pub(crate) fn plan(spec: &Spec, own: Namespaces) -> Result<Vec<Setting>> {
     for (name, value) in wanted.into_iter().flatten() {
         let path =
             path(name).ok_or_else(|| Error::invalid(format!("{name:?} is not the name of a kernel parameter")))?;
+        if path == "kernel/hostname" {
+            return Err(Error::invalid(format!(
+                "sysctl {name:?} is not allowed as it conflicts with the OCI \"hostname\" field"
+            )));
+        }
         if !is_own(&path, own) {
             return Err(Error::invalid(format!("sysctl {name:?} is not in a separate kernel namespace")).with_hint(
                 "a container can set net.* in its own network namespace and kernel.msg*, shm*, sem, fs.mqueue.* in its own ipc namespace",
@@ -97,7 +102,7 @@ fn is_own(path: &str, own: Namespaces) -> bool {
     match path.split_once('/') {
         Some(("net", _)) => own(namespace::NETWORK),
         Some(("fs", rest)) => rest.starts_with("mqueue/") && own(namespace::IPC),
-        Some(("kernel", "hostname" | "domainname")) => own(namespace::UTS),
+        Some(("kernel", "domainname")) => own(namespace::UTS),
         Some(("kernel", name)) => IPC.contains(&name) && own(namespace::IPC),
         _ => false,
     }
@@ -149,9 +154,15 @@ mod tests {
             assert_eq!(plan(&spec(name), own).unwrap().len(), 1, "{name}");
             assert!(plan(&spec(name), !own).is_err(), "{name}");
         }
-        for name in
-            ["kernel.core_pattern", "net/../kernel/core_pattern", "vm.swappiness", "kernel.sem.x", "fs.file-max"]
-        {
+        for name in [
+            "kernel.core_pattern",
+            "net/../kernel/core_pattern",
+            "vm.swappiness",
+            "kernel.sem.x",
+            "fs.file-max",
+            "kernel.hostname",
+            "kernel/hostname",
+        ] {
             assert!(plan(&spec(name), Namespaces::MAX).is_err(), "{name}");
         }
     }

@@ -5,6 +5,7 @@
 use std::fs::{self, File};
 use std::io::{self, Seek as _, Write as _};
 use std::os::fd::OwnedFd;
+use std::sync::OnceLock;
 
 use rustix::mm::{Advice, madvise};
 
@@ -22,15 +23,18 @@ pub fn file_with(name: &str, bytes: &[u8]) -> io::Result<OwnedFd> {
 /// Takes the pages of the program file that were only needed to start out of this process; the kernel keeps them in its
 /// cache, and a page that is needed again comes back by itself. Mappings with changed pages are left alone.
 ///
-/// For long-lived small processes: a static program maps itself in large strides while it starts.
+/// For long-lived small processes, and between the parts of a start: a static program maps itself in large strides, and
+/// each part needs others of them. After the first time it costs two system calls and the faults that follow.
 ///
 /// It is best effort: without smaps nothing happens.
 pub fn release_program_pages() {
-    let Ok(smaps) = fs::read_to_string("/proc/self/smaps") else { return };
-    for (start, length) in clean_program_mappings(&smaps) {
+    static MAPPINGS: OnceLock<Vec<(usize, usize)>> = OnceLock::new();
+    let read = || clean_program_mappings(&fs::read_to_string("/proc/self/smaps").unwrap_or_default());
+    for (start, length) in MAPPINGS.get_or_init(read).iter().copied() {
         // SAFETY: the range is a whole mapping of a file, private and read-only, in which no page was ever changed
         // (Anonymous: 0 kB in smaps), so what MADV_DONTNEED drops is read again from the file (madvise(2)). No other
-        // thread changes mappings: this is called by single-threaded processes.
+        // thread changes mappings: this is called by single-threaded processes, which never unmap or write to what they
+        // are made of.
         let _ = unsafe { madvise(start as *mut _, length, Advice::LinuxDontNeed) }; // a refusal only keeps the pages
     }
 }

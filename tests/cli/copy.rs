@@ -140,7 +140,7 @@ fn patterns_fit_where_no_file_has_the_name() {
 fn a_dash_is_a_tar_both_ways() {
     let rhumb = stage(&[]);
     let tar = rhumb.run(["cp", "box:/etc", "-"]);
-    assert!(tar.success() && tar.bytes.len() % 512 == 0, "{tar}");
+    assert!(tar.success() && tar.bytes.len().is_multiple_of(512), "{tar}");
     inside(&rhumb, "mkdir /in; ln -s in /to-in");
     assert_eq!(rhumb.run_with_input(["cp", "-", "box:/to-in"], &tar.bytes).ok(), "");
     assert_eq!(inside(&rhumb, "cat /in/etc/passwd"), inside(&rhumb, "cat /etc/passwd"));

@@ -140,8 +140,9 @@ fn a_flood_is_byte_exact_for_every_reader_and_the_monitor_stays_small() {
         for mut child in children {
             child.wait().unwrap();
         }
-        let whole = piped(&rhumb, &["logs", "box"]);
-        assert_eq!(compare(whole.stdout.unwrap(), &flood, false), Ok(()), "{driver}: afterwards");
+        let mut whole = piped(&rhumb, &["logs", "box"]);
+        assert_eq!(compare(whole.stdout.take().unwrap(), &flood, false), Ok(()), "{driver}: afterwards");
+        assert!(whole.wait().unwrap().success());
         rhumb.sh("rm -f box").ok();
     }
     rhumb.leaks().assert_clean();

@@ -66,6 +66,13 @@ pub(crate) const VERBS: &[Verb] = &[
         clean: &[RM],
     },
     Verb {
+        name: "exec_kill",
+        prepare: &["rhumb run -d --name box base:1 sleep 1000", "rhumb exec -d box sleep 1000"],
+        act: "rhumb container exec-kill box $(rhumb container execs -q box)",
+        between: &[],
+        clean: &[RM],
+    },
+    Verb {
         name: "restart",
         prepare: &["rhumb run -d --name box base:1 sleep 1000"],
         act: "rhumb restart -t 0 box",

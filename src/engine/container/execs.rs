@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::base::{Error, Id, Kind, Result, signal};
+use crate::base::{Error, Id, Kind, Result, failpoint, signal};
 use crate::engine::Engine;
 use crate::model::container::Container;
 use crate::model::exec::Exec;
@@ -69,6 +69,7 @@ impl Engine {
         let signal = signal.map_or(Ok(signal::KILL), signal::parse)?;
         let id = self.container_exec_inspect(container, exec)?.id;
         let found = self.container_find(container)?;
+        failpoint::hit("container.exec.kill")?;
         self.container_monitor(&found.id, &found.name)?.kill_exec(&id, signal)?;
         Ok(id)
     }

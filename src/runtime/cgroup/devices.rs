@@ -155,6 +155,8 @@ fn converted(rules: &[LinuxDeviceCgroup]) -> Result<Vec<Rule>> {
                 'r' => READ,
                 'w' => WRITE,
                 'm' => MAKE,
+                // Means nothing; configurations written for runc have it all the same ("rwa").
+                'a' => 0,
                 other => return Err(Error::invalid(format!("{other:?} is no access to a device"))),
             };
         }
@@ -241,5 +243,6 @@ mod tests {
         assert!(rule(json!({"allow": true, "type": "c", "major": -2, "minor": 3})).is_err());
         assert!(rule(json!({"allow": true, "type": "c", "major": 1_i64 << 40})).is_err());
         assert!(rule(json!({"allow": true, "access": "rx"})).is_err());
+        assert_eq!(rule(json!({"allow": true, "access": "rwa"})).unwrap()[0].access, READ | WRITE);
     }
 }

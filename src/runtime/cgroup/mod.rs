@@ -223,6 +223,9 @@ impl Cgroup {
         }
         if self.is_v2() {
             self.enable_controllers();
+        } else {
+            // It is joined where somebody else made it, though it is not needed, and would hold whoever joins fast.
+            Self::expect_thawed(&self.folder("freezer"))?;
         }
         Ok(())
     }
@@ -237,6 +240,10 @@ impl Cgroup {
                 pids.len()
             )));
         }
+        Self::expect_thawed(dir)
+    }
+
+    fn expect_thawed(dir: &Path) -> Result<()> {
         if processes::is_frozen(dir).context(|| format!("reading the cgroup {dir:?}"))? {
             return Err(Error::conflict(format!("container's cgroup unexpectedly frozen: {dir:?}")));
         }

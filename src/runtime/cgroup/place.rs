@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::{Error, Result};
 
-/// Where cgroups of `rhumb oci` are that ask for no place of the hierarchy's own.
+/// Where cgroups of `rhumb oci` are that ask for a relative place.
 const DEFAULT_PARENT: &str = "rhumb-oci";
 /// How parents of Rhumb's own begin.
 const OWN: &str = "rhumb";
@@ -49,13 +49,14 @@ impl Place {
     }
 
     /// What `linux.cgroupsPath` of a specification means: an absolute path is relative to each hierarchy's root, a
-    /// relative one to Rhumb's own parent; none is a name made of the container's id. `..` never leads out of either.
+    /// relative one to Rhumb's own parent; none is the container's id at the root, as with runc and crun. `..` never leads
+    /// out of either.
     pub(crate) fn asked(path: Option<&Path>, id: &str) -> Result<Place> {
         let Some(path) = path.filter(|path| !path.as_os_str().is_empty()) else {
             // Without a parent: making and removing one in each hierarchy is a third of all that cgroups cost a start.
             let plain = Path::new(id).components().eq([Component::Normal(id.as_ref())]);
             return if plain {
-                Ok(Place { name: format!("{DEFAULT_PARENT}-{id}").into(), parents: Parents::All })
+                Ok(Place { name: id.into(), parents: Parents::Missing(Vec::new()) })
             } else {
                 Err(Error::invalid(format!("{id:?} is no name for a cgroup")))
             };
@@ -142,8 +143,8 @@ mod tests {
         assert_eq!(name("/../../a/./b//"), "a/b");
         assert_eq!(name("a/b"), "rhumb-oci/a/b");
         assert_eq!(name("../../../a"), "rhumb-oci/a");
-        assert_eq!(Place::asked(None, "id").unwrap().name, Path::new("rhumb-oci-id"));
-        assert_eq!(Place::asked(Some(Path::new("")), "id").unwrap().name, Path::new("rhumb-oci-id"));
+        assert_eq!(Place::asked(None, "id").unwrap().name, Path::new("id"));
+        assert_eq!(Place::asked(Some(Path::new("")), "id").unwrap().name, Path::new("id"));
         assert!(["", "..", "a/b", "/"].iter().all(|id| Place::asked(None, id).is_err()));
         for path in ["/", "/..", "..", "/a/..", "user.slice:rhumb:x", "/a\nb"] {
             assert!(Place::asked(Some(Path::new(path)), "id").is_err(), "{path:?}");

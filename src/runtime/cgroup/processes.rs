@@ -71,7 +71,11 @@ impl Cgroup {
             }
             None => top,
         };
-        Ok(Some(mount::open_folder(&path).context(|| format!("opening the cgroup {path:?}"))?))
+        match mount::open_folder(&path) {
+            Ok(folder) => Ok(Some(folder)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Err(no_such(&path).with_source(error)),
+            Err(error) => Err(Error::from(error).context(format!("opening the cgroup {path:?}"))),
+        }
     }
 
     /// As [`Cgroup::entrances`], in the cgroups below that `below` names: `[CONTROLLER[,CONTROLLER…]:]PATH`.
@@ -104,6 +108,7 @@ impl Cgroup {
                 // A hierarchy that is not used.
                 Err(error) if error.kind() == ErrorKind::NotFound && (sub.is_none() || !self.folder(name).exists()) => {
                 }
+                Err(error) if error.kind() == ErrorKind::NotFound => return Err(no_such(&dir).with_source(error)),
                 Err(error) => return Err(Error::from(error).context(format!("opening {path:?}"))),
             }
         }
@@ -252,6 +257,14 @@ impl Cgroup {
         let second = (self.layout != Layout::V2).then(|| self.folder("freezer")).filter(|dir| dir.exists());
         first.into_iter().chain(second).collect()
     }
+}
+
+/// The text that runc has for this, which callers look for.
+fn no_such(dir: &Path) -> Error {
+    Error::not_found(format!(
+        "error adding pid to the cgroup: {}/cgroup.procs: no such file or directory",
+        dir.display()
+    ))
 }
 
 /// The path below the container's cgroup in one hierarchy, if one was asked for.

@@ -259,6 +259,15 @@ fn an_empty_cgroup_is_taken_over_and_a_frozen_one_is_not() {
     assert!(cgroup.create(None).unwrap_err().to_string().contains("unexpectedly frozen"));
     cgroup.set_frozen(false).unwrap();
     assert!(!cgroup.is_frozen().unwrap());
+    if cgroup.layout != Layout::V2 {
+        // Made by somebody else in a hierarchy that may not be needed.
+        let freezer = cgroup.folder("freezer");
+        fs::create_dir_all(&freezer).unwrap();
+        fs::write(freezer.join("freezer.state"), "FROZEN").unwrap();
+        assert!(cgroup.create(None).unwrap_err().to_string().contains("unexpectedly frozen"));
+        fs::write(freezer.join("freezer.state"), "THAWED").unwrap();
+        cgroup.create(None).unwrap();
+    }
 }
 
 #[test]

@@ -272,7 +272,8 @@ mod tests {
 
     #[test]
     fn an_error_of_reading_names_its_field() {
-        let cases: [(fn(&mut Value), &str); 3] = [
+        type Change = fn(&mut Value);
+        let cases: [(Change, &str); 3] = [
             (|v| v["process"]["user"]["uid"] = json!("x"), "config.json: process.user.uid: invalid type"),
             (
                 |v| v["mounts"] = json!([{"destination": "/a"}, {"destination": 5}]),

@@ -1,8 +1,8 @@
 //! Carries out the steps of [`crate::runtime::mounts`]: first what needs the host, then the rest inside.
 //!
 //! ```text
-//! monitor, on the host           prepare()   opens and copies what comes from the host: the root, binds, cgroups;
-//!                                            all attached nowhere, so the host never sees a mount
+//! monitor, on the host           prepare()   opens and copies what comes from the host: the root, cgroups, binds unless
+//!                                            they can wait; all attached nowhere, so the host never sees a mount
 //! init, in its mount namespace   build()     attaches them and makes the rest below the root's path
 //!                                enter()     makes it the root, then the terminal and what is read-only or hidden:
 //!                                            in between, hooks still find the host and may change the root
@@ -31,7 +31,7 @@ use crate::sys::overlay::{self, Mapped, Upper};
 use crate::sys::{process, tty};
 
 pub(crate) use place::make_folder;
-pub(crate) use take::{Taken, prepare};
+pub(crate) use take::{Early, Taken, prepare};
 
 /// Both ends of a container's terminal: the master and the container's.
 pub(crate) type Terminal = (OwnedFd, OwnedFd);

@@ -1,7 +1,10 @@
-//! What is taken from the host before the container's first process exists: copies of mounts, attached nowhere.
+//! What is taken from the host: copies of mounts, attached nowhere.
 //!
-//! The host's paths are looked up here, by whoever makes the container and with its rights: the root of a user namespace
-//! could not pass through all of the host's folders. What lies in the root itself is taken later, see [`dress`].
+//! Where it must be so, the host's paths are looked up before the container's first process exists, by whoever makes the
+//! container and with its rights: the root of a user namespace could not pass through all of the host's folders, and some
+//! first processes have nothing of the host in sight. Where it need not, a bind is copied as it is mounted, since the
+//! kernel lists mounts in the order in which they were made. What lies in the root itself is always taken then, see
+//! [`dress`].
 
 use std::fs::File;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
@@ -16,9 +19,19 @@ use crate::sys::mount::{self, Attributes, Device, Kind, Propagation};
 /// What was taken from the host for one step. The map of a mount's ids has no name.
 pub(crate) type Taken = Vec<(PathBuf, OwnedFd)>;
 
-/// So many binds are taken before the fork; each is an open file, of which a process has a thousand. Further ones are
-/// taken one by one as they are mounted.
-const MAX_TAKEN: usize = 400;
+/// Which binds are taken before the fork.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Early {
+    /// All: the host may be out of sight later.
+    All,
+    /// Some hundreds, each being an open file, of which a process has a thousand.
+    Most,
+    /// None that can be taken by its path later.
+    None,
+}
+
+/// What [`Early::Most`] means.
+const MOST: usize = 400;
 
 /// Attributes that a bind of which any is named has only when they are named.
 const NAMED: u64 = mount::READ_ONLY | mount::NO_SUID | mount::NO_DEV | mount::NO_EXEC | mount::NO_SYMFOLLOW;
@@ -27,9 +40,8 @@ const LOCKED: u64 = mount::READ_ONLY | mount::NO_SUID | mount::NO_DEV | mount::N
 /// How access times are kept, which is locked as a whole.
 const TIMES: u64 = mount::ATIME_FIELD | mount::NO_DIR_ATIME;
 
-/// Opens what the steps take from the host, one entry for each step; with `all_binds` nothing is left for later, when the host
-/// may be out of sight. The process must have one thread.
-pub(crate) fn prepare(steps: &[Step], cgroup: &Cgroup, all_binds: bool) -> Result<Vec<Taken>> {
+/// Opens what the steps take from the host, one entry for each step. The process must have one thread.
+pub(crate) fn prepare(steps: &[Step], cgroup: &Cgroup, early: Early) -> Result<Vec<Taken>> {
     let mut maps: Vec<(&IdMap, OwnedFd)> = Vec::new();
     let mut binds = 0;
     let mut all = Vec::with_capacity(steps.len());
@@ -37,8 +49,13 @@ pub(crate) fn prepare(steps: &[Step], cgroup: &Cgroup, all_binds: bool) -> Resul
         all.push(match step {
             Step::Bind(bind) => {
                 binds += 1;
-                take_bind(bind, &mut maps, binds > MAX_TAKEN && !all_binds)
-                    .map_err(|error| error_mounting(bind, error))?
+                let late = match early {
+                    Early::All => false,
+                    Early::Most => binds > MOST && bind.ids.is_none(),
+                    // That of another process is taken in its mount namespace.
+                    Early::None => !matches!(&bind.source, Source::Host(path) if of_other(path).is_some()),
+                };
+                take_bind(bind, &mut maps, late).map_err(|error| error_mounting(bind, error))?
             }
             Step::Device { path, bind: true, device, .. } => vec![(path.clone(), device_of_host(path, *device)?)],
             Step::Cgroups { version_2, read_only, .. } => cgroups(cgroup, *version_2, *read_only)?,
@@ -64,7 +81,7 @@ fn take_bind<'a>(bind: &'a Bind, maps: &mut Vec<(&'a IdMap, OwnedFd)>, late: boo
         }
     };
     match &bind.source {
-        Source::Host(source) if !late || map.is_some() => {
+        Source::Host(source) if !late => {
             let tree = host_tree(source, bind.recursive)?;
             dress(tree.as_fd(), bind, map.map(|map| map.as_fd()))?;
             Ok(vec![(source.clone(), tree)])
@@ -79,7 +96,7 @@ fn take_bind<'a>(bind: &'a Bind, maps: &mut Vec<(&'a IdMap, OwnedFd)>, late: boo
 /// A copy of what is mounted at a path of the host, or of the shared memory of a process in another mount namespace, which
 /// is the one thing that is taken from there: `/proc/42/root/dev/shm`.
 pub(super) fn host_tree(source: &Path, recursive: bool) -> Result<OwnedFd> {
-    if let Some(process) = source.to_str().and_then(shared_memory_of) {
+    if let Some(process) = of_other(source) {
         let doing = || format!("taking the shared memory of the process {process}");
         let namespace = File::open(format!("/proc/{process}/ns/mnt")).context(doing)?;
         return mount::clone_tmpfs_of(namespace.as_fd(), Path::new("/dev/shm")).context(doing);
@@ -88,8 +105,8 @@ pub(super) fn host_tree(source: &Path, recursive: bool) -> Result<OwnedFd> {
 }
 
 /// The process whose shared memory a path names.
-fn shared_memory_of(source: &str) -> Option<i32> {
-    source.strip_prefix("/proc/")?.strip_suffix("/root/dev/shm")?.parse().ok()
+fn of_other(source: &Path) -> Option<i32> {
+    source.to_str()?.strip_prefix("/proc/")?.strip_suffix("/root/dev/shm")?.parse().ok()
 }
 
 /// Gives a copied mount, attached nowhere, what its bind asks for: attributes, ids, and how mounts spread.
