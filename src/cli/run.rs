@@ -11,7 +11,7 @@ use crate::cli::attach::{Streams, attached};
 use crate::cli::flags::{ContainerFlags, flag};
 use crate::cli::{Session, out};
 use crate::engine::container::AttachEnd;
-use crate::model::container::ContainerRemove;
+use crate::model::container::{Attached, ContainerRemove};
 
 // How a client is attached.
 #[derive(Debug, Args)]
@@ -44,8 +44,8 @@ pub(crate) struct CreateArgs {
 impl CreateArgs {
     pub(crate) fn run(self, session: &mut Session) -> Result<u8> {
         let (image, command) = split(&self.image_and_command)?;
-        streams(&self.attach)?;
-        let options = self.flags.options(command)?;
+        let mut options = self.flags.options(command)?;
+        options.attached = attached_streams(streams(&self.attach)?, options.stdin_open);
         let mut cidfile = CidFile::create(self.flags.cidfile())?;
         let id = session.engine()?.container_create(image, &options)?;
         cidfile.write(&id)?;
@@ -83,8 +83,11 @@ impl RunArgs {
         let only = streams(&self.attach)?;
         let mut options = self.flags.options(command)?;
         let (interactive, tty) = self.flags.interactive();
-        let attach_stdin = only.map_or(interactive, |only| only.stdin);
-        options.stdin_open |= attach_stdin;
+        let attached_streams = attached_streams(only, interactive);
+        options.stdin_open |= attached_streams.stdin;
+        if !self.detach {
+            options.attached = attached_streams;
+        }
         let mut cidfile = CidFile::create(self.flags.cidfile())?;
         let engine = session.engine()?;
         if self.detach {
@@ -94,9 +97,9 @@ impl RunArgs {
             return Ok(0);
         }
         let streams = Streams {
-            stdin: attach_stdin,
-            stdout: only.is_none_or(|only| only.stdout),
-            stderr: only.is_none_or(|only| only.stderr),
+            stdin: attached_streams.stdin,
+            stdout: attached_streams.stdout,
+            stderr: attached_streams.stderr,
             tty,
             sig_proxy: self.attachment.sig_proxy,
             detach_keys: self.attachment.detach_keys,
@@ -220,16 +223,14 @@ fn split(words: &[String]) -> Result<(&str, &[String])> {
     }
 }
 
-/// Which streams `-a` names.
-#[derive(Debug, Clone, Copy, Default)]
-struct Only {
-    stdin: bool,
-    stdout: bool,
-    stderr: bool,
+/// The streams that `-a` names, or else all that there are.
+fn attached_streams(only: Option<Attached>, interactive: bool) -> Attached {
+    only.unwrap_or(Attached { stdin: interactive, stdout: true, stderr: true })
 }
 
-fn streams(names: &[String]) -> Result<Option<Only>> {
-    let mut only = Only::default();
+/// Which streams `-a` names.
+fn streams(names: &[String]) -> Result<Option<Attached>> {
+    let mut only = Attached::default();
     for name in names {
         match name.to_ascii_lowercase().as_str() {
             "stdin" => only.stdin = true,

@@ -74,6 +74,8 @@ pub struct ContainerOptions {
     pub tty: bool,
     /// Keep standard input open.
     pub stdin_open: bool,
+    /// Which streams whoever made it was attached to, or will be. Input that was is closed when its first user ends.
+    pub attached: Attached,
     /// Run a small init as process 1 that forwards signals and reaps orphans.
     pub init: bool,
     /// Mount the root file system read-only.
@@ -143,6 +145,17 @@ pub struct ContainerOptions {
     pub healthcheck: Option<HealthCheck>,
     /// What is done when it becomes unhealthy.
     pub on_unhealthy: OnUnhealthy,
+}
+
+/// Standard streams that somebody is attached to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attached {
+    /// Input.
+    pub stdin: bool,
+    /// Output.
+    pub stdout: bool,
+    /// Errors.
+    pub stderr: bool,
 }
 
 impl ContainerOptions {

@@ -193,6 +193,8 @@ fn pump_first(monitor: &mut Monitor, user: &mut User<'_, '_>, mut starting: bool
             match user.read()? {
                 Typed::Bytes(bytes) if bytes.is_empty() => {}
                 Typed::Bytes(bytes) => outgoing = wire::encode(STDIN, &bytes),
+                // A terminal that hung up says nothing of what its user wants: a lost connection must end nothing.
+                Typed::End if user.attachment.terminal.is_some() => return Ok(AttachEnd::Detached),
                 Typed::End => outgoing = wire::encode(STDIN, &[]),
                 Typed::Detach => return Ok(AttachEnd::Detached),
             }

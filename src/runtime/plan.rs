@@ -39,6 +39,9 @@ pub struct Plan {
     pub log_facts: LogFacts,
     /// Keep standard input open for attached clients; otherwise it is `/dev/null`.
     pub stdin_open: bool,
+    /// Close it when an attached client's input ends.
+    #[serde(default)]
+    pub stdin_once: bool,
     /// Run a small init as process 1.
     pub init: bool,
     /// How its health is checked.

@@ -170,7 +170,7 @@ fn flags_reach_the_container() {
     assert_eq!(facts["HostConfig"]["Init"], true);
     assert_eq!(facts["HostConfig"]["AutoRemove"], true);
     assert_eq!(facts["Config"]["Labels"]["a"], "b");
-    assert_eq!(facts["Config"]["StopSignal"], "SIGINT");
+    assert_eq!(facts["Config"]["StopSignal"], "INT");
     assert_eq!(facts["Config"]["StopTimeout"], 3);
     assert_eq!(facts["Config"]["ExposedPorts"], serde_json::json!({ "80/tcp": {} }));
     assert_eq!(facts["Mounts"][0]["Destination"], "/anon");

@@ -2,8 +2,11 @@
 
 use std::fs::File;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::pty::OpenptFlags;
 
 use crate::support::process::{PATIENCE, eventually, run};
 use crate::support::{BASE, Rhumb};
@@ -104,4 +107,80 @@ fn a_paused_or_ended_container_takes_no_client_and_no_command() {
         (restarting && rhumb.sh("exec again true").stderr.contains("is restarting")).then_some(())
     });
     rhumb.sh("attach --detach-keys ctrl-nope again").fails_with(2, "\"ctrl-nope\" is not a key sequence");
+}
+
+#[test]
+fn the_end_of_a_late_clients_input_is_not_the_end_of_the_containers() {
+    let rhumb = Rhumb::with_base();
+    let reads = "read line; echo $line; read line || exit 7; echo $line";
+    rhumb.run(["run", "-di", "--name", "box", BASE, "sh", "-c", reads]).ok();
+    let type_in = |text: &str| {
+        let mut command = rhumb.command(["attach", "box"]);
+        let mut client = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        client.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+        client
+    };
+    let mut first = type_in("one\n");
+    eventually("the first line arrives", PATIENCE, || (rhumb.sh("logs box").ok() == "one").then_some(()));
+    std::thread::sleep(Duration::from_millis(100));
+    assert_eq!(rhumb.states()["box"], "running");
+    let mut second = type_in("two\n");
+    for client in [&mut first, &mut second] {
+        assert!(eventually("the client ends with the container", PATIENCE, || client.try_wait().unwrap()).success());
+    }
+    assert_eq!(rhumb.sh("logs box").ok(), "one\ntwo");
+    let attached = "{{.Config.AttachStdin}} {{.Config.AttachStdout}} {{.Config.StdinOnce}}";
+    assert_eq!(rhumb.run(["inspect", "-f", attached, "box"]).ok(), "false false false");
+    rhumb.sh("rm box").ok();
+    // Whoever made it is another matter.
+    let run = rhumb.run_with_input(["run", "-i", "--name", "box", BASE, "sh", "-c", "cat; exit 3"], b"one\n");
+    assert_eq!((run.code, run.stdout.as_str()), (3, "one\n"));
+    assert_eq!(rhumb.run(["inspect", "-f", attached, "box"]).ok(), "true true true");
+}
+
+#[test]
+fn a_terminal_that_hangs_up_leaves_the_container_running() {
+    let rhumb = Rhumb::with_base();
+    let master = rustix::pty::openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
+    rustix::pty::grantpt(&master).unwrap();
+    rustix::pty::unlockpt(&master).unwrap();
+    let name = rustix::pty::ptsname(&master, Vec::new()).unwrap();
+    let slave = File::options().read(true).write(true).open(Path::new(name.to_str().unwrap())).unwrap();
+    let mut command = rhumb.command(["run", "-it", "--name", "box", BASE, "sh", "-c", "echo here; cat; exit 7"]);
+    let stream = || Stdio::from(slave.try_clone().unwrap());
+    let mut client = command.stdin(stream()).stdout(stream()).stderr(Stdio::null()).spawn().unwrap();
+    drop((slave, command));
+    eventually("it is attached", PATIENCE, || rhumb.sh("logs box").stdout.contains("here").then_some(()));
+    drop(master);
+    eventually("the client ends", PATIENCE, || client.try_wait().unwrap());
+    std::thread::sleep(Duration::from_millis(100));
+    assert_eq!(rhumb.states()["box"], "running");
+}
+
+#[test]
+fn a_running_container_is_attached_to_by_start() {
+    let rhumb = Rhumb::with_base();
+    let waits = "while test ! -e /go; do sleep 0.05; done; echo bye; exit 6";
+    rhumb.run(["run", "-d", "--name", "box", BASE, "sh", "-c", waits]).ok();
+    let file = rhumb.path("out");
+    let mut command = rhumb.command(["start", "-a", "box"]);
+    let mut client = command.stdin(Stdio::null()).stdout(File::create(&file).unwrap()).spawn().unwrap();
+    std::thread::sleep(Duration::from_millis(200));
+    rhumb.run(["exec", "box", "sh", "-c", ": > /go"]).ok();
+    let status = eventually("the client ends", PATIENCE, || client.try_wait().unwrap());
+    assert_eq!((status.code(), std::fs::read_to_string(&file).unwrap().as_str()), (Some(6), "bye\n"));
+}
+
+#[test]
+fn several_containers_are_stopped_at_once() {
+    let rhumb = Rhumb::with_base();
+    let names = ["one", "two", "three", "four"];
+    for name in names {
+        // As process 1 without a handler it does not hear SIGTERM.
+        rhumb.sh(&format!("run -d --name {name} {BASE} sleep 1000")).ok();
+    }
+    let begun = Instant::now();
+    let stopped = rhumb.sh("stop -t 1 one no two three four");
+    assert!(begun.elapsed() < Duration::from_secs(4), "one after the other: {:?}", begun.elapsed());
+    assert_eq!(stopped.fails_with(3, "no such container").stdout, "one\ntwo\nthree\nfour\n");
 }

@@ -76,6 +76,17 @@ fn a_run_that_the_restart_policy_makes_has_the_new_limits() {
 }
 
 #[test]
+fn zero_is_a_value_that_changes_nothing() {
+    let rhumb = Rhumb::with_base();
+    rhumb.run(["run", "-d", "--name", "box", "--pids-limit", "20", BASE, "sleep", "300"]).ok();
+    let before = host_config(&rhumb, "box");
+    for flags in ["--pids-limit 0", "-m 0", "--cpus 0", "-c 0 --cpu-quota 0"] {
+        rhumb.sh(&format!("update {flags} box")).ok();
+    }
+    assert_eq!(host_config(&rhumb, "box"), before);
+}
+
+#[test]
 fn what_is_refused_changes_nothing() {
     let rhumb = Rhumb::with_base();
     let hold = "dd if=/dev/zero of=/dev/shm/held bs=1M count=40 2>&-; echo held; sleep 300";

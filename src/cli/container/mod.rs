@@ -20,6 +20,11 @@ mod stats;
 mod top;
 mod update;
 
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::thread;
+
 use clap::{Args, Subcommand};
 
 use crate::base::Result;
@@ -31,6 +36,9 @@ use crate::cli::system::PruneArgs;
 
 pub(super) use content::refuse_terminal;
 pub(super) use listing::PsArgs;
+
+/// So many containers are stopped, killed or removed at once.
+const AT_ONCE: usize = 16;
 
 /// The verbs that are both flat and in the group.
 #[derive(Debug, Subcommand)]
@@ -172,12 +180,40 @@ impl ContainerCommand {
 }
 
 impl Names {
-    /// Does `act` for each container and prints its name as it was given.
-    fn each(&self, session: &mut Session, act: impl Fn(&crate::engine::Engine, &str) -> Result<()>) -> Result<u8> {
+    /// Does `act` for each container, several at a time, and prints its name as it was given, in the order of the names.
+    fn each(
+        &self,
+        session: &mut Session,
+        act: impl Fn(&crate::engine::Engine, &str) -> Result<()> + Sync,
+    ) -> Result<u8> {
         let engine = session.engine()?;
-        Ok(session.each(&self.containers, |session, name| {
-            act(&engine, name)?;
-            session.out.line(name)
+        let next = AtomicUsize::new(0);
+        let (sender, receiver) = mpsc::channel();
+        let work = |sender: mpsc::Sender<_>| {
+            while let Some((index, name)) = {
+                let index = next.fetch_add(1, Ordering::Relaxed);
+                self.containers.get(index).map(|name| (index, name))
+            } {
+                // Nobody listens any more once the user has ended it.
+                let _ = sender.send((index, act(&engine, name)));
+            }
+        };
+        Ok(thread::scope(|scope| {
+            for sender in vec![sender; self.containers.len().min(AT_ONCE)] {
+                scope.spawn(|| work(sender));
+            }
+            let (mut early, mut index) = (BTreeMap::new(), 0..);
+            session.each(&self.containers, |session, name| {
+                let index = index.next().unwrap_or_default();
+                let result = loop {
+                    match early.remove(&index) {
+                        Some(result) => break result,
+                        None => early.extend([receiver.recv().expect("every name gets a result")]),
+                    }
+                };
+                result?;
+                session.out.line(name)
+            })
         }))
     }
 }

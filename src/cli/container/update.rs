@@ -64,11 +64,21 @@ pub(crate) struct UpdateArgs {
 impl UpdateArgs {
     pub(super) fn run(&self, session: &mut Session) -> Result<u8> {
         let update = self.update()?;
-        if update == ContainerUpdate::default() {
+        if !self.names_a_change() {
             return Err(Error::invalid("you must provide one or more flags when using this command")
                 .with_hint("such as --memory 512m; see rhumb update --help"));
         }
         self.names.each(session, |engine, name| engine.container_update(name, &update))
+    }
+
+    /// Whether a flag was given, whatever its value: zero is "leave it", as with Docker.
+    fn names_a_change(&self) -> bool {
+        let Self { blkio_weight, cpu_period, cpu_quota, cpu_rt_period, cpu_rt_runtime, cpu_shares, cpus, .. } = self;
+        let Self { cpuset_cpus, cpuset_mems, memory, memory_reservation, memory_swap, pids_limit, restart, .. } = self;
+        let numbers = [blkio_weight, cpu_period, cpu_rt_period, cpu_shares].into_iter().any(Option::is_some);
+        let signed = [cpu_quota, cpu_rt_runtime, pids_limit].into_iter().any(Option::is_some);
+        let texts = [cpuset_cpus, cpuset_mems, memory, memory_reservation, memory_swap, restart];
+        numbers || signed || cpus.is_some() || texts.into_iter().any(Option::is_some)
     }
 
     fn update(&self) -> Result<ContainerUpdate> {

@@ -43,7 +43,9 @@ pub(super) fn decide(options: &ContainerOptions, given: Given<'_>) -> Result<Con
             .with_hint("name a command after the image"));
     }
     let stop_signal = options.stop_signal.as_ref().or(config.stop_signal.as_ref());
-    let stop_signal = stop_signal.map_or(Ok(signal::TERM), |text| signal::parse(text))?;
+    // As it was written, which is what Docker shows.
+    let stop_signal = stop_signal.cloned().unwrap_or_else(|| signal::name(signal::TERM));
+    signal::parse(&stop_signal)?;
     let working_dir = options.working_dir.clone().unwrap_or_else(|| config.working_dir.clone());
     let working_dir = if working_dir.is_empty() { "/".to_owned() } else { working_dir };
     require_absolute("working directory", &working_dir)?;
@@ -66,7 +68,7 @@ pub(super) fn decide(options: &ContainerOptions, given: Given<'_>) -> Result<Con
         working_dir,
         user,
         hostname,
-        stop_signal: signal::name(stop_signal),
+        stop_signal,
         exposed_ports: union(&config.exposed_ports, &options.expose),
         mounts: mounts(options, config, given.inherited, given.new_id, given.volume_id)?,
         masked_paths: masked_paths(options, given.thermal_paths),

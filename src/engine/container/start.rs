@@ -16,7 +16,9 @@ use crate::engine::container::host;
 use crate::engine::container::process::{Capture, feed};
 use crate::engine::container::spec::{self, Joined};
 use crate::engine::container::{AttachEnd, Attachment};
-use crate::model::container::{Container, ContainerOptions, ContainerRecord, DEFAULT_STOP_GRACE, NetworkMode};
+use crate::model::container::{
+    Attached, Container, ContainerOptions, ContainerRecord, DEFAULT_STOP_GRACE, NetworkMode,
+};
 use crate::model::exec::Output;
 use crate::runtime::client::{self, Monitor};
 use crate::runtime::plan::{self, Pauses, Plan, Rootfs, Stop};
@@ -60,10 +62,10 @@ impl Engine {
     }
 
     /// Starts a created or ended container with its streams attached from the first byte, until it ends or the user
-    /// detaches. A container with `auto_remove` is gone afterwards.
+    /// detaches; one that runs is only attached to. A container with `auto_remove` is gone afterwards.
     ///
     /// # Errors
-    /// As [`Engine::container_start`]; `conflict` when it runs; `interrupted`, `timeout`.
+    /// As [`Engine::container_start`]; `interrupted`, `timeout`.
     pub fn container_start_attached(&self, container: &str, attachment: Attachment<'_>) -> Result<AttachEnd> {
         let id = self.container_find(container)?.id;
         let lock = self.lock_container(&id)?;
@@ -71,8 +73,8 @@ impl Engine {
         let life = self.container_life(&id)?;
         require_whole(&found, &life)?;
         if matches!(life, Life::Alive(_)) {
-            return Err(Error::conflict(format!("the container {:?} runs already", found.name))
-                .with_hint("attach to it instead"));
+            drop(lock);
+            return self.container_attach(container, attachment);
         }
         let mut monitor = self.container_launch(&found.record, None)?;
         drop(lock);
@@ -149,7 +151,9 @@ impl Engine {
         stdin: Option<&[u8]>,
         timeout: Option<Duration>,
     ) -> Result<Output> {
-        let options = ContainerOptions { auto_remove: true, stdin_open: stdin.is_some(), ..options.clone() };
+        let attached = Attached { stdin: stdin.is_some(), stdout: true, stderr: true };
+        let options =
+            ContainerOptions { auto_remove: true, stdin_open: stdin.is_some(), attached, ..options.clone() };
         let begun = Instant::now();
         let mut capture = Capture::default();
         let mut id = None;
@@ -289,6 +293,7 @@ impl Engine {
             log: record.options.log.clone(),
             log_facts: self.log_facts(record)?,
             stdin_open: record.options.stdin_open,
+            stdin_once: record.options.stdin_open && record.options.attached.stdin,
             init: record.options.init,
             probe: record.probe(),
             stop: Stop {

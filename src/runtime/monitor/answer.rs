@@ -13,7 +13,7 @@ impl Monitor {
         while let Some(conn) = self.conns.get_mut(&id) {
             let Some(frame) = conn.next_frame() else { return };
             if frame.kind == STDIN {
-                if conn.attached {
+                if conn.attached && (self.plan.stdin_once || !frame.payload.is_empty()) {
                     self.run.input.push(&frame.payload);
                 }
                 continue;
