@@ -18,6 +18,7 @@
 //! 3  store     the disk: records in SQLite, blobs, layers, image archives, volumes' content
 //!    runtime   processes: plan, monitor, init, cgroups, logs, attach and exec
 //!    net       networks: links, addresses, rules, and the resolver of a container's names
+//!    registry  what is remote: bytes in and out
 //! 2  sys       the only system calls and the only unsafe code
 //! 1  model     what we talk about: options in, facts out, plain serde data
 //! 0  base      error, id, digest, reference, units, time, paths, ignore patterns, undo, failpoint
@@ -79,6 +80,7 @@ pub mod docker;
 pub mod engine;
 pub mod model;
 pub mod net;
+pub mod registry;
 pub mod repl;
 pub mod runtime;
 pub mod script;

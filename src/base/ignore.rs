@@ -20,6 +20,12 @@ pub const MAX_FILE_BYTES: usize = 1 << 20;
 /// The most patterns of a list.
 pub const MAX_PATTERNS: usize = 10_000;
 
+/// The lines of an ignore file that are patterns.
+pub fn lines(text: &str) -> Vec<String> {
+    let lines = text.trim_start_matches('\u{feff}').lines().filter(|line| !line.starts_with('#')).map(str::trim);
+    lines.filter(|line| !line.is_empty()).map(str::to_owned).collect()
+}
+
 /// One pattern for whole paths.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pattern {

@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::{Digest, Timestamp};
 use crate::model::health::HealthCheck;
 use crate::model::image::Layer;
+use crate::model::limits::Ulimit;
 use crate::model::log::Stream;
 
 /// Everything that a build can be made of; only what `target` needs is done.
@@ -435,6 +436,12 @@ pub struct BuildOptions {
     pub extra_hosts: Vec<String>,
     /// Labels on top of all others.
     pub labels: BTreeMap<String, String>,
+    /// Limits of the processes of commands.
+    pub ulimits: Vec<Ulimit>,
+    /// The size of commands' `/dev/shm`; none is the usual one.
+    pub shm_size_bytes: Option<u64>,
+    /// Folders that a cache was exported to: steps that are not in this machine's cache are taken from them.
+    pub cache_from: Vec<PathBuf>,
 }
 
 /// How a step came to its result.
@@ -501,6 +508,13 @@ pub enum BuildEvent<'a> {
     },
     /// A step is done.
     Finished(&'a StepReport),
+    /// A step failed.
+    Failed {
+        /// The index of the stage.
+        stage: usize,
+        /// The index of the step in it.
+        step: usize,
+    },
 }
 
 /// A step whose result is kept.

@@ -95,7 +95,7 @@ fn register(engine: &mut Engine) {
         ("image", exported_module!(crate::script::image::image_functions)),
         ("volume", exported_module!(crate::script::volume::volume_functions)),
         ("network", exported_module!(crate::script::network::network_functions)),
-        ("build", exported_module!(crate::script::build::functions::build_functions)),
+        ("build", build_module()),
         ("backup", exported_module!(crate::script::backup::backup_functions)),
         ("system", system_module()),
         ("secret", exported_module!(crate::script::secret::secret_functions)),
@@ -116,6 +116,12 @@ fn container_module() -> Module {
     module.combine(exported_module!(crate::script::container::observe::container_observe));
     module.combine(exported_module!(crate::script::container::content::container_content));
     module.combine(exported_module!(crate::script::network::container_networks));
+    module
+}
+
+fn build_module() -> Module {
+    let mut module = exported_module!(crate::script::build::functions::build_functions);
+    module.combine(exported_module!(crate::script::build::results::build_results));
     module
 }
 

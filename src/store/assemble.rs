@@ -60,6 +60,10 @@ pub enum Body {
     HardLink(Vec<u8>),
     /// A named pipe.
     Fifo,
+    /// Nothing, in the place of something in a layer below.
+    Whiteout,
+    /// After its folder: nothing of it in the layers below is seen.
+    Opaque,
     /// A device: block or character, major and minor number.
     Device(bool, (u32, u32)),
 }
@@ -116,6 +120,11 @@ fn put(
         Body::Symlink(target) => (entry.kind, entry.link) = (Kind::Symlink, target.clone()),
         Body::HardLink(first) => (entry.kind, entry.link) = (Kind::HardLink, first.clone()),
         Body::Fifo => entry.kind = Kind::Fifo,
+        Body::Opaque => entry.path.extend_from_slice(b"/.wh..wh..opq"),
+        Body::Whiteout => {
+            let at = entry.path.len() - name.len();
+            entry.path.splice(at..at, *b".wh.");
+        }
         Body::Device(block, numbers) => {
             entry.kind = if *block { Kind::BlockDevice } else { Kind::CharDevice };
             entry.device = *numbers;

@@ -119,6 +119,11 @@ fn finish(fs: &OwnedFd) -> std::result::Result<OwnedFd, Errno> {
     fsmount(fs.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())
 }
 
+/// Whether overlay takes its lower folders one by one (`lowerdir+`), so that they fit into the options of any mount.
+pub fn takes_layers_one_by_one() -> bool {
+    !is_older_than((6, 7))
+}
+
 /// Whether the kernel's release says so: trying would leave a line in its log for each mount. A kernel that was given the
 /// feature later than its release only takes the other way, which works as well.
 fn is_older_than(wanted: (u32, u32)) -> bool {

@@ -1,7 +1,9 @@
-//! End to end tests of builds: what happens when one is killed, and what the examples show.
+//! End to end tests of builds: Dockerfiles and scripts, what is fetched, what happens when one is killed.
 
 #[path = "../support/mod.rs"]
 mod support;
 
 mod death;
+mod dockerfile;
 mod example;
+mod fetched;

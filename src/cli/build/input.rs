@@ -3,13 +3,12 @@
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use crate::base::ignore::Ignore;
+use crate::base::ignore::{Ignore, lines};
 use crate::base::{Context as _, Error, Result};
-use crate::docker::dockerfile::MAX_BYTES;
+use crate::docker::dockerfile::{FILE_NAMES, MAX_BYTES};
 
-/// Names of build scripts and Dockerfiles, in the order in which they are looked for.
+/// The name of a build script: it is looked for before a Dockerfile.
 const SCRIPT: &str = "build.rhai";
-const DOCKERFILES: [&str; 3] = ["Dockerfile", "Containerfile", "dockerfile"];
 
 /// What builds.
 pub(crate) enum Recipe {
@@ -95,7 +94,7 @@ fn found(context: &Path) -> Result<Recipe> {
     if script.is_file() {
         return Ok(Recipe::Script(script));
     }
-    match DOCKERFILES.iter().find(|name| context.join(name).is_file()) {
+    match FILE_NAMES.iter().find(|name| context.join(name).is_file()) {
         Some(name) => recipe(&context.join(name), name),
         None => {
             Err(Error::not_found(format!("{context:?} has no {SCRIPT} and no Dockerfile"))
@@ -125,6 +124,5 @@ fn ignore(path: &Path) -> Result<Vec<String>> {
     let bytes = limited(std::fs::File::open(path).context(reading)?).context(reading)?;
     let text = String::from_utf8(bytes).map_err(|_| Error::invalid("it is not UTF-8").context(reading()))?;
     Ignore::parse(&text).context(reading)?;
-    let lines = text.trim_start_matches('\u{feff}').lines().filter(|line| !line.starts_with('#')).map(str::trim);
-    Ok(lines.filter(|line| !line.is_empty()).map(str::to_owned).collect())
+    Ok(lines(&text))
 }

@@ -2,27 +2,35 @@
 //!
 //! ```text
 //! build.rhai  ─▶ the script, with --tag and --NAME=VALUE of --build-arg as its arguments
-//! Dockerfile  ─▶ docker::dockerfile: parse, check, translate ─▶ --check | --to-rhai | the engine
+//! Dockerfile  ─▶ docker::dockerfile: parse, check, translate ─▶ --check | --to-rhai | the engine ─▶ image | output
 //! ```
 
+mod give;
 mod input;
+mod logs;
+mod progress;
 mod refused;
 mod values;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use clap::Args;
+use clap::{Args, Subcommand};
 
 use crate::base::ignore::Ignore;
-use crate::base::{Error, Kind, Result};
+use crate::base::{Error, Kind, Result, units};
 use crate::cli::{Session, program, report};
-use crate::docker::dockerfile::check::{self, About};
+use crate::docker::dockerfile::check::{self, About, Checked};
 use crate::docker::dockerfile::translate::{self, Options};
 use crate::docker::dockerfile::{ast::Dockerfile, parse, print};
-use crate::model::build::Context;
+use crate::docker::words;
+use crate::engine::Engine;
+use crate::model::build::{BuildOptions, Context, Graph};
 use crate::model::image::ImageConfig;
+use give::Target;
 use input::{Input, Recipe};
+use logs::LogsArgs;
+use progress::Form;
 use refused::RefusedFlags;
 
 /// The exit code of `--check` when there are warnings, as Docker has it.
@@ -30,7 +38,10 @@ const WARNED: u8 = 1;
 
 // `rhumb build`.
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct BuildArgs {
+    #[command(subcommand)]
+    verb: Option<BuildVerb>,
     /// Take the build script or Dockerfile from here [default: build.rhai, then Dockerfile]
     #[arg(short, long, value_name = "FILE")]
     file: Option<String>,
@@ -49,6 +60,55 @@ pub(crate) struct BuildArgs {
     /// Build for this platform
     #[arg(long, value_name = "PLATFORM")]
     platform: Option<String>,
+    /// Put a label on the image: NAME=VALUE
+    #[arg(long, value_name = "LABEL")]
+    label: Vec<String>,
+    /// Give steps a secret: id=ID,src=FILE or id=ID,env=NAME
+    #[arg(long, value_name = "SECRET")]
+    secret: Vec<String>,
+    /// Give steps an ssh agent: default, or ID=SOCKET
+    #[arg(long, value_name = "AGENT")]
+    ssh: Vec<String>,
+    /// Do every step anew
+    #[arg(long)]
+    no_cache: bool,
+    /// Do the steps of these stages anew
+    #[arg(long, value_name = "STAGE", value_delimiter = ',')]
+    no_cache_filter: Vec<String>,
+    /// Take steps from a folder that --cache-to wrote: type=local,src=DIR
+    #[arg(long, value_name = "CACHE")]
+    cache_from: Vec<String>,
+    /// Write the steps' results into a folder: type=local,dest=DIR
+    #[arg(long, value_name = "CACHE")]
+    cache_to: Vec<String>,
+    /// Write the result: DIR, or type=local|tar|oci|docker,dest=PATH
+    #[arg(short, long, value_name = "OUTPUT")]
+    output: Vec<String>,
+    /// Show what happens in this form
+    #[arg(long, value_enum, value_name = "FORM", default_value = "auto", hide_possible_values = true)]
+    #[arg(help = "Show what happens: auto, plain, tty, json or quiet")]
+    progress: Form,
+    /// Print the image's id and failures only
+    #[arg(short, long)]
+    quiet: bool,
+    /// Write the image's id into this file
+    #[arg(long, value_name = "FILE")]
+    iidfile: Option<PathBuf>,
+    /// Write facts about the result into this file, as JSON
+    #[arg(long, value_name = "FILE")]
+    metadata_file: Option<PathBuf>,
+    /// Give RUN this network: default, none or host
+    #[arg(long, value_name = "NETWORK")]
+    network: Option<String>,
+    /// Name a host for RUN: NAME:ADDRESS
+    #[arg(long, value_name = "HOST")]
+    add_host: Vec<String>,
+    /// Limit what a process of RUN may use: nofile=1024:2048
+    #[arg(long, value_name = "LIMIT")]
+    ulimit: Vec<String>,
+    /// Give RUN so much shared memory
+    #[arg(long, value_name = "SIZE")]
+    shm_size: Option<String>,
     /// Print the build checks' warnings, and build nothing
     #[arg(long)]
     check: bool,
@@ -62,9 +122,18 @@ pub(crate) struct BuildArgs {
     context: String,
 }
 
+#[derive(Debug, Subcommand)]
+enum BuildVerb {
+    /// Print what the steps of a build wrote
+    Logs(LogsArgs),
+}
+
 impl BuildArgs {
     /// Builds from a Dockerfile.
     pub(crate) fn run(self, session: &mut Session) -> Result<u8> {
+        if let Some(BuildVerb::Logs(args)) = &self.verb {
+            return args.run(session);
+        }
         self.refused.check()?;
         let input = Input::find(&self.context, self.file.as_deref())?;
         let (name, text) = input.dockerfile()?;
@@ -73,12 +142,31 @@ impl BuildArgs {
 
     /// Runs the build script, when there is one; returns the exit code.
     pub(crate) fn script(&self, root: Option<&Path>) -> Result<Option<u8>> {
+        if self.verb.is_some() {
+            return Ok(None);
+        }
         self.refused.check()?;
         let Recipe::Script(path) = Input::find(&self.context, self.file.as_deref())?.recipe else { return Ok(None) };
         let given = [
             ("--target", self.target.is_some()),
             ("--build-context", !self.build_context.is_empty()),
             ("--platform", self.platform.is_some()),
+            ("--label", !self.label.is_empty()),
+            ("--secret", !self.secret.is_empty()),
+            ("--ssh", !self.ssh.is_empty()),
+            ("--no-cache", self.no_cache),
+            ("--no-cache-filter", !self.no_cache_filter.is_empty()),
+            ("--cache-from", !self.cache_from.is_empty()),
+            ("--cache-to", !self.cache_to.is_empty()),
+            ("--output", !self.output.is_empty()),
+            ("--progress", self.progress != Form::Auto),
+            ("--quiet", self.quiet),
+            ("--iidfile", self.iidfile.is_some()),
+            ("--metadata-file", self.metadata_file.is_some()),
+            ("--network", self.network.is_some()),
+            ("--add-host", !self.add_host.is_empty()),
+            ("--ulimit", !self.ulimit.is_empty()),
+            ("--shm-size", self.shm_size.is_some()),
             ("--check", self.check),
             ("--to-rhai", self.to_rhai),
         ];
@@ -95,50 +183,134 @@ impl BuildArgs {
         let file = parse(name, text)?;
         let ignore = Ignore::new(input.ignore.iter().map(String::as_str))
             .map_err(|error| error.context(format!("reading {:?}", input.ignore_file)))?;
-        if self.check {
-            return self.print_checks(&file, &ignore, session);
-        }
-        let platform = format!("linux/{}", values::architecture());
-        let options = Options {
-            target: self.target.clone(),
-            arguments: values::arguments(&self.build_arg)?,
-            platform: self.platform.clone().unwrap_or_else(|| platform.clone()),
-            build_platform: platform,
-            context: Context { path: input.context.clone(), ignore: input.ignore.clone(), ..Context::default() },
-            named: values::contexts(&self.build_context)?,
-        };
-        if !self.to_rhai {
-            return Err(Error::unsupported("Dockerfiles are checked and translated, but not yet built")
-                .with_hint("see --check, and --to-rhai, whose script can be run"));
-        }
         let mut known = Known::default();
+        let checked = known.checked(session, &file, &ignore);
+        if self.check {
+            return print_checks(&file, &checked, session);
+        }
+        let options = self.translation(input)?;
         let mut images = |image: &str, _: Option<&str>| Ok(known.config(session, image));
         let translated = translate::translate(&file, &options, &mut images)?;
+        for warning in &checked.warnings {
+            report::note(&format!("{}: warning: {}", place(&file, warning), warning.message));
+        }
         warn_unused(&translated.unused_arguments);
-        session.out.text(&print::script(&translated.graph, &self.tag))?;
+        if self.to_rhai {
+            session.out.text(&print::script(&translated.graph, &self.tag))?;
+            return Ok(0);
+        }
+        if checked.fails {
+            return Err(Error::invalid(format!("{name} asks for no warnings of the build checks, and there are some")));
+        }
+        self.build(&translated.graph, session)?;
         Ok(0)
     }
 
-    /// Prints the warnings to standard output, since they are what was asked for.
-    fn print_checks(&self, file: &Dockerfile, ignore: &Ignore, session: &mut Session) -> Result<u8> {
-        let mut known = Known::default();
-        let mut configs = BTreeMap::new();
-        for stage in &file.stages {
-            if let Some(config) = known.config(session, &stage.base.text) {
-                configs.insert(stage.base.text.clone(), config);
+    /// What the Dockerfile's names and variables mean.
+    fn translation(&self, input: &Input) -> Result<Options> {
+        let own = translate::own_platform();
+        if let Some(platform) = &self.platform
+            && *platform != own
+            && !platform.starts_with(&format!("{own}/"))
+        {
+            return Err(Error::unsupported(format!("images for {platform:?} are not built on a machine of {own}"))
+                .with_hint("build on such a machine"));
+        }
+        Ok(Options {
+            target: self.target.clone(),
+            arguments: values::arguments(&self.build_arg)?,
+            platform: self.platform.clone().unwrap_or_else(|| own.clone()),
+            build_platform: own,
+            context: Context { path: input.context.clone(), ignore: input.ignore.clone(), ..Context::default() },
+            named: values::contexts(&self.build_context)?,
+        })
+    }
+
+    /// What is asked for besides the graph.
+    fn options(&self) -> Result<BuildOptions> {
+        let shm_size = self.shm_size.as_deref().map(units::parse_bytes).transpose();
+        Ok(BuildOptions {
+            tags: self.tag.clone(),
+            no_cache: self.no_cache,
+            no_cache_filter: self.no_cache_filter.iter().map(|stage| stage.to_ascii_lowercase()).collect(),
+            secrets: values::secrets(&self.secret)?,
+            ssh: values::agents(&self.ssh)?,
+            epoch: values::epoch(&values::arguments(&self.build_arg)?)?,
+            network: values::network(self.network.as_deref())?,
+            extra_hosts: self.add_host.clone(),
+            labels: values::labels(&self.label)?,
+            ulimits: self.ulimit.iter().map(|text| words::ulimit(text)).collect::<Result<_>>()?,
+            shm_size_bytes: shm_size.map_err(|error| error.context("reading --shm-size"))?,
+            cache_from: self.cache_from.iter().map(|text| values::cache("from", text)).collect::<Result<_>>()?,
+            ..BuildOptions::default()
+        })
+    }
+
+    fn build(&self, graph: &Graph, session: &mut Session) -> Result<()> {
+        let targets = give::targets(&self.output)?;
+        let options = self.options()?;
+        let cache_to = self.cache_to.iter().map(|text| values::cache("to", text)).collect::<Result<Vec<_>>>()?;
+        let form = if self.quiet { Form::Quiet } else { self.progress };
+        let engine = session.engine()?;
+        let mut image = None;
+        for target in &targets {
+            let made = progress::show(form, graph, |hears| match target {
+                Target::Image | Target::Archive { .. } => {
+                    engine.build_commit(graph, &options, hears).map(|(made, report)| (Some(made), report))
+                }
+                Target::Folder(dir) => engine.build_output(graph, &options, hears, dir).map(|report| (None, report)),
+                Target::Tar(path) => {
+                    give::tar(&engine, graph, &options, hears, path.as_deref(), session).map(|report| (None, report))
+                }
+            });
+            let (made, report) = made.map_err(without_output)?;
+            if let (Some(image), Target::Archive { path, format }) = (&made, target) {
+                give::archive(&engine, image, &self.tag, path.as_deref(), *format, session)?;
+            }
+            for folder in &cache_to {
+                engine.build_cache_export(&report, folder)?;
+            }
+            image = image.or(made);
+            if let Some(file) = &self.metadata_file {
+                give::metadata(file, image.as_ref(), &report)?;
             }
         }
-        let images = |image: &str| configs.get(image).cloned();
-        let checked = check::check(file, &About { ignore: Some(ignore), images: Some(&images) });
-        for warning in &checked.warnings {
-            let (line, column) = (warning.span.line, warning.span.column);
-            session.out.line(format_args!("{}:{line}:{column}: {}: {}", file.file, warning.rule, warning.message))?;
+        match (&self.iidfile, &image) {
+            (Some(file), Some(image)) => give::file(file, image.id.as_str().as_bytes())?,
+            (Some(_), None) => return Err(Error::invalid("--iidfile is for images, and none was asked for")),
+            (None, _) => {}
         }
-        if checked.warnings.is_empty() {
-            session.out.line("No warnings.")?;
+        if let Some(image) = image.filter(|_| !targets.iter().any(Target::takes_standard_output)) {
+            session.out.line(&image.id)?;
         }
-        Ok(if checked.warnings.is_empty() { 0 } else { WARNED })
+        Ok(())
     }
+}
+
+/// Prints the warnings to standard output, since they are what was asked for.
+fn print_checks(file: &Dockerfile, checked: &Checked, session: &mut Session) -> Result<u8> {
+    for warning in &checked.warnings {
+        session.out.line(format_args!("{}: {}", place(file, warning), warning.message))?;
+    }
+    if checked.warnings.is_empty() {
+        session.out.line("No warnings.")?;
+    }
+    Ok(if checked.warnings.is_empty() { 0 } else { WARNED })
+}
+
+/// Where a warning is, and its rule.
+fn place(file: &Dockerfile, warning: &check::Warning) -> String {
+    format!("{}:{}:{}: {}", file.file, warning.span.line, warning.span.column, warning.rule)
+}
+
+/// The error of a step without what the step wrote: that has been shown.
+fn without_output(error: Error) -> Error {
+    let Some(failure) = error.failure().cloned() else { return error };
+    let step = error.chain().into_iter().next();
+    let short = step.into_iter().fold(Error::command_failed(error.message().to_owned(), failure), |error, step| {
+        error.with_source(Error::failed(step))
+    });
+    short.with_hint("\"rhumb build logs\" prints all that the steps wrote")
 }
 
 /// Arguments that nothing declares are likely mistyped.
@@ -151,16 +323,29 @@ fn warn_unused(names: &[String]) {
 /// What images say, as far as they are here.
 #[derive(Default)]
 struct Known {
-    engine: Option<Option<crate::engine::Engine>>,
+    engine: Option<Option<Engine>>,
 }
 
 impl Known {
+    /// The warnings of the build checks.
+    fn checked(&mut self, session: &Session, file: &Dockerfile, ignore: &Ignore) -> Checked {
+        let mut configs = BTreeMap::new();
+        for stage in &file.stages {
+            if let Some(config) = self.config(session, &stage.base.text) {
+                configs.insert(stage.base.text.clone(), config);
+            }
+        }
+        let images = |image: &str| configs.get(image).cloned();
+        check::check(file, &About { ignore: Some(ignore), images: Some(&images) })
+    }
+
     /// None when the image is not here, or no state root is: printing needs neither.
     fn config(&mut self, session: &Session, image: &str) -> Option<ImageConfig> {
         let engine = self.engine.get_or_insert_with(|| session.engine().ok()).as_ref()?;
         match engine.image_get(image) {
             Ok(image) => Some(image.config),
-            Err(error) if error.kind() == Kind::NotFound => None,
+            // What is no reference is said where it stands.
+            Err(error) if matches!(error.kind(), Kind::NotFound | Kind::InvalidArgument) => None,
             Err(error) => {
                 report::note(&format!("warning: {error}"));
                 None

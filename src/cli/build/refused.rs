@@ -13,8 +13,6 @@ const FLAGS: &[(&str, bool, &str)] = &[
     ("annotation", true, "use --label"),
     ("attest", true, ATTESTED),
     ("builder", true, ONE_BUILDER),
-    ("cache-from", true, "the cache is this machine's"),
-    ("cache-to", true, "the cache is this machine's"),
     ("call", true, "use --check"),
     ("cgroup-parent", true, "steps run below the engine's own group"),
     ("compress", false, "the context is not sent anywhere"),
@@ -31,9 +29,7 @@ const FLAGS: &[(&str, bool, &str)] = &[
     ("push", false, "push the image afterwards"),
     ("sbom", true, ATTESTED),
     ("security-opt", true, "steps run with the engine's own profile"),
-    ("shm-size", true, "steps have no limits yet"),
     ("squash", false, "write the steps in one RUN"),
-    ("ulimit", true, "steps have no limits yet"),
 ];
 
 /// Those of the refused flags that were given.

@@ -1,11 +1,18 @@
 //! Values of the flags of `rhumb build`.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::PathBuf;
 
-use crate::base::{Error, Result};
+use crate::base::{Context as _, Error, Result, Timestamp, suggest};
 use crate::docker::dockerfile::translate::Named;
 use crate::docker::env;
+use crate::model::build::{Network, SecretValue};
+
+/// The variable, and the argument, that says how late a file may be.
+const EPOCH: &str = "SOURCE_DATE_EPOCH";
+/// The largest secret; Docker's number.
+const MOST_SECRET_BYTES: u64 = 500 * 1024;
 
 /// `--build-arg`: the last one of a name counts; a bare name that this environment lacks says nothing.
 pub(crate) fn arguments(given: &[String]) -> Result<BTreeMap<String, String>> {
@@ -24,29 +31,160 @@ pub(crate) fn contexts(given: &[String]) -> Result<BTreeMap<String, Named>> {
         else {
             return Err(Error::invalid(format!("{text:?} is no build context")).with_hint("write NAME=DIR"));
         };
-        let named = match value.split_once("://") {
-            Some(("docker-image", image)) => Named::Image(image.to_owned()),
-            Some(_) => {
-                return Err(Error::unsupported(format!(
-                    "the build context {value:?} is neither a folder nor an image"
-                )));
-            }
-            None if !PathBuf::from(value).is_dir() => {
-                return Err(Error::not_found(format!("the build context {value:?} is no folder")));
-            }
-            None => Named::Folder(PathBuf::from(value)),
-        };
-        contexts.insert(name.to_owned(), named);
+        contexts.insert(name.to_owned(), Named::parse(value)?);
     }
     Ok(contexts)
 }
 
-/// This machine's architecture in the words of images.
-pub(crate) fn architecture() -> &'static str {
-    match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        "x86" => "386",
-        other => other,
+/// `name=value` between commas, of these names.
+pub(crate) fn fields(what: &str, text: &str, names: &[&str]) -> Result<BTreeMap<String, String>> {
+    let mut fields = BTreeMap::new();
+    for field in text.split(',') {
+        let (name, value) = field
+            .split_once('=')
+            .ok_or_else(|| Error::invalid(format!("{field:?} of the {what} {text:?} has no value")))?;
+        // Docker's further words.
+        let name = match name {
+            "source" if !names.contains(&"source") => "src",
+            "destination" | "output" if names.contains(&"dest") => "dest",
+            name => name,
+        };
+        if !names.contains(&name) {
+            let error = Error::invalid(format!("the {what} {text:?} has no field {name:?}"));
+            return Err(suggest::hint(name, names.iter().copied()).into_iter().fold(error, Error::with_hint));
+        }
+        fields.insert(name.to_owned(), value.to_owned());
     }
+    Ok(fields)
+}
+
+/// `--secret`: `id=ID,src=FILE`, `id=ID,env=NAME`, or `id=ID` with a variable or a file of that name.
+pub(crate) fn secrets(given: &[String]) -> Result<BTreeMap<String, SecretValue>> {
+    let mut secrets = BTreeMap::new();
+    for text in given {
+        let mut fields = fields("secret", text, &["id", "src", "env", "type"])?;
+        let (file, variable) = (fields.remove("src"), fields.remove("env"));
+        let Some(id) = fields.remove("id").or_else(|| file.clone()).filter(|id| !id.is_empty()) else {
+            return Err(Error::invalid(format!("the secret {text:?} has no id")).with_hint("write id=ID,src=FILE"));
+        };
+        let kind = fields.remove("type");
+        let (file, variable) = match (kind.as_deref(), file, variable) {
+            // `type=env,src=NAME` is another way to say `env=NAME`.
+            (Some("env"), file, variable) => (None, Some(variable.or(file).unwrap_or_else(|| id.clone()))),
+            (Some("file"), file, None) => (Some(file.unwrap_or_else(|| id.clone())), None),
+            (None, None, None) if std::env::var_os(&id).is_some() => (None, Some(id.clone())),
+            (None, None, None) => (Some(id.clone()), None),
+            (None, file, variable) if file.is_none() || variable.is_none() => (file, variable),
+            _ => return Err(Error::invalid(format!("the secret {id:?} is a file or a variable, not both"))),
+        };
+        let value = match (file, variable) {
+            (Some(file), _) => secret_file(&id, &file)?,
+            (None, Some(name)) => {
+                let value = std::env::var_os(&name)
+                    .ok_or_else(|| Error::not_found(format!("there is no variable {name:?} for the secret {id:?}")))?;
+                value.into_encoded_bytes()
+            }
+            (None, None) => Vec::new(),
+        };
+        secrets.insert(id, SecretValue(value));
+    }
+    Ok(secrets)
+}
+
+fn secret_file(id: &str, path: &str) -> Result<Vec<u8>> {
+    use std::io::Read as _;
+    let reading = || format!("reading the secret {id:?}");
+    let file = std::fs::File::open(path).context(reading)?;
+    let mut value = Vec::new();
+    file.take(MOST_SECRET_BYTES + 1).read_to_end(&mut value).context(reading)?;
+    if value.len() as u64 > MOST_SECRET_BYTES {
+        return Err(Error::invalid(format!("the secret {id:?} is larger than {MOST_SECRET_BYTES} bytes")));
+    }
+    Ok(value)
+}
+
+/// `--ssh`: `ID`, with the agent of this environment, or `ID=SOCKET`.
+pub(crate) fn agents(given: &[String]) -> Result<BTreeMap<String, PathBuf>> {
+    let mut agents = BTreeMap::new();
+    for text in given {
+        let (id, path) = text.split_once('=').map_or((text.as_str(), None), |(id, path)| (id, Some(path)));
+        let path = match path {
+            Some(path) => PathBuf::from(path),
+            None => std::env::var_os("SSH_AUTH_SOCK").map(PathBuf::from).ok_or_else(|| {
+                Error::not_found("there is no ssh agent: SSH_AUTH_SOCK is not set")
+                    .with_hint("start one with ssh-agent, or name its socket: --ssh default=SOCKET")
+            })?,
+        };
+        let facts = std::fs::metadata(&path).context(|| format!("looking at the ssh agent {id:?}, {path:?}"))?;
+        if !facts.file_type().is_socket() {
+            return Err(Error::unsupported(format!("{path:?} is not the socket of an ssh agent"))
+                .with_hint("add the key to an agent with ssh-add, and give that"));
+        }
+        agents.insert(id.to_owned(), path);
+    }
+    Ok(agents)
+}
+
+/// `--network`.
+pub(crate) fn network(given: Option<&str>) -> Result<Network> {
+    match given {
+        None | Some("default" | "bridge") => Ok(Network::Default),
+        Some("none") => Ok(Network::None),
+        Some("host") => Ok(Network::Host),
+        Some(other) => Err(Error::unsupported(format!("steps cannot be on the network {other:?}"))
+            .with_hint("use default, none or host")),
+    }
+}
+
+/// `--label`.
+pub(crate) fn labels(given: &[String]) -> Result<BTreeMap<String, String>> {
+    let pair = |text: &String| {
+        let (name, value) = text.split_once('=').unwrap_or((text, ""));
+        if name.is_empty() {
+            return Err(Error::invalid(format!("the label {text:?} has no name")));
+        }
+        Ok((name.to_owned(), value.to_owned()))
+    };
+    given.iter().map(pair).collect()
+}
+
+/// `SOURCE_DATE_EPOCH`, of the arguments or of this environment.
+pub(crate) fn epoch(arguments: &BTreeMap<String, String>) -> Result<Option<Timestamp>> {
+    let Some(text) = arguments.get(EPOCH).cloned().or_else(|| std::env::var(EPOCH).ok()) else { return Ok(None) };
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let seconds = text.parse::<u64>().ok().and_then(|seconds| seconds.checked_mul(1_000_000_000));
+    let nanos = seconds.ok_or_else(|| {
+        Error::invalid(format!("{EPOCH} is {text:?}, which is no time")).with_hint("give seconds since 1970")
+    })?;
+    Ok(Some(Timestamp::from_nanos(nanos)))
+}
+
+/// The folder of `--cache-from` or `--cache-to`.
+pub(crate) fn cache(way: &str, text: &str) -> Result<PathBuf> {
+    let path = if way == "from" { "src" } else { "dest" };
+    let hint = format!("write type=local,{path}=DIR");
+    if !text.contains('=') {
+        return Err(Error::unsupported(format!(
+            "the cache {text:?} is an image of a registry, which is not reached yet"
+        ))
+        .with_hint(hint));
+    }
+    let kind = text.split(',').find_map(|field| field.strip_prefix("type="));
+    match kind {
+        Some("local") => {}
+        Some(kind @ ("registry" | "gha" | "s3" | "azblob" | "inline")) => {
+            return Err(
+                Error::unsupported(format!("a cache of the type {kind:?} is not supported yet")).with_hint(hint)
+            );
+        }
+        _ => return Err(Error::invalid(format!("the cache {text:?} has no type that is known")).with_hint(hint)),
+    }
+    let mut fields = fields("cache", text, &["type", path, "mode"])?;
+    fields
+        .remove(path)
+        .filter(|path| !path.is_empty())
+        .map(PathBuf::from)
+        .ok_or_else(|| Error::invalid(format!("the cache {text:?} has no folder")).with_hint(hint))
 }

@@ -25,6 +25,9 @@ mod words;
 use crate::base::{Error, Result};
 use ast::{Dockerfile, Instruction, InstructionKind, Span, Stage};
 
+/// What Dockerfiles are called, in the order in which they are looked for.
+pub const FILE_NAMES: [&str; 3] = ["Dockerfile", "Containerfile", "dockerfile"];
+
 /// The largest file, in bytes.
 pub const MAX_BYTES: usize = 4 << 20;
 

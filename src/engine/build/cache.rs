@@ -119,6 +119,12 @@ impl Engine {
         }
     }
 
+    /// What a step says, came to and depended on.
+    pub(super) fn step_kept(&self, key: &Digest) -> Result<Option<(String, Option<Layer>, Inputs)>> {
+        let row = self.store.read(|tx| tx.get::<Record>(Noun::Step, key.as_str()))?;
+        Ok(row.map(|row| (row.body.text, row.body.layer, row.body.inputs)))
+    }
+
     /// Keeps what a step came to.
     pub(super) fn step_remember(&self, done: &Done<'_>) -> Result<()> {
         failpoint::hit("build.step.record")?;

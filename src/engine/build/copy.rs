@@ -13,12 +13,14 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::Read;
 
 use super::chmod::Mode;
+use super::fetch::Fetched;
 use super::state::{State, clean};
 use super::walk::{self, Item, Memory, Place, trimmed};
 use crate::base::ignore::{Ignore, Pattern};
 use crate::base::{Digest, Error, Kind, Result, Timestamp, suggest};
 use crate::model::build::{Copy, Inline, Origin, Source};
 use crate::store::assemble::{Body, Piece};
+use crate::store::scratch::Scratch;
 use crate::sys::node::{self, Time};
 use crate::sys::path::{Dir, EntryKind};
 
@@ -39,12 +41,20 @@ pub(super) type Work<'a> = dyn FnMut(Tree<'_>) -> Result<()> + 'a;
 /// Gives the tree of an origin to what is done with it.
 pub(super) type Trees<'a> = dyn Fn(&Origin, &mut Work<'_>) -> Result<()> + 'a;
 
+/// Where everything comes from.
+pub(super) struct Sources<'a> {
+    pub(super) tree: &'a Trees<'a>,
+    pub(super) fetch: &'a dyn Fn(&Source) -> Result<Fetched>,
+}
+
 /// The layer that a copy is.
 #[derive(Debug, Default)]
 pub(super) struct Planned {
     pub(super) pieces: Vec<Piece>,
     /// Where the files' contents are, by the number in the pieces.
     pub(super) roots: Vec<Dir>,
+    /// Keeps what was fetched.
+    _held: Vec<Scratch>,
 }
 
 /// What a copy needs to know of where it copies to.
@@ -56,25 +66,26 @@ pub(super) struct Target<'a> {
     pub(super) unpack: &'a dyn Fn(&mut dyn Read) -> Result<Dir>,
 }
 
-/// Makes the list. `trees` gives the tree of an origin.
+/// Makes the list.
 ///
 /// # Errors
 /// `not_found` for a source that is not there, with what is alike; `invalid_argument` for a mode, an owner, a pattern.
-pub(super) fn plan(copy: &Copy, target: &Target<'_>, trees: &Trees<'_>) -> Result<Planned> {
+pub(super) fn plan(copy: &Copy, target: &Target<'_>, from: &Sources<'_>) -> Result<Planned> {
     let exclude = Ignore::new(copy.exclude.iter().map(String::as_str))?;
     let (uid, gid) = owner(copy.chown.as_deref(), target.view)?;
     let mode = copy.chmod.as_deref().map(Mode::parse).transpose()?;
     let mut found = Vec::new();
     let mut roots = Vec::new();
+    let mut held = Vec::new();
     for source in &copy.sources {
         match source {
-            Source::Path { from, pattern, optional, unpack } => trees(from, &mut |mut tree| {
+            Source::Path { from: origin, pattern, optional, unpack } => (from.tree)(origin, &mut |mut tree| {
                 let matched = matches(&mut tree, pattern, &exclude, copy.parents)?;
                 if matched.is_empty() && !optional {
                     return Err(missing(&tree, pattern));
                 }
                 // What comes from this machine belongs to root; what comes from an image keeps its owner.
-                let keep_owner = !matches!(from, Origin::Context(_));
+                let keep_owner = !matches!(origin, Origin::Context(_));
                 let own = roots.len();
                 roots.push(tree.root.try_clone()?);
                 for mut one in matched {
@@ -93,13 +104,10 @@ pub(super) fn plan(copy: &Copy, target: &Target<'_>, trees: &Trees<'_>) -> Resul
                 Ok(())
             })?,
             Source::Inline(inline) => found.push(Found::Inline(inline)),
-            Source::Url { url, .. } => {
-                return Err(Error::unsupported(format!("{url:?} cannot be fetched yet"))
-                    .with_hint("fetch it in a run step, or copy a file"));
-            }
-            Source::Git { url, .. } => {
-                return Err(Error::unsupported(format!("the repository {url:?} cannot be fetched yet"))
-                    .with_hint("fetch it in a run step, or copy a folder"));
+            Source::Url { .. } | Source::Git { .. } => {
+                let fetched = (from.fetch)(source)?;
+                found.push(Found::Tree(remote(copy, &fetched, &exclude, target, &mut roots)?));
+                held.push(fetched.scratch);
             }
         }
     }
@@ -124,7 +132,7 @@ pub(super) fn plan(copy: &Copy, target: &Target<'_>, trees: &Trees<'_>) -> Resul
             Found::Tree(one) => layer.tree(one, &at.path, into_folder || is_folder, copy.parents)?,
         }
     }
-    Ok(Planned { pieces: layer.finish(), roots })
+    Ok(Planned { pieces: layer.finish(), roots, _held: held })
 }
 
 /// The folder that `WORKDIR` makes; nothing when it is there.
@@ -146,7 +154,7 @@ pub(super) fn plan_folder(path: &str, state: &State, view: Option<&Dir>) -> Resu
         Some(_) => return Err(Error::invalid(format!("the working directory {path:?} is not a folder"))),
         None => layer.folder(&at.path)?,
     }
-    Ok(Planned { pieces: layer.finish(), roots: Vec::new() })
+    Ok(Planned { pieces: layer.finish(), ..Planned::default() })
 }
 
 /// What a list of pieces is: everything that a layer shows but times.
@@ -173,6 +181,45 @@ struct Matched {
     items: Vec<Item>,
     /// Files belong to whom they did, unless another owner is given.
     keep_owner: bool,
+}
+
+/// What was fetched, as a source that is there.
+fn remote(
+    copy: &Copy,
+    fetched: &Fetched,
+    exclude: &Ignore,
+    target: &Target<'_>,
+    roots: &mut Vec<Dir>,
+) -> Result<Matched> {
+    let none = Ignore::default();
+    let mut memory = Memory::default();
+    if fetched.unpack {
+        let mut file = fetched.dir.open_file_in(&fetched.path)?;
+        let dir = (target.unpack)(&mut file)?;
+        let items = walk::list(&dir, b"", &none, exclude, &mut memory)?;
+        roots.push(dir);
+        return Ok(Matched { root: roots.len() - 1, named: Vec::new(), items, keep_owner: true });
+    }
+    let mut items = walk::list(&fetched.dir, &fetched.path, &none, exclude, &mut memory)?;
+    let epoch = i64::try_from(target.state.epoch.as_secs()).unwrap_or(i64::MAX);
+    for item in &mut items {
+        item.facts.mtime = fetched.modified.unwrap_or(Time { seconds: epoch, nanos: 0 });
+        if fetched.commit && item.facts.kind != EntryKind::Symlink {
+            // All that git knows of a mode.
+            let executable = item.facts.kind == EntryKind::Dir || item.facts.mode & 0o100 != 0;
+            item.facts.mode = if executable { 0o755 } else { 0o644 };
+        }
+    }
+    let named = match (&fetched.name, fetched.commit) {
+        (_, true) => Vec::new(),
+        (Some(name), false) => name.clone().into_bytes(),
+        (None, false) if copy.target.ends_with('/') => {
+            return Err(Error::invalid("the address names no file").with_hint("write the file's name in the target"));
+        }
+        (None, false) => Vec::new(),
+    };
+    roots.push(fetched.dir.try_clone()?);
+    Ok(Matched { root: roots.len() - 1, named, items, keep_owner: false })
 }
 
 /// How an archive begins that can be unpacked: where, and with what.

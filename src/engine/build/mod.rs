@@ -4,41 +4,51 @@
 //! state   config and arguments so far (pure)       key     what a step depends on (pure)
 //! copy    what a copy puts where (pure but for     walk    what is in a folder, remembered
 //!         reading), with chmod                     cache   results on record
-//! run     commands in containers, with mounts      output  images and folders
-//! plan    which stages are needed (pure)
+//! run     commands in containers, with mounts      output  images, folders and tars
+//! binds   folders and files as mounts              fetch   what is elsewhere
+//! agent   an ssh agent for a command               log     what steps write, with mask
+//! trees   what origins mean                        plan    which stages are needed (pure)
+//! exchange   the cache in a folder
 //! ```
 //!
 //! One thread a stage; a stage waits for another only at the step that needs it. The result of a step is a layer in the
 //! store, on record under its key as soon as it is there, so that a build that is killed begins where it stopped. A
 //! config costs nothing. Nothing is mounted where this machine sees it.
 
+mod agent;
+mod binds;
 mod cache;
 mod chmod;
 mod copy;
+mod exchange;
+mod fetch;
 mod key;
+mod log;
+mod mask;
 mod mounts;
 mod output;
 mod plan;
 mod run;
+mod squash;
 mod state;
+mod trees;
 mod walk;
 
 use std::collections::{BTreeSet, HashMap};
-use std::fs::File;
 use std::io::Read;
 use std::os::fd::AsFd as _;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 pub use self::cache::CachePrune;
-use self::copy::{Planned, Target, Tree};
+use self::copy::{Planned, Target};
 use self::key::Inputs;
 use self::run::chain_ids;
 use self::state::State;
-use self::walk::{Item, Memory};
-use crate::base::ignore::Ignore;
-use crate::base::{Context as _, Digest, Error, Id, Result, Timestamp, failpoint};
+use self::walk::Memory;
+use crate::base::{Digest, Error, Id, Kind, Result, Timestamp, failpoint};
 use crate::engine::Engine;
 use crate::engine::container::view;
 use crate::engine::pipe::through;
@@ -47,10 +57,10 @@ use crate::model::build::{
     StepReport,
 };
 use crate::model::image::Layer;
-use crate::store::assemble::{Body, Piece, assemble};
+use crate::store::assemble::{Piece, assemble};
 use crate::store::image::config::MAX_LAYERS;
 use crate::store::layer::LayerSource;
-use crate::sys::path::{Dir, EntryKind};
+use crate::sys::path::Dir;
 
 /// Hears what happens; from several threads.
 pub type Progress<'a> = dyn Fn(&BuildEvent<'_>) + Sync + 'a;
@@ -77,7 +87,9 @@ struct Solver<'a> {
     board: Mutex<Board>,
     changed: Condvar,
     memories: Mutex<HashMap<usize, Arc<Mutex<Memory>>>>,
-    log: Mutex<Option<File>>,
+    log: log::Log,
+    /// Folders with steps of other machines, and what each has.
+    folders: Vec<(&'a Path, exchange::Index)>,
 }
 
 /// What the threads know of each other.
@@ -111,6 +123,10 @@ impl Engine {
         let begun = Instant::now();
         let needed = plan::needed(graph)?;
         let id = Id::random()?.short().to_owned();
+        let mut folders = Vec::new();
+        for folder in &options.cache_from {
+            folders.extend(exchange::index(folder)?.map(|index| (folder.as_path(), index)));
+        }
         let solver = Solver {
             engine: self,
             graph,
@@ -121,7 +137,8 @@ impl Engine {
             board: Mutex::default(),
             changed: Condvar::new(),
             memories: Mutex::default(),
-            log: Mutex::new(self.build_log_create(&id)),
+            log: log::Log::new(self.build_log_create(&id)),
+            folders,
         };
         std::thread::scope(|scope| {
             let threads: Vec<_> = needed.iter().map(|stage| scope.spawn(|| solver.stage_to_end(*stage))).collect();
@@ -246,7 +263,13 @@ impl Solver<'_> {
         let stage = &self.graph.stages[index];
         let mut state = match &stage.base {
             Base::Scratch => State::scratch(self.options.epoch),
-            Base::Image(name) => State::of_image(&self.image(name)?, self.options.epoch),
+            Base::Image(name) => {
+                let image = self.image(name).map_err(|error| match &stage.position {
+                    Some(Position { file, line, .. }) => error.context(format!("building {file}:{line}: FROM {name}")),
+                    None => error,
+                })?;
+                State::of_image(&image, self.options.epoch)
+            }
             Base::Stage(base) => self.wait(*base)?.as_base(),
         };
         let own = format!("{}/{}", state.os, state.architecture);
@@ -261,6 +284,10 @@ impl Solver<'_> {
             self.check()?;
             let at = At { stage: index, index: step_index, step };
             let done = self.step(at, &mut state, &mut cached);
+            self.log.ended((index, step_index), done.is_ok());
+            if done.is_err() {
+                (self.progress)(&BuildEvent::Failed { stage: index, step: step_index });
+            }
             done.map_err(|error| match &step.position {
                 Some(Position { file, line, .. }) if error.failure().is_some() => {
                     error.context(format!("building {file}:{line}"))
@@ -273,33 +300,76 @@ impl Solver<'_> {
     }
 
     fn image(&self, name: &str) -> Result<crate::model::image::Image> {
-        let image = self.engine.image_get(name)?;
+        let image = self.engine.image_get(name).map_err(|error| match error.kind() {
+            Kind::NotFound if error.hint().is_none() => {
+                error.with_hint("load it, or make it: rhumb load, rhumb image bootstrap, rhumb image from-host")
+            }
+            _ => error,
+        })?;
         for layer in &image.layers {
             self.engine.store.layer_adopt(&layer.chain_id)?;
         }
         Ok(image)
     }
 
-    fn step(&self, at: At<'_>, state: &mut State, cached: &mut bool) -> Result<()> {
-        let begun = Instant::now();
-        let text = at.step.text.as_str();
-        let outcome = match &at.step.action {
+    /// Does what a step says.
+    fn act(&self, at: At<'_>, state: &mut State, cached: bool) -> Result<Outcome> {
+        Ok(match &at.step.action {
             Action::Config(change) => {
                 state.apply(change)?;
                 match change.as_ref() {
                     Change::Workdir(_) => self.workdir(at, state)?,
                     _ => {
-                        let why = if *cached { "" } else { "a step before it was done" };
-                        Outcome { cached: *cached, why: why.to_owned(), ..Outcome::default() }
+                        let why = if cached { "" } else { "a step before it was done" };
+                        Outcome { cached: cached, why: why.to_owned(), ..Outcome::default() }
                     }
                 }
             }
             Action::Run(run) => self.run_step(at, run, state)?,
             Action::Copy(copy) => self.copy_step(at, copy, state)?,
-            Action::Layer(_) => {
-                return Err(Error::unsupported("steps cannot be put into one layer yet"));
+            Action::Layer(steps) => self.group(at, steps, state, cached)?,
+        })
+    }
+
+    /// Steps that make one layer together: each is done, and kept, as any other; then their layers become one.
+    fn group(&self, at: At<'_>, steps: &[Step], state: &mut State, cached: bool) -> Result<Outcome> {
+        let mut after = state.clone();
+        let (mut all_cached, mut changed) = (cached, false);
+        let mut why = String::new();
+        for step in steps {
+            self.check()?;
+            let outcome = self.act(At { step, ..at }, &mut after, all_cached)?;
+            self.log.ended((at.stage, at.index), true);
+            if !outcome.cached && why.is_empty() {
+                why = format!("{}: {}", step.text, outcome.why);
             }
-        };
+            all_cached &= outcome.cached;
+            changed |= outcome.changed;
+        }
+        let own = after.layers.split_off(state.layers.len());
+        if own.len() < 2 {
+            after.layers.extend(own);
+            *state = after;
+            return Ok(Outcome { cached: all_cached, changed, key: None, why });
+        }
+        let mut inputs = self.inputs("layers as one", state);
+        own.iter().for_each(|layer| inputs.add("a layer", layer.chain_id.as_str()));
+        inputs.add("the epoch", state.epoch.as_secs().to_string());
+        let outcome = self.keyed(at, &inputs, &mut after, |state| {
+            let folders = own.iter().rev().map(|layer| Dir::open(&self.engine.store.layer_diff(&layer.chain_id)));
+            let folders = folders.collect::<std::io::Result<Vec<Dir>>>()?;
+            let pieces = squash::squash(&folders)?;
+            let parent = state.layers.last().map(|layer| layer.chain_id.clone());
+            self.engine.layer_of_pieces(&pieces, &folders, parent, Some(state.epoch)).map(Some)
+        })?;
+        *state = after;
+        Ok(Outcome { why: if why.is_empty() { outcome.why.clone() } else { why }, ..outcome })
+    }
+
+    fn step(&self, at: At<'_>, state: &mut State, cached: &mut bool) -> Result<()> {
+        let begun = Instant::now();
+        let text = at.step.text.as_str();
+        let outcome = self.act(at, state, *cached)?;
         if state.layers.len() > MAX_LAYERS {
             return Err(Error::unsupported(format!("the image would have more than {MAX_LAYERS} layers")));
         }
@@ -360,7 +430,7 @@ impl Solver<'_> {
         let planned = copy::plan(
             copy,
             &Target { state, view: view.as_ref(), unpack: &|archive| self.engine.unpacked(archive) },
-            &|origin, work| self.with_tree(origin, work),
+            &copy::Sources { tree: &|origin, work| self.with_tree(origin, work), fetch: &|source| self.fetch(source) },
         )?;
         let mut inputs = self.inputs("copy", state);
         let epoch = if state.clamp_copies { state.epoch.as_secs().to_string() } else { String::new() };
@@ -386,7 +456,12 @@ impl Solver<'_> {
         // The number of a stage is no part of what is copied.
         let mut plain = copy.clone();
         for source in &mut plain.sources {
-            let Source::Path { from, pattern, .. } = source else { return Ok(None) };
+            let Source::Path { from, pattern, .. } = source else {
+                if fetch::is_pinned(source) {
+                    continue;
+                }
+                return Ok(None);
+            };
             if matches!(from, Origin::Context(_)) {
                 return Ok(None);
             }
@@ -398,49 +473,6 @@ impl Solver<'_> {
         inputs.add("the working directory", &state.config.working_dir);
         inputs.add("the epoch", format!("{} {}", state.clamp_copies, state.epoch.as_secs()));
         Ok(Some(inputs))
-    }
-
-    fn layers_of(&self, origin: &Origin) -> Result<Vec<Digest>> {
-        match origin {
-            Origin::Stage(index) => Ok(chain_ids(&*self.wait(*index)?)),
-            Origin::Image(name) => Ok(self.image(name)?.layers.into_iter().map(|layer| layer.chain_id).collect()),
-            Origin::Context(_) => Ok(Vec::new()),
-        }
-    }
-
-    /// A folder of this machine and what is left out of it.
-    fn context(&self, index: usize) -> Result<(Dir, Ignore)> {
-        let Some(context) = self.graph.contexts.get(index) else {
-            return Err(Error::invalid("the build has no context").with_hint("give it a folder"));
-        };
-        let root = Dir::open(&context.path).context(|| format!("opening the build context {:?}", context.path))?;
-        Ok((root, Ignore::new(context.ignore.iter().map(String::as_str))?))
-    }
-
-    fn memory_of(&self, index: usize) -> Arc<Mutex<Memory>> {
-        let path = self.graph.contexts.get(index).map(|context| context.path.clone()).unwrap_or_default();
-        let path = std::path::absolute(&path).unwrap_or(path);
-        let name = Digest::of(path.as_os_str().as_encoded_bytes()).hex()[..32].to_owned();
-        let file = self.engine.paths().builds().join("contexts").join(name);
-        let memory = || Arc::new(Mutex::new(Memory::load(file)));
-        Arc::clone(lock(&self.memories).entry(index).or_insert_with(memory))
-    }
-
-    fn with_tree(&self, origin: &Origin, work: &mut copy::Work<'_>) -> Result<()> {
-        if let Origin::Context(index) = origin {
-            let (root, ignore) = self.context(*index)?;
-            let memory = self.memory_of(*index);
-            let name = "the build context".to_owned();
-            return work(Tree { root: &root, ignore: &ignore, memory: &mut lock(&memory), name });
-        }
-        let name = match origin {
-            Origin::Image(name) => format!("the image {name:?}"),
-            _ => "that stage".to_owned(),
-        };
-        let Some(root) = self.engine.build_view(&self.layers_of(origin)?)? else {
-            return Err(Error::not_found(format!("{name} is empty")));
-        };
-        work(Tree { root: &root, ignore: &Ignore::default(), memory: &mut Memory::default(), name })
     }
 
     fn layer_of(&self, planned: &Planned, state: &State) -> Result<Option<Layer>> {
@@ -459,9 +491,16 @@ impl Solver<'_> {
             return Ok(None);
         }
         let key = inputs.key();
-        let Some(layer) = self.engine.step_recall(&key)? else { return Ok(None) };
+        let layer = match self.engine.step_recall(&key)? {
+            Some(layer) => layer,
+            None => match self.import(at, inputs, state)? {
+                Some(layer) => layer,
+                None => return Ok(None),
+            },
+        };
         let changed = layer.is_some();
         state.layers.extend(layer);
+        self.log.cached(&at.step.text);
         Ok(Some(Outcome { cached: true, changed, key: Some(key), why: String::new() }))
     }
 
@@ -487,7 +526,7 @@ impl Solver<'_> {
         };
         let _slot = self.slot()?;
         (self.progress)(&BuildEvent::Started { stage: at.stage, step: at.index, text: &at.step.text });
-        self.log(format!("# {}\n", at.step.text).as_bytes());
+        self.log.began((at.stage, at.index), &at.step.text);
         failpoint::hit("build.step.begin")?;
         let layer = work(state)?;
         failpoint::hit("build.step.layer")?;
@@ -536,32 +575,4 @@ struct Outcome {
     changed: bool,
     key: Option<Digest>,
     why: String,
-}
-
-/// What of an entry a command can see.
-fn facts_text(item: &Item) -> String {
-    let facts = &item.facts;
-    let (mode, uid, gid) = (facts.mode, facts.uid, facts.gid);
-    format!("{:?} {mode:o} {uid} {gid} {:?} {:?} {:?}", facts.kind, item.link, item.xattrs, item.digest)
-}
-
-/// An entry below a folder, unchanged.
-fn piece_as_is(item: &Item, folder: &[u8]) -> Piece {
-    let facts = &item.facts;
-    let body = match facts.kind {
-        EntryKind::Dir => Body::Dir,
-        EntryKind::Symlink => Body::Symlink(item.link.clone()),
-        EntryKind::Fifo | EntryKind::Socket => Body::Fifo,
-        EntryKind::CharDevice => Body::Device(false, facts.device),
-        EntryKind::BlockDevice => Body::Device(true, facts.device),
-        EntryKind::File => Body::File {
-            root: 0,
-            path: item.path.clone(),
-            size_bytes: facts.size_bytes,
-            digest: item.digest.clone().unwrap_or_else(|| Digest::of(b"")),
-        },
-    };
-    let path = if item.below.is_empty() { folder.to_vec() } else { [folder, &item.below].join(&b'/') };
-    let (mode, uid, gid, mtime) = (facts.mode, facts.uid, facts.gid, facts.mtime);
-    Piece { path, body, mode, uid, gid, mtime, xattrs: item.xattrs.clone() }
 }

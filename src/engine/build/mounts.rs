@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! builds/caches/<digest of the id>[-n]/data     a cache; its lock is held while a command has it
-//! tmp/secret-…                                  secrets and scripts: gone with the step, swept when it is killed
+//! tmp/step-…                                    secrets, scripts, uppers: gone with the step, swept when it is killed
 //! ```
 
 use std::fs::DirBuilder;
@@ -11,17 +11,17 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt 
 use std::path::{Path, PathBuf};
 
 use super::Solver;
+use super::agent::Agent;
 use super::key::Inputs;
 use super::state::{State, clean};
-use super::walk::{self, Memory};
 use crate::base::{Context as _, Digest, Error, Result};
 use crate::engine::Engine;
-use crate::engine::container::disk_usage;
+use crate::engine::container::{StepOverlay, disk_usage};
 use crate::model::build::{CacheMount, Inline, Mount, MountKind, Origin, Run, Sharing};
 use crate::model::mount;
 use crate::store::scratch::Scratch;
 use crate::sys::lock::{self, Lock, Mode};
-use crate::sys::path::{Dir, remove_tree};
+use crate::sys::path::remove_tree;
 
 /// How many builds at one time may have a private cache of one id.
 const MOST_PRIVATE: usize = 64;
@@ -30,29 +30,45 @@ const MOST_PRIVATE: usize = 64;
 #[derive(Default)]
 pub(super) struct Prepared {
     pub(super) mounts: Vec<mount::Mount>,
+    pub(super) overlays: Vec<StepOverlay>,
+    /// Every target, in the order of the step.
+    pub(super) targets: Vec<String>,
     pub(super) env: Vec<(String, String)>,
     pub(super) secret_env: Vec<(String, String)>,
     held: Vec<Lock>,
+    agents: Vec<Agent>,
     scratch: Option<Scratch>,
     files: usize,
 }
 
 impl Prepared {
-    fn bind(&mut self, path: &Path, target: String, read_only: bool) -> Result<()> {
+    pub(super) fn bind(&mut self, path: &Path, target: String, read_only: bool) -> Result<()> {
         let path = path.to_str().ok_or_else(|| Error::invalid(format!("{path:?} is not valid text")))?.to_owned();
         let source = mount::MountSource::Bind { path, create: false, propagation: None, non_recursive: false };
         self.mounts.push(mount::Mount { source, target, read_only });
         Ok(())
     }
 
-    /// A file that is there for the time of the command.
-    fn file(&mut self, engine: &Engine, data: &[u8], mode: u32, owner: (u32, u32)) -> Result<PathBuf> {
+    /// A path for something that is there for the time of the command.
+    fn fresh(&mut self, engine: &Engine) -> Result<PathBuf> {
         if self.scratch.is_none() {
-            self.scratch = Some(engine.store.scratch_dir("secret")?);
+            self.scratch = Some(engine.store.scratch_dir("step")?);
         }
         let folder = self.scratch.as_ref().map(|scratch| scratch.path().to_owned()).unwrap_or_default();
         self.files += 1;
-        let path = folder.join(self.files.to_string());
+        Ok(folder.join(self.files.to_string()))
+    }
+
+    /// An empty folder that is there for the time of the command.
+    pub(super) fn folder(&mut self, engine: &Engine) -> Result<PathBuf> {
+        let path = self.fresh(engine)?;
+        std::fs::create_dir(&path).context(|| format!("making {path:?}"))?;
+        Ok(path)
+    }
+
+    /// A file that is there for the time of the command.
+    fn file(&mut self, engine: &Engine, data: &[u8], mode: u32, owner: (u32, u32)) -> Result<PathBuf> {
+        let path = self.fresh(engine)?;
         let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
         file.write_all(data)?;
         file.set_permissions(std::fs::Permissions::from_mode(mode))?;
@@ -63,29 +79,24 @@ impl Prepared {
 
 impl Solver<'_> {
     /// Adds what the mounts are to the inputs of a step. Secrets are their ids alone.
-    pub(super) fn mount_inputs(&self, run: &Run, state: &State, inputs: &mut Inputs) -> Result<()> {
+    pub(super) fn mount_inputs(&self, run: &Run, inputs: &mut Inputs) -> Result<()> {
         for mount in &run.mounts {
-            inputs.add_json(format!("the mount {:?}", mount.target), mount);
-            let MountKind::Bind { from, source, .. } = &mount.kind else { continue };
-            match from {
-                Origin::Context(index) => {
-                    let (root, ignore) = self.context(*index)?;
-                    let place = walk::resolve(&root, source.as_bytes(), true)?;
-                    let none = crate::base::ignore::Ignore::default();
-                    let memory = self.memory_of(*index);
-                    let mut memory = super::lock(&memory);
-                    for item in walk::list(&root, &place.path, &ignore, &none, &mut memory)? {
-                        let shown = String::from_utf8_lossy(&item.path).into_owned();
-                        inputs.add(format!("the file {shown:?}"), super::facts_text(&item));
-                    }
+            let mut plain = mount.clone();
+            match &mut plain.kind {
+                // The number of a stage or a context is no part of what is mounted.
+                MountKind::Bind { from, .. } => *from = Origin::Stage(0),
+                MountKind::Cache(cache) => cache.from.iter_mut().for_each(|from| *from = Origin::Stage(0)),
+                _ => {}
+            }
+            inputs.add_json(format!("the mount {:?}", mount.target), &plain);
+            match &mount.kind {
+                MountKind::Bind { from, source, .. } => self.origin_inputs(from, source, inputs)?,
+                MountKind::Cache(CacheMount { from: Some(from), source, .. }) => {
+                    self.origin_inputs(from, source, inputs)?;
                 }
-                Origin::Stage(_) | Origin::Image(_) => {
-                    let layers = self.layers_of(from)?;
-                    inputs.add("what is mounted", layers.iter().map(|id| id.to_string()).collect::<String>());
-                }
+                _ => {}
             }
         }
-        let _ = state; // targets are absolute by the working directory, which is an input of its own
         Ok(())
     }
 
@@ -94,8 +105,13 @@ impl Solver<'_> {
         let mut prepared = Prepared::default();
         let workdir = state.path(run.workdir.as_deref().unwrap_or("."));
         for mount in &run.mounts {
+            let before = (prepared.mounts.len(), prepared.overlays.len());
             self.prepare_one(mount, &workdir, &mut prepared)
                 .context(|| format!("preparing the mount {:?}", mount.target))?;
+            let binds = prepared.mounts[before.0..].iter().map(|mount| &mount.target);
+            let overlays = prepared.overlays[before.1..].iter().map(|overlay| &overlay.target);
+            let made: Vec<String> = binds.chain(overlays).cloned().collect();
+            prepared.targets.extend(made);
         }
         for Inline { name, data, mode } in &run.files {
             let path = prepared.file(self.engine, data, mode.unwrap_or(0o644), (0, 0))?;
@@ -114,40 +130,20 @@ impl Solver<'_> {
             }
             MountKind::Cache(cache) => {
                 let id = if cache.id.is_empty() { target.as_str() } else { cache.id.as_str() };
-                let (path, lock) = self.engine.cache_folder(id, cache, &|| self.check())?;
+                let fill = |folder: &Path| match &cache.from {
+                    Some(from) => self.fill(from, &cache.source, folder),
+                    None => Ok(()),
+                };
+                let (path, lock) = self.engine.cache_folder(id, cache, &|| self.check(), &fill)?;
                 prepared.held.push(lock);
                 prepared.bind(&path, target, cache.read_only)
             }
-            MountKind::Bind { writable: true, .. } => Err(Error::unsupported("files cannot be mounted writable yet")
-                .with_hint("copy them, or mount them read-only")),
-            MountKind::Bind { from: Origin::Context(index), source, .. } => {
-                let (root, _) = self.context(*index)?;
-                let place = walk::resolve(&root, source.as_bytes(), true)?;
-                if place.facts.is_none() {
-                    return Err(Error::not_found(format!("{source:?} is not in the build context")));
-                }
-                let folder = &self.graph.contexts[*index].path;
-                let path = std::path::absolute(folder)?.join(String::from_utf8_lossy(&place.path).as_ref());
-                prepared.bind(&path, target, true)
-            }
-            MountKind::Bind { from, source, .. } => {
-                let layers = self.layers_of(from)?;
-                // Only what one folder holds whole can be mounted from it.
-                match layers.as_slice() {
-                    [only] => {
-                        let diff = self.engine.store.layer_diff(only);
-                        let place = walk::resolve(&Dir::open(&diff)?, source.as_bytes(), true)?;
-                        prepared.bind(&diff.join(String::from_utf8_lossy(&place.path).as_ref()), target, true)
-                    }
-                    _ => self.bind_flat(&layers, source, target, prepared),
-                }
-            }
+            MountKind::Bind { from, source, writable } => self.bind(from, source, *writable, target, prepared),
             MountKind::Secret { id, env, required, mode, uid, gid } => {
                 let Some(value) = self.options.secrets.get(id) else {
                     if *required {
-                        return Err(
-                            Error::not_found(format!("there is no secret {id:?}")).with_hint("give it with the build")
-                        );
+                        return Err(Error::not_found(format!("there is no secret {id:?}"))
+                            .with_hint("give it with the build: --secret"));
                     }
                     return Ok(());
                 };
@@ -164,41 +160,37 @@ impl Solver<'_> {
                 }
                 Ok(())
             }
-            MountKind::Ssh { id, required, .. } => {
+            MountKind::Ssh { id, required, mode, uid, gid } => {
                 let Some(socket) = self.options.ssh.get(id) else {
                     if *required {
-                        return Err(Error::not_found(format!("there is no ssh agent {id:?}")));
+                        return Err(Error::not_found(format!("there is no ssh agent {id:?}"))
+                            .with_hint("give it with the build: --ssh"));
                     }
                     return Ok(());
                 };
-                let usual = "/run/buildkit/ssh_agent.0".to_owned();
+                let usual = format!("/run/buildkit/ssh_agent.{}", prepared.agents.len());
                 let target = if mount.target.is_empty() { usual } else { target };
-                prepared.env.push(("SSH_AUTH_SOCK".to_owned(), target.clone()));
-                prepared.bind(socket, target, false)
+                if prepared.agents.is_empty() {
+                    prepared.env.push(("SSH_AUTH_SOCK".to_owned(), target.clone()));
+                }
+                let agent = Agent::start(self.engine, socket, *mode, (*uid, *gid))?;
+                prepared.bind(&agent.path(), target, false)?;
+                prepared.agents.push(agent);
+                Ok(())
             }
         }
-    }
-
-    /// Files of several layers, copied into one folder for the time of the build.
-    fn bind_flat(&self, layers: &[Digest], source: &str, target: String, prepared: &mut Prepared) -> Result<()> {
-        let Some(view) = self.engine.build_view(layers)? else {
-            return Err(Error::not_found(format!("{source:?} is not there: the stage is empty")));
-        };
-        let place = walk::resolve(&view, source.as_bytes(), true)?;
-        let none = crate::base::ignore::Ignore::default();
-        let items = walk::list(&view, &place.path, &none, &none, &mut Memory::default())?;
-        let pieces: Vec<_> = items.iter().map(|item| super::piece_as_is(item, b"flat")).collect();
-        let layer = self.engine.layer_of_pieces(&pieces, &[view], None, None)?;
-        prepared.bind(&self.engine.store.layer_diff(&layer.chain_id).join("flat"), target, true)
     }
 }
 
 impl Engine {
     /// The folder of a cache, made when it is new, and the lock that keeps it.
-    fn cache_folder(&self, id: &str, cache: &CacheMount, check: &dyn Fn() -> Result<()>) -> Result<(PathBuf, Lock)> {
-        if cache.from.is_some() {
-            return Err(Error::unsupported("a cache cannot begin with files yet").with_hint("fill it in the step"));
-        }
+    fn cache_folder(
+        &self,
+        id: &str,
+        cache: &CacheMount,
+        check: &dyn Fn() -> Result<()>,
+        fill: &dyn Fn(&Path) -> Result<()>,
+    ) -> Result<(PathBuf, Lock)> {
         let base = Digest::of(id.as_bytes()).hex()[..32].to_owned();
         let mode = if cache.sharing == Sharing::Shared { Mode::Shared } else { Mode::Exclusive };
         let mut number = 0;
@@ -222,10 +214,14 @@ impl Engine {
             DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
             let beside = folder.join(format!("new-{}", crate::base::Id::random()?.short()));
             std::fs::create_dir(&beside)?;
+            if let Err(error) = fill(&beside) {
+                remove_tree(&beside)?;
+                return Err(error);
+            }
             std::os::unix::fs::chown(&beside, Some(cache.uid), Some(cache.gid))?;
             std::fs::set_permissions(&beside, std::fs::Permissions::from_mode(cache.mode))?;
             if let Err(error) = std::fs::rename(&beside, &data) {
-                std::fs::remove_dir(&beside)?;
+                remove_tree(&beside)?;
                 // Somebody else made it.
                 if !data.exists() {
                     return Err(error.into());

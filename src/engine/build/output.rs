@@ -1,7 +1,6 @@
-//! What becomes of a build: an image with names, a folder; and its log.
+//! What becomes of a build: an image with names, a folder, a tar.
 
-use std::fs::{DirBuilder, File};
-use std::os::unix::fs::DirBuilderExt as _;
+use std::io::Write;
 use std::path::Path;
 
 use super::run::chain_ids;
@@ -17,9 +16,6 @@ use crate::store::image::config::{self, Parsed};
 use crate::store::pack::{PackForm, PackOptions, Top, pack_tops};
 use crate::store::spread::{Ground, Owner, SpreadOptions, spread};
 use crate::sys::path::Dir;
-
-/// How many logs are kept.
-const MOST_LOGS: usize = 100;
 
 impl Engine {
     /// Builds the target and makes an image of it, with the names of the options.
@@ -79,51 +75,30 @@ impl Engine {
         Ok(report)
     }
 
-    /// What the steps of a build wrote: by its identity, or of the last one.
+    /// Builds the target and writes its files as a tar.
     ///
     /// # Errors
-    /// `not_found`.
-    pub fn build_log(&self, id: Option<&str>) -> Result<Vec<u8>> {
-        let logs = self.build_logs()?;
-        let found = match id {
-            None => logs.last(),
-            Some(id) => logs.iter().find(|log| !id.is_empty() && log.starts_with(id)),
-        };
-        let Some(name) = found else {
-            return Err(match id {
-                Some(id) => Error::not_found(format!("there is no log of a build {id:?}")),
-                None => Error::not_found("nothing was built yet"),
-            });
-        };
-        let path = self.paths().builds().join("logs").join(name);
-        std::fs::read(&path).context(|| format!("reading {path:?}"))
-    }
-
-    /// The identities of builds whose logs are kept, the oldest first.
-    ///
-    /// # Errors
-    /// What reading gives.
-    pub fn build_logs(&self) -> Result<Vec<String>> {
-        let Ok(entries) = std::fs::read_dir(self.paths().builds().join("logs")) else { return Ok(Vec::new()) };
-        let mut logs = Vec::new();
-        for entry in entries {
-            let entry = entry?;
-            let time = entry.metadata()?.modified()?;
-            logs.push((time, entry.file_name().to_string_lossy().into_owned()));
-        }
-        logs.sort();
-        Ok(logs.into_iter().map(|(_, name)| name).collect())
-    }
-
-    /// A new log; the oldest goes when there are many. None when it cannot be made, which stops no build.
-    pub(super) fn build_log_create(&self, id: &str) -> Option<File> {
-        let folder = self.paths().builds().join("logs");
-        DirBuilder::new().recursive(true).mode(0o700).create(&folder).ok()?;
-        let logs = self.build_logs().unwrap_or_default();
-        for old in logs.iter().take(logs.len().saturating_sub(MOST_LOGS - 1)) {
-            let _ = std::fs::remove_file(folder.join(old));
-        }
-        File::create(folder.join(id)).ok()
+    /// As [`Engine::build_solve`]; what writing gives.
+    pub fn build_tar(
+        &self,
+        graph: &Graph,
+        options: &BuildOptions,
+        progress: &Progress<'_>,
+        out: &mut dyn Write,
+    ) -> Result<BuildReport> {
+        let _lease = self.store.lease()?;
+        let Solved { state, report } = self.solve(graph, options, progress)?;
+        let doing = || "writing the tar";
+        let root = self.build_view(&chain_ids(&state))?;
+        let names = root.as_ref().map(Dir::entries).transpose().context(doing)?.unwrap_or_default();
+        let mut tops: Vec<Top<'_>> = root
+            .iter()
+            .flat_map(|dir| names.iter().map(move |(name, _)| Top { dir, name, alias: name.as_slice() }))
+            .collect();
+        tops.sort_by_key(|top| top.name);
+        let pack = PackOptions { form: PackForm::Tree, latest: options.epoch, ..PackOptions::default() };
+        pack_tops(&tops, &pack, out).context(doing)?;
+        Ok(report)
     }
 }
 

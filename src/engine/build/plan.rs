@@ -46,10 +46,10 @@ fn stages_of(steps: &[Step], used: &mut Vec<usize>, level: usize) -> Result<()> 
     };
     for step in steps {
         match &step.action {
-            Action::Run(run) => run.mounts.iter().for_each(|mount| {
-                if let MountKind::Bind { from, .. } = &mount.kind {
-                    add(from);
-                }
+            Action::Run(run) => run.mounts.iter().for_each(|mount| match &mount.kind {
+                MountKind::Bind { from, .. } => add(from),
+                MountKind::Cache(cache) => cache.from.iter().for_each(&mut add),
+                _ => {}
             }),
             Action::Copy(copy) => copy.sources.iter().for_each(|source| {
                 if let Source::Path { from, .. } = source {

@@ -1,10 +1,11 @@
 //! A command of a build: its key, and its container.
 
-use std::io::Write as _;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
 
 use super::key::Inputs;
+use super::mask::Mask;
 use super::state::State;
 use super::{At, Solver};
 use crate::base::error::CommandFailure;
@@ -32,14 +33,21 @@ impl Solver<'_> {
         if let Command::Script(text) = &run.command {
             inputs.add("the script", text);
         }
-        inputs.add_json("the environment", &state.variables(&run.env));
+        // A proxy is how one gets somewhere, not where: as with Docker, another one changes no key.
+        let declared = state.variables(&BTreeMap::new());
+        let mut own = run.env.clone();
+        own.retain(|name, _| declared.contains_key(name) || !is_proxy(name));
+        inputs.add_json("the environment", &state.variables(&own));
         inputs.add("the working directory", workdir(run, state));
         inputs.add("the user", run.user.as_ref().unwrap_or(&state.config.user));
         inputs.add_json("the network", &self.network(run));
         inputs.add_json("the rights", &run.insecure);
         inputs.add_json("the hosts", &(&run.extra_hosts, &self.options.extra_hosts));
         inputs.add("the epoch", state.epoch.as_secs().to_string());
-        self.mount_inputs(run, state, inputs)
+        if !self.options.ulimits.is_empty() || self.options.shm_size_bytes.is_some() {
+            inputs.add_json("the limits", &(&self.options.ulimits, self.options.shm_size_bytes));
+        }
+        self.mount_inputs(run, inputs)
     }
 
     fn network(&self, run: &Run) -> Network {
@@ -65,6 +73,8 @@ impl Solver<'_> {
             hostname: Some(HOSTNAME.to_owned()),
             privileged: run.insecure,
             mounts: prepared.mounts.clone(),
+            ulimits: self.options.ulimits.clone(),
+            shm_size_bytes: self.options.shm_size_bytes,
             extra_hosts: hosts(run.extra_hosts.iter().chain(&self.options.extra_hosts))?,
             network_mode: match self.network(&run) {
                 Network::Default => NetworkMode::default(),
@@ -78,12 +88,17 @@ impl Solver<'_> {
         let deadline = run.timeout.map(|timeout| begun + timeout);
         let deadline = deadline.into_iter().chain(self.deadline).min();
         let mut seen = Seen::default();
-        let secrets: Vec<&[u8]> = self.options.secrets.values().map(|secret| secret.0.as_slice()).collect();
+        let secrets = || self.options.secrets.values().map(|secret| secret.0.as_slice());
+        let mut masks = [Mask::new(secrets()), Mask::new(secrets())];
+        let mut show = |stream: Stream, bytes: &[u8]| {
+            if !bytes.is_empty() {
+                seen.take(stream, bytes);
+                self.log.output((at.stage, at.index), bytes);
+                (self.progress)(&BuildEvent::Output { stage: at.stage, step: at.index, stream, bytes });
+            }
+        };
         let mut output = |stream: Stream, bytes: &[u8]| {
-            let bytes = masked(bytes, &secrets);
-            seen.take(stream, &bytes);
-            self.log(&bytes);
-            (self.progress)(&BuildEvent::Output { stage: at.stage, step: at.index, stream, bytes: &bytes });
+            show(stream, &masks[usize::from(!matches!(stream, Stream::Stdout))].take(bytes));
             Ok(())
         };
         let image = self.image_of(state);
@@ -91,18 +106,24 @@ impl Solver<'_> {
             image: &image,
             options,
             secret_env: prepared.secret_env.clone(),
+            overlays: &prepared.overlays,
+            mount_order: &prepared.targets,
             output: &mut output,
             stdin: None,
             terminal: None,
             deadline,
             interrupt: &self.stop,
         };
-        let targets: Vec<String> = prepared.mounts.iter().map(|mount| mount.target.clone()).collect();
+        let files = run.files.iter().map(|file| super::state::clean("/dev/pipes", &file.name));
+        let targets: Vec<String> = prepared.targets.iter().cloned().chain(files).collect();
         let ended = self.engine.container_step(step, |upper| {
             self.remove_stubs(upper, &targets, state)?;
             self.engine.layer_of_upper(upper, state.layers.last(), Some(state.epoch))
         });
         drop(prepared);
+        let [stdout, stderr] = masks.each_mut().map(Mask::end);
+        show(Stream::Stdout, &stdout);
+        show(Stream::Stderr, &stderr);
         let failure = |exit_code| CommandFailure {
             exit_code,
             stdout: String::from_utf8_lossy(&seen.stdout).into_owned(),
@@ -168,14 +189,12 @@ impl Solver<'_> {
         }
         Ok(())
     }
+}
 
-    pub(super) fn log(&self, bytes: &[u8]) {
-        let mut log = self.log.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some(file) = log.as_mut() {
-            // A log that cannot be written is no reason to fail a build: the error shows what was written anyway.
-            let _ = file.write_all(bytes);
-        }
-    }
+/// The variables that Docker predefines.
+fn is_proxy(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    name.strip_suffix("_proxy").is_some_and(|kind| matches!(kind, "http" | "https" | "ftp" | "no" | "all"))
 }
 
 pub(super) fn chain_ids(state: &State) -> Vec<Digest> {
@@ -254,35 +273,5 @@ impl Seen {
         if into.len() > 2 * MOST_KEPT_BYTES {
             into.drain(..into.len() - MOST_KEPT_BYTES);
         }
-    }
-}
-
-/// Output without the values of secrets.
-fn masked(bytes: &[u8], secrets: &[&[u8]]) -> Vec<u8> {
-    let mut out = bytes.to_vec();
-    for secret in secrets {
-        let secret = secret.trim_ascii_end();
-        // One that is so short is no secret, and might be anywhere.
-        if secret.len() < 4 {
-            continue;
-        }
-        let mut at = 0;
-        while let Some(found) = out[at..].windows(secret.len()).position(|window| window == secret) {
-            let begin = at + found;
-            out.splice(begin..begin + secret.len(), *b"***");
-            at = begin + 3;
-        }
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn secrets_do_not_show() {
-        assert_eq!(masked(b"a hunter2 b hunter2", &[b"hunter2\n"]), b"a *** b ***");
-        assert_eq!(masked(b"a b", &[b"a"]), b"a b");
     }
 }

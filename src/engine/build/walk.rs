@@ -13,11 +13,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::ignore::Ignore;
 use crate::base::{Context as _, Digest, Error, Result, Timestamp};
+use crate::store::assemble::{Body, Piece};
 use crate::sys::node::{self, Facts};
 use crate::sys::path::{Dir, EntryKind};
 
 /// How deep a tree may be; every level holds a descriptor.
-const MOST_LEVELS: usize = 400;
+pub(super) const MOST_LEVELS: usize = 400;
 /// The most entries of one copy.
 const MOST_ENTRIES: usize = 5_000_000;
 /// The most links on the way to one path, as the kernel has it.
@@ -239,6 +240,34 @@ impl Walk<'_> {
 
 fn joined(folder: &[u8], name: &[u8]) -> Vec<u8> {
     if folder.is_empty() { name.to_vec() } else { [folder, name].join(&b'/') }
+}
+
+/// What of an entry a command can see.
+pub(super) fn facts_text(item: &Item) -> String {
+    let facts = &item.facts;
+    let (mode, uid, gid) = (facts.mode, facts.uid, facts.gid);
+    format!("{:?} {mode:o} {uid} {gid} {:?} {:?} {:?}", facts.kind, item.link, item.xattrs, item.digest)
+}
+
+/// An entry below a folder, unchanged.
+pub(super) fn piece_as_is(item: &Item, folder: &[u8]) -> Piece {
+    let facts = &item.facts;
+    let body = match facts.kind {
+        EntryKind::Dir => Body::Dir,
+        EntryKind::Symlink => Body::Symlink(item.link.clone()),
+        EntryKind::Fifo | EntryKind::Socket => Body::Fifo,
+        EntryKind::CharDevice => Body::Device(false, facts.device),
+        EntryKind::BlockDevice => Body::Device(true, facts.device),
+        EntryKind::File => Body::File {
+            root: 0,
+            path: item.path.clone(),
+            size_bytes: facts.size_bytes,
+            digest: item.digest.clone().unwrap_or_else(|| Digest::of(b"")),
+        },
+    };
+    let path = if item.below.is_empty() { folder.to_vec() } else { [folder, &item.below].join(&b'/') };
+    let (mode, uid, gid, mtime) = (facts.mode, facts.uid, facts.gid, facts.mtime);
+    Piece { path, body, mode, uid, gid, mtime, xattrs: item.xattrs.clone() }
 }
 
 /// Where a path leads, without links on the way, and the facts of what is there.

@@ -51,7 +51,7 @@ mod update;
 mod wait;
 mod waits;
 
-pub(in crate::engine) use step::StepRun;
+pub(in crate::engine) use step::{StepOverlay, StepRun};
 
 pub use copy::{CopySource, CopyTarget};
 pub use start::REAP;

@@ -3,11 +3,13 @@
 //! The container is on record as one that goes away when it ends, so that whatever is killed, it is cleaned up after as
 //! any other; it has layers and a config, but no image.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use oci_spec::runtime::{Mount, Spec};
+
 use crate::base::failpoint;
-use crate::base::{Result, Timestamp};
+use crate::base::{Error, Result, Timestamp};
 use crate::engine::Engine;
 use crate::engine::container::create::Made;
 use crate::engine::container::{AttachEnd, Attachment};
@@ -26,6 +28,10 @@ pub(in crate::engine) struct StepRun<'a> {
     pub(in crate::engine) options: ContainerOptions,
     /// Variables that are never written down.
     pub(in crate::engine) secret_env: Vec<(String, String)>,
+    /// What is mounted by overlays, besides the mounts of the options.
+    pub(in crate::engine) overlays: &'a [StepOverlay],
+    /// The targets of all these mounts, in the order in which the user has them.
+    pub(in crate::engine) mount_order: &'a [String],
     /// Takes output.
     pub(in crate::engine) output: &'a mut (dyn FnMut(Stream, &[u8]) -> Result<()> + Send),
     /// What it reads; none is nothing.
@@ -36,6 +42,55 @@ pub(in crate::engine) struct StepRun<'a> {
     pub(in crate::engine) interrupt: &'a std::sync::atomic::AtomicBool,
     /// When it must have ended.
     pub(in crate::engine) deadline: Option<Instant>,
+}
+
+/// Several folders as one, for the time of the command.
+pub(in crate::engine) struct StepOverlay {
+    /// Where, absolute in the container.
+    pub(in crate::engine) target: String,
+    /// Highest first.
+    pub(in crate::engine) lower: Vec<PathBuf>,
+    /// Where writes go, and overlay's own folder; none makes it read-only.
+    pub(in crate::engine) upper: Option<(PathBuf, PathBuf)>,
+}
+
+impl StepOverlay {
+    fn mount(&self) -> Result<Mount> {
+        // A comma would separate options, and quotes keep it from that.
+        let option = |name: &str, path: &Path| match path.to_str().filter(|path| !path.contains(['"', '\\'])) {
+            Some(path) => Ok(format!("{name}=\"{path}\"")),
+            None => Err(Error::unsupported(format!("{path:?} cannot be an option of a mount"))),
+        };
+        let mut options = vec!["index=off".to_owned(), "metacopy=off".to_owned(), "nodev".to_owned()];
+        for path in &self.lower {
+            options.push(option("lowerdir+", path)?);
+        }
+        match &self.upper {
+            Some((upper, work)) => options.extend([option("upperdir", upper)?, option("workdir", work)?]),
+            None => options.push("ro".to_owned()),
+        }
+        let mut mount = Mount::default();
+        mount.set_typ(Some("overlay".to_owned())).set_source(Some(PathBuf::from("overlay")));
+        mount.set_destination(PathBuf::from(&self.target)).set_options(Some(options));
+        Ok(mount)
+    }
+}
+
+/// Puts the mounts of a step into the specification, outer ones before those in them.
+fn arrange(spec: &mut Spec, overlays: &[StepOverlay], order: &[String]) -> Result<()> {
+    if overlays.is_empty() {
+        return Ok(());
+    }
+    let place = |mount: &Mount| order.iter().position(|target| Path::new(target) == mount.destination());
+    let all = spec.mounts().iter().flatten().cloned();
+    let (mut own, mut rest): (Vec<Mount>, Vec<Mount>) = all.partition(|mount| place(mount).is_some());
+    for overlay in overlays {
+        own.push(overlay.mount()?);
+    }
+    own.sort_by_key(|mount| (mount.destination().components().count(), place(mount)));
+    rest.extend(own);
+    spec.set_mounts(Some(rest));
+    Ok(())
 }
 
 impl Engine {
@@ -56,6 +111,9 @@ impl Engine {
             let secret = step.secret_env.into_iter().map(|(name, value)| format!("{name}={value}"));
             let env = process.env().iter().flatten().cloned().chain(secret).collect();
             process.set_env(Some(env));
+        }
+        if let Err(error) = arrange(&mut made.spec, step.overlays, step.mount_order) {
+            return Err(self.container_abandon(made, error));
         }
         let mut monitor = match self.container_launch(&made.record, Some(&made.spec)) {
             Ok(monitor) => monitor,
@@ -90,7 +148,7 @@ impl Engine {
             Ok(AttachEnd::Detached) => {
                 drop(lock);
                 self.container_remove(record.id.as_str(), force)?;
-                Err(crate::base::Error::failed("the step was left"))
+                Err(Error::failed("the step was left"))
             }
             Err(error) => {
                 drop((monitor, lock));

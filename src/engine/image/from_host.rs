@@ -178,6 +178,11 @@ pub(super) fn find(name: &str, folders: &[PathBuf]) -> Option<PathBuf> {
     folders.iter().map(|folder| folder.join(name)).find(|path| is_program(path))
 }
 
+/// The path of a program of this machine, in the usual folders or in these.
+pub(in crate::engine) fn program(name: &str, more: &[PathBuf]) -> Option<PathBuf> {
+    find(name, &search_folders(more))
+}
+
 fn is_program(path: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt as _;
     fs::metadata(path).is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)

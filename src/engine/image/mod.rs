@@ -21,6 +21,8 @@ mod load;
 mod remove;
 mod save;
 
+pub(in crate::engine) use self::from_host::program;
+
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::Path;

@@ -2,20 +2,19 @@
 //!
 //! Decodes, calls the engine once, encodes.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use rhai::plugin::*;
-use rhai::{Array, Dynamic, ImmutableString, Map, NativeCallContext};
+use rhai::{Array, Dynamic, FnPtr, ImmutableString, Map, NativeCallContext};
 
-use super::{Build, Recipe, steps};
+use super::{Build, Recipe, dockerfile, steps};
 use crate::base::{Error, Result};
 use crate::engine::Engine;
 use crate::engine::build::CachePrune;
-use crate::model::build::{Action, Base, BuildEvent, BuildOptions, Change, Network, Origin, Position, Step};
+use crate::model::build::{Action, Base, Change, Context, Origin, Position, Step};
 use crate::script::context::engine;
 use crate::script::convert::Keys;
 use crate::script::error::{Fallible, Raise};
-use crate::script::image::Image;
 use crate::script::units::{Size, size_of};
 
 /// A [`Build`] or an image.
@@ -29,7 +28,8 @@ fn begin(engine: &Engine, base: &Start, options: Map) -> Result<Build> {
     let mut keys = Keys::new("build::from", options);
     let context = PathBuf::from(keys.text("context")?.unwrap_or_else(|| ".".to_owned()));
     keys.finish()?;
-    let recipe = Recipe { context, ..Recipe::default() };
+    let contexts = vec![Context { path: context, ..Context::default() }];
+    let recipe = Recipe { contexts, ..Recipe::default() };
     let build = Build::new(engine.clone(), recipe);
     let origin = steps::origin(&mut build.clone().recipe(), base, &build)?;
     build.recipe().base = match origin {
@@ -67,49 +67,6 @@ fn shown_words(words: &[String], shell: bool) -> String {
     if shell { words.join(" ") } else { format!("{words:?}") }
 }
 
-/// What `commit`, `output` and `solve` take besides.
-fn options_of(build: &Build, of: &'static str, options: Map) -> Result<(crate::model::build::Graph, BuildOptions)> {
-    let (graph, mut all) = build.graph()?;
-    let mut keys = Keys::new(of, options);
-    all.no_cache = keys.flag("no_cache")?;
-    all.epoch = keys.time("epoch")?;
-    all.timeout = keys.duration("timeout")?;
-    all.jobs = keys.integer("jobs")?.and_then(|jobs| usize::try_from(jobs).ok());
-    all.labels = keys.labels()?;
-    all.network = match keys.text("network")?.as_deref() {
-        None | Some("default") => Network::Default,
-        Some("none") => Network::None,
-        Some("host") => Network::Host,
-        Some(other) => return Err(Error::invalid(format!("{other:?} is no network of a step"))),
-    };
-    keys.finish()?;
-    Ok((graph, all))
-}
-
-fn quiet(_: &BuildEvent<'_>) {}
-
-fn commit(build: &Build, tags: &Words, options: Map) -> Result<Image> {
-    let (graph, all) = options_of(build, "commit", options)?;
-    let all = BuildOptions { tags: steps::texts(tags, "commit")?, ..all };
-    let (image, report) = build.engine.build_commit(&graph, &all, &quiet)?;
-    build.recipe().report = Some(report);
-    Ok(Image { engine: build.engine.clone(), id: image.id })
-}
-
-fn output(build: &Build, dir: &str, options: Map) -> Result<()> {
-    let (graph, all) = options_of(build, "output", options)?;
-    let report = build.engine.build_output(&graph, &all, &quiet, Path::new(dir))?;
-    build.recipe().report = Some(report);
-    Ok(())
-}
-
-fn solve(build: &Build, options: Map) -> Result<()> {
-    let (graph, all) = options_of(build, "solve", options)?;
-    let report = build.engine.build_solve(&graph, &all, &quiet)?;
-    build.recipe().report = Some(report);
-    Ok(())
-}
-
 fn cache(engine: &Engine, options: Map) -> Result<Map> {
     let mut keys = Keys::new("build::cache", options);
     let prune = keys.flag("prune")?;
@@ -134,34 +91,6 @@ fn cache(engine: &Engine, options: Map) -> Result<Map> {
     map.insert("steps".into(), (steps.len() as i64).into());
     map.insert("size".into(), Dynamic::from(Size(layers.iter().map(|layer| layer.size_bytes).sum())));
     Ok(map)
-}
-
-fn plan(build: &Build) -> Result<Array> {
-    let (graph, _) = build.graph()?;
-    let mut rows = Array::new();
-    for (index, stage) in graph.stages.iter().enumerate() {
-        for step in &stage.steps {
-            let mut row = Map::new();
-            row.insert("stage".into(), (index as i64).into());
-            row.insert("step".into(), step.text.clone().into());
-            let line = step.position.as_ref().map_or(0, |position| position.line);
-            row.insert("line".into(), (line as i64).into());
-            rows.push(row.into());
-        }
-    }
-    Ok(rows)
-}
-
-fn why(build: &Build) -> Result<String> {
-    if build.recipe().report.is_none() {
-        solve(build, Map::new())?;
-    }
-    let recipe = build.recipe();
-    let lines = recipe.report.iter().flat_map(|report| &report.steps).map(|step| match step.cached {
-        true => format!("cached  {}", step.text),
-        false => format!("done    {}: {}", step.text, step.why),
-    });
-    Ok(lines.collect::<Vec<_>>().join("\n"))
 }
 
 #[export_module]
@@ -194,8 +123,45 @@ pub(crate) mod build_functions {
     /// ```
     #[rhai_fn(name = "scratch", return_raw)]
     pub fn scratch(ctx: NativeCallContext) -> Fallible<Build> {
-        let context = PathBuf::from(".");
-        Ok(Build::new(engine(&ctx)?, Recipe { context, ..Recipe::default() }))
+        let contexts = vec![Context { path: PathBuf::from("."), ..Context::default() }];
+        Ok(Build::new(engine(&ctx)?, Recipe { contexts, ..Recipe::default() }))
+    }
+
+    /// Begins a build with what a Dockerfile says: its path, or the folder that it is in. Further steps go on top. Options:
+    /// `context` (otherwise its folder), `target`, `args`, `contexts` (names and folders), `secrets` (ids and secrets), `ssh`.
+    ///
+    /// ```rhai
+    /// let dir = host::temp_dir();
+    /// host::write(`${dir}/Dockerfile`, "FROM base:1\nARG WHO\nRUN echo $WHO > /who\n");
+    /// let b = build::dockerfile(dir, #{ args: #{ WHO: "me" } });
+    /// b.run("test $(cat /who) = me").solve();
+    /// ```
+    #[rhai_fn(name = "dockerfile", return_raw)]
+    pub fn dockerfile_with(ctx: NativeCallContext, path: ImmutableString, options: Map) -> Fallible<Build> {
+        dockerfile::dockerfile(&engine(&ctx)?, path.as_str().as_ref(), options).raise(&ctx)
+    }
+
+    #[rhai_fn(name = "dockerfile", return_raw)]
+    pub fn dockerfile_plain(ctx: NativeCallContext, path: ImmutableString) -> Fallible<Build> {
+        dockerfile_with(ctx, path, Map::new())
+    }
+
+    /// Makes one layer of the steps that a function adds: what one of them writes and a later one removes is not in it.
+    ///
+    /// ```rhai
+    /// let b = build::from("base:1");
+    /// b.layer(|b| b.run("echo big > /big").run("rm /big && echo small > /small"));
+    /// assert(b.commit("demo:1").layers.len() == image::get("base:1").layers.len() + 1);
+    /// ```
+    #[rhai_fn(global, name = "layer", return_raw)]
+    pub fn layer(ctx: NativeCallContext, build: Build, steps: FnPtr) -> Fallible<Build> {
+        let before = build.recipe().steps.len();
+        let called = steps.call_within_context::<Dynamic>(&ctx, (build.clone(),));
+        let own = build.recipe().steps.split_off(before);
+        called.map(drop)?;
+        let text = own.iter().map(|step| step.text.as_str()).collect::<Vec<_>>().join("; ");
+        add(&ctx, &build, format!("LAYER {text}"), Action::Layer(own));
+        Ok(build)
     }
 
     /// What the step cache holds: `steps`, `size`. With `prune: true` steps are forgotten first: those `unused_for` a time, the
@@ -467,106 +433,6 @@ pub(crate) mod build_functions {
     #[rhai_fn(global, name = "onbuild", return_raw)]
     pub fn onbuild(ctx: NativeCallContext, build: Build, instruction: ImmutableString) -> Fallible<Build> {
         Ok(change(&ctx, &build, format!("ONBUILD {instruction}"), Change::OnBuild(instruction.to_string())))
-    }
-
-    /// Does the steps, and keeps them in the cache. Options: `no_cache`, `network`, `timeout`, `jobs`, `epoch`.
-    ///
-    /// ```rhai
-    /// let b = build::from("base:1").run("true").solve();
-    /// print(b.cached);
-    /// ```
-    #[rhai_fn(global, name = "solve", return_raw)]
-    pub fn solve_with(ctx: NativeCallContext, build: Build, options: Map) -> Fallible<Build> {
-        solve(&build, options).raise(&ctx)?;
-        Ok(build)
-    }
-
-    #[rhai_fn(global, name = "solve", return_raw)]
-    pub fn solve_all(ctx: NativeCallContext, build: Build) -> Fallible<Build> {
-        solve_with(ctx, build, Map::new())
-    }
-
-    /// Does the steps and makes an image of this name, or these names. Options as `solve`, and `labels`.
-    ///
-    /// ```rhai
-    /// let i = build::from("base:1").run("echo hi > /hi").commit(["demo:1", "demo:latest"]);
-    /// assert(i.tags == ["demo:1", "demo:latest"]);
-    /// ```
-    #[rhai_fn(global, name = "commit", return_raw)]
-    pub fn commit_with(ctx: NativeCallContext, build: Build, tags: Words, options: Map) -> Fallible<Image> {
-        commit(&build, &tags, options).raise(&ctx)
-    }
-
-    #[rhai_fn(global, name = "commit", return_raw)]
-    pub fn commit_named(ctx: NativeCallContext, build: Build, tags: Words) -> Fallible<Image> {
-        commit_with(ctx, build, tags, Map::new())
-    }
-
-    #[rhai_fn(global, name = "commit", return_raw)]
-    pub fn commit_plain(ctx: NativeCallContext, build: Build) -> Fallible<Image> {
-        commit_with(ctx, build, Array::new().into(), Map::new())
-    }
-
-    /// Does the steps and writes the files of the result into a folder of this machine. Options as `solve`.
-    ///
-    /// ```rhai
-    /// let dir = host::temp_dir();
-    /// let made = build::from("base:1").run("mkdir /out && echo hi > /out/hi");
-    /// build::scratch().copy("/out", "/", #{ from: made }).output(dir);
-    /// assert(host::read(`${dir}/hi`) == "hi\n");
-    /// ```
-    #[rhai_fn(global, name = "output", return_raw)]
-    pub fn output_with(ctx: NativeCallContext, build: Build, dir: ImmutableString, options: Map) -> Fallible<()> {
-        output(&build, &dir, options).raise(&ctx)
-    }
-
-    #[rhai_fn(global, name = "output", return_raw)]
-    pub fn output_to(ctx: NativeCallContext, build: Build, dir: ImmutableString) -> Fallible<()> {
-        output_with(ctx, build, dir, Map::new())
-    }
-
-    /// The steps as a table, with those of the builds that it uses: `stage`, `step`, `line`.
-    ///
-    /// ```rhai
-    /// let b = build::from("base:1").run("true");
-    /// assert(b.plan()[0].step == "RUN true");
-    /// ```
-    #[rhai_fn(global, name = "plan", return_raw)]
-    pub fn plan_of(ctx: NativeCallContext, build: Build) -> Fallible<Array> {
-        plan(&build).raise(&ctx)
-    }
-
-    /// For each step whether it was cached and, if not, the first input that changed. Does the steps when they are not done
-    /// yet.
-    ///
-    /// ```rhai
-    /// print(build::from("base:1").run("true").why());
-    /// ```
-    #[rhai_fn(global, name = "why", return_raw)]
-    pub fn why_of(ctx: NativeCallContext, build: Build) -> Fallible<ImmutableString> {
-        why(&build).raise(&ctx).map(ImmutableString::from)
-    }
-
-    /// How many steps there are; after a build, with those of the builds that it uses.
-    ///
-    /// ```rhai
-    /// assert(build::from("base:1").run("true").steps == 1);
-    /// ```
-    #[rhai_fn(global, get = "steps")]
-    pub fn steps_count(build: Build) -> i64 {
-        let recipe = build.recipe();
-        recipe.report.as_ref().map_or(recipe.steps.len(), |report| report.steps.len()) as i64
-    }
-
-    /// How many of the steps the last build found in the cache.
-    ///
-    /// ```rhai
-    /// let b = build::from("base:1").run("true").solve();
-    /// assert(b.solve().cached == b.steps);
-    /// ```
-    #[rhai_fn(global, get = "cached")]
-    pub fn cached_count(build: Build) -> i64 {
-        build.recipe().report.as_ref().map_or(0, |report| report.cached()) as i64
     }
 }
 

@@ -1,15 +1,18 @@
 //! The noun `build` in scripts: recipes that record steps, and what becomes of them.
 //!
 //! ```text
+//! dockerfile.rs  a Dockerfile as a recipe
 //! mod.rs         the handle: a shared recipe, and how recipes that use each other become one graph
 //! steps.rs       words and options of steps to data (`run`, `copy`, mounts)
-//! functions.rs   what scripts call
+//! functions.rs   what scripts call; results.rs what becomes of a build
 //! ```
 //!
 //! A `Build` is shared: a copy of it is the same recipe. What another recipe uses of it (`from`) is what it was at that
 //! moment.
 
+mod dockerfile;
 pub(crate) mod functions;
+pub(crate) mod results;
 mod steps;
 
 use std::collections::BTreeMap;
@@ -38,7 +41,12 @@ struct Recipe {
     base: Base,
     steps: Vec<Step>,
     parents: Vec<Arc<Recipe>>,
-    context: PathBuf,
+    /// Folders that files are taken from; the first one is the build context.
+    contexts: Vec<Context>,
+    /// The contexts are whole: their ignore files have been read.
+    whole: bool,
+    name: Option<String>,
+    platform: Option<String>,
     secrets: BTreeMap<String, SecretValue>,
     ssh: BTreeMap<String, PathBuf>,
     report: Option<BuildReport>,
@@ -89,14 +97,21 @@ impl Flat {
             return Ok(*index);
         }
         let parents = recipe.parents.iter().map(|parent| self.stage(parent)).collect::<Result<Vec<_>>>()?;
-        let context = self.context(&recipe.context)?;
+        let contexts = recipe.contexts.iter().map(|context| self.context(context, recipe.whole));
+        let contexts = contexts.collect::<Result<Vec<_>>>()?;
         let base = match &recipe.base {
             Base::Stage(parent) => Base::Stage(parents[*parent]),
             other => other.clone(),
         };
         let mut steps = recipe.steps.clone();
-        steps.iter_mut().for_each(|step| renumber(step, &parents, context));
-        self.graph.stages.push(Stage { base, steps, ..Stage::default() });
+        steps.iter_mut().for_each(|step| renumber(step, &parents, &contexts));
+        self.graph.stages.push(Stage {
+            base,
+            steps,
+            name: recipe.name.clone(),
+            platform: recipe.platform.clone(),
+            ..Stage::default()
+        });
         self.secrets.extend(recipe.secrets.clone());
         self.ssh.extend(recipe.ssh.clone());
         let index = self.graph.stages.len() - 1;
@@ -104,26 +119,32 @@ impl Flat {
         Ok(index)
     }
 
-    fn context(&mut self, path: &PathBuf) -> Result<usize> {
-        if let Some(index) = self.graph.contexts.iter().position(|context| context.path == *path) {
+    fn context(&mut self, context: &Context, whole: bool) -> Result<usize> {
+        let ignore = match whole {
+            true => context.ignore.clone(),
+            false => ignore_lines(&context.path.join(IGNORE_FILE))?,
+        };
+        let context = Context { ignore, ..context.clone() };
+        if let Some(index) = self.graph.contexts.iter().position(|known| *known == context) {
             return Ok(index);
         }
-        let file = path.join(IGNORE_FILE);
-        let text = match std::fs::read_to_string(&file) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
-            text => text.context(|| format!("reading {file:?}"))?,
-        };
-        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
-        let ignore = lines.map(str::to_owned).collect();
-        self.graph.contexts.push(Context { name: String::new(), path: path.clone(), ignore });
+        self.graph.contexts.push(context);
         Ok(self.graph.contexts.len() - 1)
     }
 }
 
-fn renumber(step: &mut Step, parents: &[usize], context: usize) {
+/// The patterns of an ignore file; none when there is no such file.
+fn ignore_lines(file: &std::path::Path) -> Result<Vec<String>> {
+    match std::fs::read_to_string(file) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        text => Ok(crate::base::ignore::lines(&text.context(|| format!("reading {file:?}"))?)),
+    }
+}
+
+fn renumber(step: &mut Step, parents: &[usize], contexts: &[usize]) {
     let change = |origin: &mut Origin| match origin {
         Origin::Stage(index) => *index = parents[*index],
-        Origin::Context(index) => *index = context,
+        Origin::Context(index) => *index = contexts.get(*index).copied().unwrap_or(usize::MAX),
         Origin::Image(_) => {}
     };
     match &mut step.action {
@@ -141,6 +162,6 @@ fn renumber(step: &mut Step, parents: &[usize], context: usize) {
             });
         }
         Action::Config(_) => {}
-        Action::Layer(steps) => steps.iter_mut().for_each(|step| renumber(step, parents, context)),
+        Action::Layer(steps) => steps.iter_mut().for_each(|step| renumber(step, parents, contexts)),
     }
 }

@@ -13,7 +13,7 @@ mod variables;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use crate::base::Result;
+use crate::base::{Error, Result};
 use crate::docker::dockerfile::ast::{Dockerfile, Word};
 use crate::docker::dockerfile::{at, expand};
 use crate::model::build::{Context, Graph};
@@ -55,6 +55,34 @@ pub enum Named {
     Folder(PathBuf),
     /// An image.
     Image(String),
+}
+
+impl Named {
+    /// Reads what `--build-context` names: a folder, or `docker-image://` and an image.
+    ///
+    /// # Errors
+    /// `not_found` for a folder that is not there; `unsupported` for what is neither.
+    pub fn parse(value: &str) -> Result<Named> {
+        match value.split_once("://") {
+            Some(("docker-image", image)) => Ok(Named::Image(image.to_owned())),
+            Some(_) => Err(Error::unsupported(format!("the build context {value:?} is neither a folder nor an image"))),
+            None if !PathBuf::from(value).is_dir() => {
+                Err(Error::not_found(format!("the build context {value:?} is no folder")))
+            }
+            None => Ok(Named::Folder(PathBuf::from(value))),
+        }
+    }
+}
+
+/// The platform of this machine, in the words of images.
+pub fn own_platform() -> String {
+    let architecture = match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        "x86" => "386",
+        other => other,
+    };
+    format!("linux/{architecture}")
 }
 
 /// What is asked for besides the file.

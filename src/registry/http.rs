@@ -1,0 +1,222 @@
+//! One file from an address: `http` and `https`, with this system's certificates and name servers.
+//!
+//! It follows redirects, but never from `https` to `http`; it sends no credentials, keeps no cookies and unpacks nothing.
+//! Every wait is short, and between two of them it looks whether somebody wants it to end.
+
+use std::io::Write;
+use std::sync::Once;
+use std::time::{Duration, SystemTime};
+
+use reqwest::redirect::Policy;
+use reqwest::{Client, Response, StatusCode, header};
+
+use crate::base::{Context as _, Error, Kind, Result, Timestamp};
+
+/// How long a connection may take.
+const CONNECT: Duration = Duration::from_secs(30);
+/// How long nothing may come.
+const SILENCE: Duration = Duration::from_secs(60);
+/// How often one looks whether it is to end.
+const LOOK: Duration = Duration::from_millis(100);
+/// The most redirects.
+const MOST_REDIRECTS: usize = 10;
+
+/// What was fetched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fetched {
+    /// The last part of the address's path, if it has one.
+    pub name: Option<String>,
+    /// When the file changed, as the server says.
+    pub modified: Option<Timestamp>,
+}
+
+/// Writes what is behind an address to `out`. `check` is asked again and again, and its error ends the fetch.
+///
+/// # Errors
+/// `invalid_argument` for what is no address; `not_found`, `permission_denied` and `unavailable` as the server says, and when
+/// it cannot be reached; `timeout`; what `check` and writing give.
+pub fn fetch(url: &str, check: &dyn Fn() -> Result<()>, out: &mut dyn Write) -> Result<Fetched> {
+    let doing = || format!("fetching {url}");
+    let address = reqwest::Url::parse(url).map_err(|error| Error::invalid(error.to_string())).context(doing)?;
+    if !matches!(address.scheme(), "http" | "https") {
+        return Err(Error::invalid(format!("{url:?} is no address that can be fetched")));
+    }
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context(|| "starting a runtime")?;
+    runtime.block_on(download(address, check, out)).context(doing)
+}
+
+async fn download(address: reqwest::Url, check: &dyn Fn() -> Result<()>, out: &mut dyn Write) -> Result<Fetched> {
+    let segment = address.path_segments().and_then(|mut segments| segments.next_back()).unwrap_or_default().to_owned();
+    let mut response = looking(check, client()?.get(address).send()).await?;
+    let status = response.status();
+    if !status.is_success() {
+        return Err(refused(status));
+    }
+    while let Some(piece) = looking(check, response.chunk()).await? {
+        out.write_all(&piece).context(|| "writing what was fetched")?;
+    }
+    Ok(Fetched { name: Some(decoded(&segment)).filter(|name| !name.is_empty()), modified: modified(&response) })
+}
+
+/// Waits for something of the client's, and looks meanwhile whether it is to end.
+async fn looking<T>(
+    check: &dyn Fn() -> Result<()>,
+    work: impl Future<Output = std::result::Result<T, reqwest::Error>>,
+) -> Result<T> {
+    let mut work = std::pin::pin!(work);
+    loop {
+        match tokio::time::timeout(LOOK, &mut work).await {
+            Ok(done) => return done.map_err(|error| failed(&error)),
+            Err(_) => check()?,
+        }
+    }
+}
+
+fn client() -> Result<Client> {
+    static PROVIDER: Once = Once::new();
+    // Somebody who chose one before has a reason.
+    PROVIDER.call_once(|| drop(rustls::crypto::ring::default_provider().install_default()));
+    let policy = Policy::custom(|attempt| {
+        let was_safe = attempt.previous().iter().any(|url| url.scheme() == "https");
+        if attempt.previous().len() > MOST_REDIRECTS {
+            attempt.error("there are too many redirects")
+        } else if was_safe && attempt.url().scheme() != "https" {
+            attempt.error("it redirects from https to http")
+        } else {
+            attempt.follow()
+        }
+    });
+    Client::builder()
+        .user_agent(concat!("rhumb/", env!("CARGO_PKG_VERSION")))
+        .redirect(policy)
+        .connect_timeout(CONNECT)
+        .read_timeout(SILENCE)
+        .no_proxy()
+        .build()
+        .map_err(|error| failed(&error))
+}
+
+fn failed(error: &reqwest::Error) -> Error {
+    let mut causes = Vec::new();
+    let mut next = std::error::Error::source(error);
+    while let Some(cause) = next {
+        causes.push(cause.to_string());
+        next = cause.source();
+    }
+    // The innermost one says what it was; those around it say that it was.
+    let why = causes.pop().unwrap_or_else(|| error.to_string());
+    let kind = if error.is_timeout() { Kind::Timeout } else { Kind::Unavailable };
+    Error::new(kind, crate::base::error::quoted(&why))
+}
+
+fn refused(status: StatusCode) -> Error {
+    let kind = match status.as_u16() {
+        404 | 410 => Kind::NotFound,
+        401 | 403 | 407 => Kind::PermissionDenied,
+        _ => Kind::Unavailable,
+    };
+    Error::new(kind, format!("the server says {status}"))
+}
+
+fn modified(response: &Response) -> Option<Timestamp> {
+    let text = response.headers().get(header::LAST_MODIFIED)?.to_str().ok()?;
+    let time = httpdate::parse_http_date(text).ok()?;
+    (time >= SystemTime::UNIX_EPOCH).then(|| Timestamp::from_system(time))
+}
+
+/// A part of a path without `%XX`; what would be no name of a file is none.
+fn decoded(segment: &str) -> String {
+    let bytes = segment.as_bytes();
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while at < bytes.len() {
+        let hex = bytes.get(at + 1..at + 3).and_then(|hex| std::str::from_utf8(hex).ok());
+        match hex.filter(|_| bytes[at] == b'%').and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            Some(byte) => {
+                out.push(byte);
+                at += 3;
+            }
+            None => {
+                out.push(bytes[at]);
+                at += 1;
+            }
+        }
+    }
+    match String::from_utf8(out) {
+        Ok(name) if name != "." && name != ".." && !name.contains(['/', '\0']) => name,
+        _ => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{BufRead as _, BufReader};
+    use std::net::TcpListener;
+
+    /// Answers each request with the next text, and gives the port.
+    fn server(answers: Vec<String>) -> u16 {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        std::thread::spawn(move || {
+            for answer in answers {
+                let (mut stream, _) = listener.accept().unwrap();
+                let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+                while lines.next().is_some_and(|line| !line.unwrap().is_empty()) {}
+                stream.write_all(answer.as_bytes()).unwrap();
+            }
+        });
+        port
+    }
+
+    fn answer(status: &str, headers: &str, body: &str) -> String {
+        let length = body.len();
+        format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n{headers}\r\n{body}")
+    }
+
+    fn get(port: u16, path: &str) -> Result<(Fetched, Vec<u8>)> {
+        let mut out = Vec::new();
+        let fetched = fetch(&format!("http://127.0.0.1:{port}{path}"), &|| Ok(()), &mut out)?;
+        Ok((fetched, out))
+    }
+
+    #[test]
+    fn a_file_comes_with_its_name_and_time() {
+        let date = "Last-Modified: Thu, 01 Jan 1970 00:01:40 GMT\r\n";
+        let port = server(vec![answer("302 Found", "Location: /b\r\n", ""), answer("200 OK", date, "hello")]);
+        let (fetched, bytes) = get(port, "/dir/a%20file?x=y").unwrap();
+        assert_eq!(bytes, b"hello");
+        assert_eq!(fetched.name.as_deref(), Some("a file"));
+        assert_eq!(fetched.modified.unwrap().as_secs(), 100);
+    }
+
+    #[test]
+    fn what_the_server_says_is_the_kind_of_the_error() {
+        let status = ["404 Not Found", "403 Forbidden", "500 Oops"];
+        let port = server(status.map(|status| answer(status, "", "")).to_vec());
+        for kind in [Kind::NotFound, Kind::PermissionDenied, Kind::Unavailable] {
+            assert_eq!(get(port, "/x").unwrap_err().kind(), kind);
+        }
+        assert_eq!(fetch("file:///etc/passwd", &|| Ok(()), &mut Vec::new()).unwrap_err().kind(), Kind::InvalidArgument);
+        assert_eq!(get(1, "/").unwrap_err().kind(), Kind::Unavailable);
+    }
+
+    #[test]
+    fn it_ends_when_it_is_to_end_and_a_cut_file_is_an_error() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://127.0.0.1:{}/", listener.local_addr().unwrap().port());
+        let stop = || Err(Error::interrupted("enough"));
+        assert_eq!(fetch(&url, &stop, &mut Vec::new()).unwrap_err().kind(), Kind::Interrupted);
+        let port = server(vec!["HTTP/1.1 200 OK\r\nContent-Length: 9\r\nConnection: close\r\n\r\nhalf".to_owned()]);
+        assert!(get(port, "/").is_err());
+    }
+
+    #[test]
+    fn names_are_names() {
+        for (segment, name) in [("a", "a"), ("a%2Fb", ""), ("..", ""), ("%2e%2E", ""), ("100%", "100%"), ("%zz", "%zz")]
+        {
+            assert_eq!(decoded(segment), name, "{segment}");
+        }
+    }
+}

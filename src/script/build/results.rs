@@ -1,0 +1,213 @@
+//! What becomes of a build, as scripts call it: solved, an image, files; and what is told of it.
+
+use std::path::Path;
+
+use rhai::plugin::*;
+use rhai::{Array, ImmutableString, Map, NativeCallContext};
+
+use super::functions::Words;
+use super::{Build, steps};
+use crate::base::{Context as _, Error, Result};
+use crate::model::build::{BuildEvent, BuildOptions, Network};
+use crate::model::image::ArchiveFormat;
+use crate::script::convert::Keys;
+use crate::script::error::{Fallible, Raise};
+use crate::script::image::Image;
+
+/// What `commit`, `output` and `solve` take besides.
+fn options_of(build: &Build, of: &'static str, options: Map) -> Result<(crate::model::build::Graph, BuildOptions)> {
+    let (graph, mut all) = build.graph()?;
+    let mut keys = Keys::new(of, options);
+    all.no_cache = keys.flag("no_cache")?;
+    all.epoch = keys.time("epoch")?;
+    all.timeout = keys.duration("timeout")?;
+    all.jobs = keys.integer("jobs")?.and_then(|jobs| usize::try_from(jobs).ok());
+    all.labels = keys.labels()?;
+    all.network = match keys.text("network")?.as_deref() {
+        None | Some("default") => Network::Default,
+        Some("none") => Network::None,
+        Some("host") => Network::Host,
+        Some(other) => return Err(Error::invalid(format!("{other:?} is no network of a step"))),
+    };
+    keys.finish()?;
+    Ok((graph, all))
+}
+
+fn quiet(_: &BuildEvent<'_>) {}
+
+fn commit(build: &Build, tags: &Words, options: Map) -> Result<Image> {
+    let (graph, all) = options_of(build, "commit", options)?;
+    let all = BuildOptions { tags: steps::texts(tags, "commit")?, ..all };
+    let (image, report) = build.engine.build_commit(&graph, &all, &quiet)?;
+    build.recipe().report = Some(report);
+    Ok(Image { engine: build.engine.clone(), id: image.id })
+}
+
+fn output(build: &Build, path: &str, mut options: Map) -> Result<()> {
+    let kind = options.remove("type").map(|kind| kind.to_string());
+    let (graph, all) = options_of(build, "output", options)?;
+    let path = Path::new(path);
+    let archive = |format| {
+        let (image, report) = build.engine.build_commit(&graph, &all, &quiet)?;
+        build.engine.image_save(&[image.id.to_string()], path, format).map(|()| report)
+    };
+    let report = match kind.as_deref() {
+        None | Some("local") => build.engine.build_output(&graph, &all, &quiet, path)?,
+        Some("tar") => {
+            let mut file = std::fs::File::create(path).context(|| format!("making {path:?}"))?;
+            build.engine.build_tar(&graph, &all, &quiet, &mut file)?
+        }
+        Some("oci") => archive(ArchiveFormat::OciDir)?,
+        Some("oci-archive") => archive(ArchiveFormat::OciArchive)?,
+        Some("docker") => archive(ArchiveFormat::DockerArchive)?,
+        Some(other) => {
+            return Err(Error::invalid(format!("there is no output of the type {other:?}"))
+                .with_hint("use local, tar, oci, oci-archive or docker"));
+        }
+    };
+    build.recipe().report = Some(report);
+    Ok(())
+}
+
+fn solve(build: &Build, options: Map) -> Result<()> {
+    let (graph, all) = options_of(build, "solve", options)?;
+    let report = build.engine.build_solve(&graph, &all, &quiet)?;
+    build.recipe().report = Some(report);
+    Ok(())
+}
+
+fn plan(build: &Build) -> Result<Array> {
+    let (graph, _) = build.graph()?;
+    let mut rows = Array::new();
+    for (index, stage) in graph.stages.iter().enumerate() {
+        for step in &stage.steps {
+            let mut row = Map::new();
+            row.insert("stage".into(), (index as i64).into());
+            row.insert("step".into(), step.text.clone().into());
+            let line = step.position.as_ref().map_or(0, |position| position.line);
+            row.insert("line".into(), (line as i64).into());
+            rows.push(row.into());
+        }
+    }
+    Ok(rows)
+}
+
+fn why(build: &Build) -> Result<String> {
+    if build.recipe().report.is_none() {
+        solve(build, Map::new())?;
+    }
+    let recipe = build.recipe();
+    let lines = recipe.report.iter().flat_map(|report| &report.steps).map(|step| match step.cached {
+        true => format!("cached  {}", step.text),
+        false => format!("done    {}: {}", step.text, step.why),
+    });
+    Ok(lines.collect::<Vec<_>>().join("\n"))
+}
+
+#[export_module]
+#[allow(missing_docs, unreachable_pub, reason = "the names are the script's; docs are read from the metadata")]
+pub(crate) mod build_results {
+    use super::*;
+
+    /// Does the steps, and keeps them in the cache. Options: `no_cache`, `network`, `timeout`, `jobs`, `epoch`.
+    ///
+    /// ```rhai
+    /// let b = build::from("base:1").run("true").solve();
+    /// print(b.cached);
+    /// ```
+    #[rhai_fn(global, name = "solve", return_raw)]
+    pub fn solve_with(ctx: NativeCallContext, build: Build, options: Map) -> Fallible<Build> {
+        solve(&build, options).raise(&ctx)?;
+        Ok(build)
+    }
+
+    #[rhai_fn(global, name = "solve", return_raw)]
+    pub fn solve_all(ctx: NativeCallContext, build: Build) -> Fallible<Build> {
+        solve_with(ctx, build, Map::new())
+    }
+
+    /// Does the steps and makes an image of this name, or these names. Options as `solve`, and `labels`.
+    ///
+    /// ```rhai
+    /// let i = build::from("base:1").run("echo hi > /hi").commit(["demo:1", "demo:latest"]);
+    /// assert(i.tags == ["demo:1", "demo:latest"]);
+    /// ```
+    #[rhai_fn(global, name = "commit", return_raw)]
+    pub fn commit_with(ctx: NativeCallContext, build: Build, tags: Words, options: Map) -> Fallible<Image> {
+        commit(&build, &tags, options).raise(&ctx)
+    }
+
+    #[rhai_fn(global, name = "commit", return_raw)]
+    pub fn commit_named(ctx: NativeCallContext, build: Build, tags: Words) -> Fallible<Image> {
+        commit_with(ctx, build, tags, Map::new())
+    }
+
+    #[rhai_fn(global, name = "commit", return_raw)]
+    pub fn commit_plain(ctx: NativeCallContext, build: Build) -> Fallible<Image> {
+        commit_with(ctx, build, Array::new().into(), Map::new())
+    }
+
+    /// Does the steps and writes the files of the result into a folder of this machine, or with `type: "tar"` into a tar. The
+    /// types `oci`, `oci-archive` and `docker` write the image: an OCI layout, the same in a tar, Docker's archive. Other
+    /// options as `solve`.
+    ///
+    /// ```rhai
+    /// let dir = host::temp_dir();
+    /// let made = build::from("base:1").run("mkdir /out && echo hi > /out/hi");
+    /// build::scratch().copy("/out", "/", #{ from: made }).output(dir);
+    /// assert(host::read(`${dir}/hi`) == "hi\n");
+    /// ```
+    #[rhai_fn(global, name = "output", return_raw)]
+    pub fn output_with(ctx: NativeCallContext, build: Build, dir: ImmutableString, options: Map) -> Fallible<()> {
+        output(&build, &dir, options).raise(&ctx)
+    }
+
+    #[rhai_fn(global, name = "output", return_raw)]
+    pub fn output_to(ctx: NativeCallContext, build: Build, dir: ImmutableString) -> Fallible<()> {
+        output_with(ctx, build, dir, Map::new())
+    }
+
+    /// The steps as a table, with those of the builds that it uses: `stage`, `step`, `line`.
+    ///
+    /// ```rhai
+    /// let b = build::from("base:1").run("true");
+    /// assert(b.plan()[0].step == "RUN true");
+    /// ```
+    #[rhai_fn(global, name = "plan", return_raw)]
+    pub fn plan_of(ctx: NativeCallContext, build: Build) -> Fallible<Array> {
+        plan(&build).raise(&ctx)
+    }
+
+    /// For each step whether it was cached and, if not, the first input that changed. Does the steps when they are not done
+    /// yet.
+    ///
+    /// ```rhai
+    /// print(build::from("base:1").run("true").why());
+    /// ```
+    #[rhai_fn(global, name = "why", return_raw)]
+    pub fn why_of(ctx: NativeCallContext, build: Build) -> Fallible<ImmutableString> {
+        why(&build).raise(&ctx).map(ImmutableString::from)
+    }
+
+    /// How many steps there are; after a build, with those of the builds that it uses.
+    ///
+    /// ```rhai
+    /// assert(build::from("base:1").run("true").steps == 1);
+    /// ```
+    #[rhai_fn(global, get = "steps")]
+    pub fn steps_count(build: Build) -> i64 {
+        let recipe = build.recipe();
+        recipe.report.as_ref().map_or(recipe.steps.len(), |report| report.steps.len()) as i64
+    }
+
+    /// How many of the steps the last build found in the cache.
+    ///
+    /// ```rhai
+    /// let b = build::from("base:1").run("true").solve();
+    /// assert(b.solve().cached == b.steps);
+    /// ```
+    #[rhai_fn(global, get = "cached")]
+    pub fn cached_count(build: Build) -> i64 {
+        build.recipe().report.as_ref().map_or(0, |report| report.cached()) as i64
+    }
+}

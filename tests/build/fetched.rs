@@ -1,0 +1,95 @@
+//! What `ADD` takes from elsewhere: files behind addresses and commits, from servers that the tests are.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::dockerfile::{build, seen};
+use crate::support::Rhumb;
+use crate::support::process::{self, PATIENCE};
+
+/// Serves a folder's files and counts requests; gives the port.
+fn serve(folder: PathBuf, count: Arc<AtomicUsize>) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            count.fetch_add(1, Ordering::Relaxed);
+            let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+            let first = lines.next().unwrap().unwrap();
+            while lines.next().is_some_and(|line| !line.unwrap().is_empty()) {}
+            let path = first.split(' ').nth(1).unwrap().split('?').next().unwrap().trim_start_matches('/').to_owned();
+            let (status, body) = match std::fs::read(folder.join(path)) {
+                Ok(body) => ("200 OK", body),
+                Err(_) => ("404 Not Found", Vec::new()),
+            };
+            let date = "Last-Modified: Thu, 01 Jan 1970 00:01:40 GMT";
+            let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n{date}\r\nConnection: close", body.len());
+            stream.write_all(format!("{head}\r\n\r\n").as_bytes()).and_then(|()| stream.write_all(&body)).unwrap();
+        }
+    });
+    port
+}
+
+#[test]
+fn what_is_added_from_an_address_is_checked_and_not_fetched_twice() {
+    let rhumb = Rhumb::with_base();
+    let folder = rhumb.path("served");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(folder.join("tool.txt"), "hello").unwrap();
+    let served = Arc::new(AtomicUsize::new(0));
+    let port = serve(folder, Arc::clone(&served));
+    let right = "sha256:2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
+    let add = |sum: &str| format!("FROM base:1\nADD --checksum={sum} http://127.0.0.1:{port}/tool.txt /opt/\n");
+    build(&rhumb, &add(right), &["-t", "made:1"]).ok();
+    assert_eq!(seen(&rhumb, "made:1", "cat /opt/tool.txt; stat -c ' %a %Y' /opt/tool.txt"), "hello 600 100");
+    let before = served.load(Ordering::Relaxed);
+    build(&rhumb, &add(right), &["-t", "made:1"]).ok();
+    assert_eq!(served.load(Ordering::Relaxed), before, "a checksum says what it is");
+    let wrong = build(&rhumb, &add(&right.replace("2cf2", "0000")), &[]);
+    assert!(wrong.stderr.contains("and not sha256:0000"), "{wrong}");
+    let gone = build(&rhumb, &format!("FROM base:1\nADD http://127.0.0.1:{port}/nope /opt/\n"), &[]);
+    assert!(gone.stderr.contains("Dockerfile:2") && gone.stderr.contains("404"), "{gone}");
+}
+
+#[test]
+fn a_commit_is_added_without_its_history() {
+    if crate::support::peers::peer("git").is_none() {
+        return;
+    }
+    let rhumb = Rhumb::with_base();
+    let repo = rhumb.path("repo.git-tree");
+    let git = |words: &[&str]| {
+        let mut command = std::process::Command::new("git");
+        command.args(["-C", repo.to_str().unwrap(), "-c", "user.name=a", "-c", "user.email=a@b"]).args(words);
+        process::run(&mut command, None, PATIENCE).ok()
+    };
+    std::fs::create_dir_all(repo.join("docs")).unwrap();
+    std::fs::write(repo.join("docs/read.txt"), "first").unwrap();
+    git(&["init", "-q", "-b", "main"]);
+    git(&["add", "."]);
+    git(&["commit", "-q", "-m", "one"]);
+    git(&["tag", "v1"]);
+    let commit = git(&["rev-parse", "HEAD"]);
+    std::fs::write(repo.join("docs/read.txt"), "second").unwrap();
+    git(&["commit", "-q", "-a", "-m", "two"]);
+    git(&["update-server-info"]);
+    // The plain form of the protocol: files behind addresses.
+    let port = serve(repo.clone(), Arc::default());
+    let url = format!("http://127.0.0.1:{port}/.git");
+    let dockerfile = format!(
+        "FROM base:1\nADD {url}#v1:docs /docs/\nADD --checksum={commit} {url}#v1 /all/\n\
+         ADD --keep-git-dir=true {url} /kept/\n"
+    );
+    let outcome = build(&rhumb, &dockerfile, &["-t", "made:1"]);
+    assert!(outcome.success(), "{outcome}");
+    let look = "cat /docs/read.txt /all/docs/read.txt /kept/docs/read.txt; echo; ls -A /all; ls -A /kept";
+    assert_eq!(seen(&rhumb, "made:1", look), "firstfirstsecond\ndocs\n.git\ndocs");
+    let wrong = build(&rhumb, &format!("FROM base:1\nADD --checksum={} {url}#v1 /x/\n", "0".repeat(40)), &[]);
+    assert!(wrong.stderr.contains("and not 0000"), "{wrong}");
+    let option = build(&rhumb, &format!("FROM base:1\nADD {url}#--upload-pack=x /x/\n"), &[]);
+    assert!(option.stderr.contains("no branch, tag or commit"), "{option}");
+}
