@@ -135,16 +135,17 @@ pub(super) fn plan(copy: &Copy, target: &Target<'_>, from: &Sources<'_>) -> Resu
     Ok(Planned { pieces: layer.finish(), roots, _held: held })
 }
 
-/// The folder that `WORKDIR` makes; nothing when it is there.
+/// The folder that `WORKDIR` makes, for the user so far; nothing when it is there.
 pub(super) fn plan_folder(path: &str, state: &State, view: Option<&Dir>) -> Result<Planned> {
+    let user = Some(state.config.user.as_str()).filter(|user| !user.is_empty());
     let mut layer = Layer {
         view,
         places: HashMap::new(),
         pieces: BTreeMap::new(),
         order: Vec::new(),
         seen: HashMap::new(),
-        owner: (0, 0),
-        chown: false,
+        owner: owner(user, view)?,
+        chown: true,
         mode: None,
         epoch: state.epoch,
     };

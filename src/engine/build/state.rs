@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::base::{Error, Result, Timestamp, signal};
+use crate::engine::image::DEFAULT_PATH;
 use crate::model::build::Change;
 use crate::model::image::{History, Image, ImageConfig, Layer};
 
@@ -35,7 +36,8 @@ impl State {
         let (architecture, variant) = crate::store::image::config::host_architecture();
         State {
             layers: Vec::new(),
-            config: ImageConfig::default(),
+            // As Docker has it: who puts a program there wants it found.
+            config: ImageConfig { env: vec![format!("PATH={DEFAULT_PATH}")], ..ImageConfig::default() },
             args: Vec::new(),
             history: Vec::new(),
             author: None,

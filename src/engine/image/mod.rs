@@ -35,7 +35,7 @@ use crate::model::system::{PruneFilter, PruneReport, has_label};
 use crate::store::pack::{self, PackForm, PackOptions};
 
 /// The PATH of the images that we make, and where `from_host` looks first.
-const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+pub(in crate::engine) const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// How a Debian base is made.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
