@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use crate::base::{Context as _, Error, Result};
 use crate::cli::{Session, out};
@@ -44,6 +45,20 @@ pub(crate) fn attached(
     streams: &Streams,
     act: impl FnOnce(Attachment<'_>) -> Result<AttachEnd>,
 ) -> Result<AttachEnd> {
+    // Unbuffered: what the container wrote is seen at once, and in the order in which it comes.
+    session.out.flush()?;
+    joined(&Arc::clone(session.interrupt()), streams, act)
+}
+
+/// As [`attached`], when nothing is waiting to be written.
+///
+/// # Errors
+/// As there.
+pub(crate) fn joined(
+    interrupt: &AtomicBool,
+    streams: &Streams,
+    act: impl FnOnce(Attachment<'_>) -> Result<AttachEnd>,
+) -> Result<AttachEnd> {
     let detach_keys = words::detach_keys(streams.detach_keys.as_deref().unwrap_or(DETACH_KEYS))
         .context(|| "reading option \"--detach-keys\"")?;
     let (stdin, screen) = (io::stdin(), io::stdout());
@@ -54,8 +69,6 @@ pub(crate) fn attached(
         _ => None,
     };
     check_terminal(streams)?;
-    // Unbuffered: what the container wrote is seen at once, and in the order in which it comes.
-    session.out.flush()?;
     let mut stdout = File::from(io::stdout().as_fd().try_clone_to_owned().context(|| "using standard output")?);
     let mut stderr = File::from(io::stderr().as_fd().try_clone_to_owned().context(|| "using standard error")?);
     let mut output = |stream: Stream, bytes: &[u8]| match stream {
@@ -72,14 +85,13 @@ pub(crate) fn attached(
         // The engine's opening has seen to it that a signal ends the attachment, so that the terminal is given back.
         (true, _) | (false, false) => None,
     };
-    let interrupt = Arc::clone(session.interrupt());
     let ended = act(Attachment {
         stdin: streams.stdin.then(|| stdin.as_fd()),
         output: &mut output,
         terminal: terminal.filter(|_| streams.tty),
         detach_keys: if streams.tty && streams.stdin { detach_keys } else { Vec::new() },
         signals: signals.as_ref().map(|pipe| pipe.as_fd()),
-        interrupt: &interrupt,
+        interrupt,
         deadline: None,
     });
     drop(raw);

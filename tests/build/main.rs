@@ -7,3 +7,4 @@ mod death;
 mod dockerfile;
 mod example;
 mod fetched;
+mod shell;

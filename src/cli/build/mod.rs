@@ -19,12 +19,15 @@ use clap::{Args, Subcommand};
 
 use crate::base::ignore::Ignore;
 use crate::base::{Error, Kind, Result, units};
+use crate::cli::attach::{self, Streams};
 use crate::cli::{Session, program, report};
 use crate::docker::dockerfile::check::{self, About, Checked};
 use crate::docker::dockerfile::translate::{self, Options};
 use crate::docker::dockerfile::{ast::Dockerfile, parse, print};
 use crate::docker::words;
 use crate::engine::Engine;
+use crate::engine::build::{Debug, Enter};
+use crate::engine::container::AttachEnd;
 use crate::model::build::{BuildOptions, Context, Graph};
 use crate::model::image::ImageConfig;
 use give::Target;
@@ -88,6 +91,9 @@ pub(crate) struct BuildArgs {
     #[arg(long, value_enum, value_name = "FORM", default_value = "auto", hide_possible_values = true)]
     #[arg(help = "Show what happens: auto, plain, tty, json or quiet")]
     progress: Form,
+    /// Open a shell where a step fails, with everything as it was
+    #[arg(long)]
+    interactive: bool,
     /// Print the image's id and failures only
     #[arg(short, long)]
     quiet: bool,
@@ -160,6 +166,7 @@ impl BuildArgs {
             ("--cache-to", !self.cache_to.is_empty()),
             ("--output", !self.output.is_empty()),
             ("--progress", self.progress != Form::Auto),
+            ("--interactive", self.interactive),
             ("--quiet", self.quiet),
             ("--iidfile", self.iidfile.is_some()),
             ("--metadata-file", self.metadata_file.is_some()),
@@ -248,10 +255,16 @@ impl BuildArgs {
 
     fn build(&self, graph: &Graph, session: &mut Session) -> Result<()> {
         let targets = give::targets(&self.output)?;
-        let options = self.options()?;
+        let mut options = self.options()?;
         let cache_to = self.cache_to.iter().map(|text| values::cache("to", text)).collect::<Result<Vec<_>>>()?;
         let form = if self.quiet { Form::Quiet } else { self.progress };
         let engine = session.engine()?;
+        if self.interactive {
+            self.with_shell(&engine, graph, &options, session)?;
+            // What was just done anew is not done a second time.
+            options.no_cache = false;
+            options.no_cache_filter.clear();
+        }
         let mut image = None;
         for target in &targets {
             let made = progress::show(form, graph, |hears| match target {
@@ -284,6 +297,25 @@ impl BuildArgs {
             session.out.line(&image.id)?;
         }
         Ok(())
+    }
+}
+
+impl BuildArgs {
+    /// Does the steps; where one fails the user gets a shell.
+    fn with_shell(&self, engine: &Engine, graph: &Graph, options: &BuildOptions, session: &mut Session) -> Result<()> {
+        session.out.flush()?;
+        let interrupt = session.interrupt();
+        let streams =
+            Streams { stdin: true, stdout: true, stderr: true, tty: true, sig_proxy: false, detach_keys: None };
+        let shell = |place: &str, enter: &mut Enter<'_>| {
+            report::note(&format!("a shell in {place}: leave it with exit"));
+            attach::joined(interrupt, &streams, |attachment| enter(attachment).map(AttachEnd::Exited)).map(drop)
+        };
+        let debug = Debug { shell: Some(&shell), at_end: false };
+        // A live view would draw over the shell.
+        let form = if self.progress == Form::Auto && !self.quiet { Form::Plain } else { self.progress };
+        let solved = progress::show(form, graph, |hears| engine.build_solve_with(graph, options, hears, &debug));
+        solved.map(drop).map_err(without_output)
     }
 }
 

@@ -29,6 +29,7 @@ mod mounts;
 mod output;
 mod plan;
 mod run;
+mod shell;
 mod squash;
 mod state;
 mod trees;
@@ -46,6 +47,7 @@ pub use self::cache::CachePrune;
 use self::copy::{Planned, Target};
 use self::key::Inputs;
 use self::run::chain_ids;
+pub use self::shell::{Debug, Enter, Shell};
 use self::state::State;
 use self::walk::Memory;
 use crate::base::{Digest, Error, Id, Kind, Result, Timestamp, failpoint};
@@ -81,6 +83,7 @@ struct Solver<'a> {
     graph: &'a Graph,
     options: &'a BuildOptions,
     progress: &'a Progress<'a>,
+    debug: Debug<'a>,
     /// Commands end when it is set.
     stop: AtomicBool,
     deadline: Option<Instant>,
@@ -120,6 +123,16 @@ impl Engine {
     }
 
     fn solve(&self, graph: &Graph, options: &BuildOptions, progress: &Progress<'_>) -> Result<Solved> {
+        self.solve_with(graph, options, progress, &Debug::default())
+    }
+
+    fn solve_with(
+        &self,
+        graph: &Graph,
+        options: &BuildOptions,
+        progress: &Progress<'_>,
+        debug: &Debug<'_>,
+    ) -> Result<Solved> {
         let begun = Instant::now();
         let needed = plan::needed(graph)?;
         let id = Id::random()?.short().to_owned();
@@ -132,6 +145,7 @@ impl Engine {
             graph,
             options,
             progress,
+            debug: *debug,
             stop: AtomicBool::new(false),
             deadline: options.timeout.map(|timeout| begun + timeout),
             board: Mutex::default(),
@@ -153,6 +167,10 @@ impl Engine {
         });
         for memory in lock(&solver.memories).values() {
             lock(memory).save();
+        }
+        let target = solver.board().stages.get(&graph.target).cloned();
+        if let Some(state) = target.filter(|_| solver.board().failed.is_none()) {
+            solver.shell_at_end(&state)?;
         }
         let mut board = solver.board.into_inner().unwrap_or_else(PoisonError::into_inner);
         if let Some(error) = board.failed {
@@ -321,7 +339,7 @@ impl Solver<'_> {
                     Change::Workdir(_) => self.workdir(at, state)?,
                     _ => {
                         let why = if cached { "" } else { "a step before it was done" };
-                        Outcome { cached: cached, why: why.to_owned(), ..Outcome::default() }
+                        Outcome { cached, why: why.to_owned(), ..Outcome::default() }
                     }
                 }
             }
@@ -410,6 +428,7 @@ impl Solver<'_> {
         let path = state.config.working_dir.clone();
         let mut inputs = self.inputs("workdir", state);
         inputs.add("the path", &path);
+        inputs.add("the user", &state.config.user);
         inputs.add("the epoch", state.epoch.as_secs().to_string());
         self.keyed(at, &inputs, state, |state| {
             let view = self.engine.build_view(&chain_ids(state))?;

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use super::key::Inputs;
 use super::mask::Mask;
+use super::mounts::Prepared;
 use super::state::State;
 use super::{At, Solver};
 use crate::base::error::CommandFailure;
@@ -57,33 +58,13 @@ impl Solver<'_> {
     /// Runs it.
     pub(super) fn run(&self, at: At<'_>, run: &Run, state: &State) -> Result<Option<Layer>> {
         let mut run = run.clone();
-        let args = arguments(&run, state);
         if let Command::Script(text) = &run.command
             && text.starts_with("#!")
         {
             run.files.push(script_file(text));
         }
         let prepared = self.prepare(&run, state)?;
-        let options = ContainerOptions {
-            command: Some(args),
-            entrypoint: Some(Vec::new()),
-            env: state.variables(&run.env).into_iter().chain(prepared.env.clone()).collect(),
-            working_dir: Some(workdir(&run, state)),
-            user: Some(run.user.clone().unwrap_or_else(|| state.config.user.clone())),
-            hostname: Some(HOSTNAME.to_owned()),
-            privileged: run.insecure,
-            mounts: prepared.mounts.clone(),
-            ulimits: self.options.ulimits.clone(),
-            shm_size_bytes: self.options.shm_size_bytes,
-            extra_hosts: hosts(run.extra_hosts.iter().chain(&self.options.extra_hosts))?,
-            network_mode: match self.network(&run) {
-                Network::Default => NetworkMode::default(),
-                Network::None => NetworkMode::None,
-                Network::Host => NetworkMode::Host,
-            },
-            log: LogOptions { driver: LogDriver::None, ..LogOptions::default() },
-            ..ContainerOptions::default()
-        };
+        let options = self.container_options(&run, state, &prepared)?;
         let begun = Instant::now();
         let deadline = run.timeout.map(|timeout| begun + timeout);
         let deadline = deadline.into_iter().chain(self.deadline).min();
@@ -108,6 +89,7 @@ impl Solver<'_> {
             secret_env: prepared.secret_env.clone(),
             overlays: &prepared.overlays,
             mount_order: &prepared.targets,
+            take_failed: self.debug.shell.is_some(),
             output: &mut output,
             stdin: None,
             terminal: None,
@@ -131,7 +113,8 @@ impl Solver<'_> {
         };
         match ended {
             Ok((0, layer)) => Ok(layer.flatten()),
-            Ok((code, _)) => {
+            Ok((code, changed)) => {
+                self.shell_of_failed(&at.step.text, &run, state, changed.flatten())?;
                 let message = format!("the step {:?} ended with {code}", at.step.text);
                 let error = Error::command_failed(message, failure(code));
                 let said = if seen.stderr.is_empty() { &seen.stdout } else { &seen.stderr };
@@ -153,8 +136,32 @@ impl Solver<'_> {
         }
     }
 
+    /// The container that a command runs in.
+    pub(super) fn container_options(&self, run: &Run, state: &State, prepared: &Prepared) -> Result<ContainerOptions> {
+        Ok(ContainerOptions {
+            command: Some(arguments(run, state)),
+            entrypoint: Some(Vec::new()),
+            env: state.variables(&run.env).into_iter().chain(prepared.env.clone()).collect(),
+            working_dir: Some(workdir(run, state)),
+            user: Some(run.user.clone().unwrap_or_else(|| state.config.user.clone())),
+            hostname: Some(HOSTNAME.to_owned()),
+            privileged: run.insecure,
+            mounts: prepared.mounts.clone(),
+            ulimits: self.options.ulimits.clone(),
+            shm_size_bytes: self.options.shm_size_bytes,
+            extra_hosts: hosts(run.extra_hosts.iter().chain(&self.options.extra_hosts))?,
+            network_mode: match self.network(run) {
+                Network::Default => NetworkMode::default(),
+                Network::None => NetworkMode::None,
+                Network::Host => NetworkMode::Host,
+            },
+            log: LogOptions { driver: LogDriver::None, ..LogOptions::default() },
+            ..ContainerOptions::default()
+        })
+    }
+
     /// Layers and variables as an image; it is on no record.
-    fn image_of(&self, state: &State) -> Image {
+    pub(super) fn image_of(&self, state: &State) -> Image {
         let none = Digest::of(b"");
         Image {
             id: none.clone(),

@@ -32,6 +32,8 @@ pub(in crate::engine) struct StepRun<'a> {
     pub(in crate::engine) overlays: &'a [StepOverlay],
     /// The targets of all these mounts, in the order in which the user has them.
     pub(in crate::engine) mount_order: &'a [String],
+    /// Take also what a command changed that failed.
+    pub(in crate::engine) take_failed: bool,
     /// Takes output.
     pub(in crate::engine) output: &'a mut (dyn FnMut(Stream, &[u8]) -> Result<()> + Send),
     /// What it reads; none is nothing.
@@ -94,7 +96,7 @@ fn arrange(spec: &mut Spec, overlays: &[StepOverlay], order: &[String]) -> Resul
 }
 
 impl Engine {
-    /// Runs the command to its end. When that was well, `take` gets the folder with everything that it changed. The
+    /// Runs the command to its end. When that was well, or failures are to be taken as well, `take` gets the folder with everything that it changed. The
     /// container is gone afterwards.
     ///
     /// # Errors
@@ -132,7 +134,7 @@ impl Engine {
         };
         let end = monitor.attach(attachment, true);
         let taken = match &end {
-            Ok(AttachEnd::Exited(0)) => failpoint::hit("build.step.ended")
+            Ok(AttachEnd::Exited(code)) if *code == 0 || step.take_failed => failpoint::hit("build.step.ended")
                 .and_then(|()| take(&self.paths().container(&record.id).join("upper")))
                 .map(Some),
             _ => Ok(None),

@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 
 use rhai::plugin::*;
-use rhai::{Array, Dynamic, FnPtr, ImmutableString, Map, NativeCallContext};
+use rhai::{Array, Dynamic, EvalAltResult, FnPtr, ImmutableString, Map, NativeCallContext};
 
 use super::{Build, Recipe, dockerfile, steps};
 use crate::base::{Error, Result};
@@ -156,7 +156,13 @@ pub(crate) mod build_functions {
     #[rhai_fn(global, name = "layer", return_raw)]
     pub fn layer(ctx: NativeCallContext, build: Build, steps: FnPtr) -> Fallible<Build> {
         let before = build.recipe().steps.len();
-        let called = steps.call_within_context::<Dynamic>(&ctx, (build.clone(),));
+        // The build is the function's parameter, or comes from around it.
+        let called = match steps.call_within_context::<Dynamic>(&ctx, (build.clone(),)) {
+            Err(error) if matches!(&*error, EvalAltResult::ErrorFunctionNotFound(name, _) if name.starts_with(steps.fn_name())) => {
+                steps.call_within_context::<Dynamic>(&ctx, ())
+            }
+            called => called,
+        };
         let own = build.recipe().steps.split_off(before);
         called.map(drop)?;
         let text = own.iter().map(|step| step.text.as_str()).collect::<Vec<_>>().join("; ");

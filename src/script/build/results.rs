@@ -1,6 +1,9 @@
 //! What becomes of a build, as scripts call it: solved, an image, files; and what is told of it.
 
+use std::io::Write as _;
+use std::os::fd::AsFd as _;
 use std::path::Path;
+use std::sync::PoisonError;
 
 use rhai::plugin::*;
 use rhai::{Array, ImmutableString, Map, NativeCallContext};
@@ -8,11 +11,16 @@ use rhai::{Array, ImmutableString, Map, NativeCallContext};
 use super::functions::Words;
 use super::{Build, steps};
 use crate::base::{Context as _, Error, Result};
+use crate::engine::build::{Debug, Enter};
+use crate::engine::container::Attachment;
 use crate::model::build::{BuildEvent, BuildOptions, Network};
 use crate::model::image::ArchiveFormat;
+use crate::model::log::Stream;
+use crate::script::context::{Host, tag};
 use crate::script::convert::Keys;
 use crate::script::error::{Fallible, Raise};
 use crate::script::image::Image;
+use crate::sys::terminal::RawMode;
 
 /// What `commit`, `output` and `solve` take besides.
 fn options_of(build: &Build, of: &'static str, options: Map) -> Result<(crate::model::build::Graph, BuildOptions)> {
@@ -65,6 +73,39 @@ fn output(build: &Build, path: &str, mut options: Map) -> Result<()> {
                 .with_hint("use local, tar, oci, oci-archive or docker"));
         }
     };
+    build.recipe().report = Some(report);
+    Ok(())
+}
+
+/// Opens a shell at the end of the build, or where a step fails.
+fn shell(host: &Host, build: &Build, options: Map) -> Result<()> {
+    let terminal = host.console.lock().unwrap_or_else(PoisonError::into_inner).terminal.clone();
+    let terminal = terminal.ok_or_else(|| {
+        Error::invalid("there is no terminal for a shell").with_hint("run the script at a terminal, or use run")
+    })?;
+    let (graph, all) = options_of(build, "sh", options)?;
+    let open = |place: &str, enter: &mut Enter<'_>| {
+        host.note(&format!("a shell in {place}: leave it with exit"));
+        let raw = RawMode::enter(terminal.as_fd()).context(|| "using the terminal")?;
+        let mut show = |_: Stream, bytes: &[u8]| -> Result<()> {
+            let mut console = host.console.lock().unwrap_or_else(PoisonError::into_inner);
+            let written = console.out.write_all(bytes).and_then(|()| console.out.flush());
+            written.context(|| "writing to the terminal")
+        };
+        let ended = enter(Attachment {
+            stdin: Some(terminal.as_fd()),
+            output: &mut show,
+            terminal: Some(terminal.as_fd()),
+            detach_keys: Vec::new(),
+            signals: None,
+            interrupt: host.interrupt(),
+            deadline: None,
+        });
+        drop(raw);
+        ended.map(drop)
+    };
+    let debug = Debug { shell: Some(&open), at_end: true };
+    let report = build.engine.build_solve_with(&graph, &all, &quiet, &debug)?;
     build.recipe().report = Some(report);
     Ok(())
 }
@@ -165,6 +206,24 @@ pub(crate) mod build_results {
     #[rhai_fn(global, name = "output", return_raw)]
     pub fn output_to(ctx: NativeCallContext, build: Build, dir: ImmutableString) -> Fallible<()> {
         output_with(ctx, build, dir, Map::new())
+    }
+
+    /// Opens a shell in what the build has come to, or, when a step fails, there, with everything as it was. What you change
+    /// is lost when you leave it. Without a terminal it is an error. Options as `solve`.
+    ///
+    /// ```rhai
+    /// let b = build::from("base:1").run("true");
+    /// try { b.sh(); } catch (e) { assert(e.message.contains("no terminal")); }
+    /// ```
+    #[rhai_fn(global, name = "sh", return_raw)]
+    pub fn sh_with(ctx: NativeCallContext, build: Build, options: Map) -> Fallible<()> {
+        let host = tag(&ctx)?.host;
+        shell(&host, &build, options).raise(&ctx)
+    }
+
+    #[rhai_fn(global, name = "sh", return_raw)]
+    pub fn sh(ctx: NativeCallContext, build: Build) -> Fallible<()> {
+        sh_with(ctx, build, Map::new())
     }
 
     /// The steps as a table, with those of the builds that it uses: `stage`, `step`, `line`.
