@@ -1,6 +1,8 @@
 //! The verbs of networks.
 
 use std::collections::BTreeMap;
+use std::io::IsTerminal as _;
+use std::os::fd::AsFd as _;
 
 use clap::{Args, Subcommand};
 
@@ -9,8 +11,12 @@ use crate::cli::inspect::{self, InspectArgs};
 use crate::cli::system::PruneArgs;
 use crate::cli::{Session, filter, flags, listing};
 use crate::docker::format::Format;
-use crate::docker::{env, network as docker};
+use crate::docker::{env, members, network as docker};
+use crate::engine::network::topology::{self, Drawing};
 use crate::model::network::{Attachment, NetworkOptions};
+
+/// The columns of a picture in a pipe or a file.
+const PAGE: usize = 100;
 
 /// `rhumb network`.
 #[derive(Debug, Subcommand)]
@@ -27,6 +33,8 @@ pub(crate) enum NetworkCommand {
     /// List networks
     #[command(visible_alias = "list")]
     Ls(LsArgs),
+    /// List the containers that are on a network now
+    Members(MembersArgs),
     /// Remove networks that no container is connected to
     Prune(PruneArgs),
     /// Rename a network, also while it is in use
@@ -36,6 +44,8 @@ pub(crate) enum NetworkCommand {
     /// Remove networks
     #[command(visible_alias = "remove")]
     Rm(RmArgs),
+    /// Show who is on networks, who reaches whom and what is published
+    Topology(TopologyArgs),
 }
 
 // `rhumb network connect`.
@@ -137,6 +147,22 @@ pub(crate) struct LsArgs {
     quiet: bool,
 }
 
+// `rhumb network members`.
+#[derive(Debug, Args)]
+pub(crate) struct MembersArgs {
+    /// Print in this form: table, json or a template
+    #[arg(long, value_name = "FORMAT")]
+    format: Option<String>,
+    /// Print whole ids
+    #[arg(long)]
+    no_trunc: bool,
+    /// Print ids only
+    #[arg(short, long)]
+    quiet: bool,
+    /// Name or id
+    network: String,
+}
+
 // `rhumb network rename`.
 #[derive(Debug, Args)]
 pub(crate) struct RenameArgs {
@@ -161,6 +187,17 @@ pub(crate) struct RmArgs {
     networks: Vec<String>,
 }
 
+// `rhumb network topology`.
+#[derive(Debug, Args)]
+pub(crate) struct TopologyArgs {
+    /// Draw it in this form: tree, mermaid, dot or svg
+    #[arg(long, value_name = "FORMAT", default_value = "tree", hide_default_value = true)]
+    format: String,
+    /// Names or ids; all without any
+    #[arg(value_name = "NETWORK")]
+    networks: Vec<String>,
+}
+
 impl NetworkCommand {
     pub(crate) fn run(self, session: &mut Session) -> Result<u8> {
         match self {
@@ -174,6 +211,13 @@ impl NetworkCommand {
             }
             NetworkCommand::Inspect(args) => inspect::run(&args, inspect::Kind::Network, session),
             NetworkCommand::Ls(args) => ls(&args, session),
+            NetworkCommand::Members(args) => {
+                let format = Format::new(&members::LISTING, args.format.as_deref(), args.quiet)?;
+                let state = session.engine()?.network_inspect(&args.network)?;
+                let rows = state.endpoints.iter().map(|one| members::row(one, args.no_trunc));
+                listing::print(&mut session.out, &format, rows)?;
+                Ok(0)
+            }
             NetworkCommand::Prune(args) => {
                 let warning = "This will remove all networks that no container is connected to.";
                 args.run(session, warning, "Deleted Networks:", |engine, filter| engine.network_prune(filter))
@@ -192,6 +236,12 @@ impl NetworkCommand {
                     engine.network_remove(network, args.force)?;
                     session.out.line(network)
                 }))
+            }
+            NetworkCommand::Topology(args) => {
+                let drawing = flags::flag("--format", Drawing::of_word(&args.format, screen_width()))?;
+                let picture = topology::draw(&session.engine()?.network_topology(&args.networks)?, drawing);
+                session.out.text(&picture)?;
+                Ok(0)
             }
         }
     }
@@ -240,4 +290,11 @@ fn ls(args: &LsArgs, session: &mut Session) -> Result<u8> {
     let networks = session.engine()?.network_list(&filter::network(&args.filter)?)?;
     listing::print(&mut session.out, &format, networks.iter().map(|one| docker::list_row(one, args.no_trunc)))?;
     Ok(0)
+}
+
+/// The columns of the terminal, or of a page when standard output is none.
+fn screen_width() -> usize {
+    let stdout = std::io::stdout();
+    let size = if stdout.is_terminal() { crate::sys::terminal::size(stdout.as_fd()) } else { None };
+    size.map_or(PAGE, |(columns, _)| usize::from(columns))
 }

@@ -17,6 +17,7 @@ pub mod image;
 pub mod inspect;
 pub mod isolation;
 pub mod logging;
+pub mod members;
 pub mod mounts;
 pub mod network;
 pub mod options;

@@ -17,4 +17,5 @@ pub mod process;
 pub mod restart;
 pub mod stats;
 pub mod system;
+pub mod topology;
 pub mod volume;

@@ -18,6 +18,7 @@ use crate::script::image::Image;
 use crate::script::network::Network;
 use crate::script::output::Output;
 use crate::script::secret::Secret;
+use crate::script::topology::Topology;
 use crate::script::units::{Size, type_name};
 use crate::script::volume::Volume;
 
@@ -97,6 +98,9 @@ fn own_text(value: &Dynamic) -> Option<String> {
     if let Some(network) = value.read_lock::<Network>() {
         return Some(network.shown());
     }
+    if let Some(topology) = value.read_lock::<Topology>() {
+        return Some(topology.shown());
+    }
     if let Some(build) = value.read_lock::<crate::script::build::Build>() {
         return Some(build.shown());
     }
@@ -171,6 +175,9 @@ pub(crate) fn pretty(value: &Dynamic, width: usize) -> String {
 fn pretty_at(value: &Dynamic, width: usize, depth: usize) -> String {
     if depth > MAX_DEPTH {
         return "…".to_owned();
+    }
+    if let Some(topology) = value.read_lock::<Topology>() {
+        return topology.tree(width);
     }
     if let Some(items) = value.read_lock::<Array>() {
         if items.is_empty() {

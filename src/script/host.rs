@@ -1,6 +1,6 @@
 //! The noun `host` in scripts: commands and files of this machine.
 //!
-//! The script's author is trusted as the user who runs it; nothing here is a sandbox. HTTP comes later.
+//! The script's author is trusted as the user who runs it; nothing here is a sandbox.
 
 use std::io::{Read, Write};
 use std::os::unix::fs::OpenOptionsExt as _;

@@ -2,8 +2,6 @@
 //!
 //! Decodes, calls the engine once, encodes; what a network is made of is the engine's business.
 
-use std::time::Duration;
-
 use rhai::plugin::*;
 use rhai::{Array, Dynamic, ImmutableString, Map, NativeCallContext};
 use serde_json::Value;
@@ -18,9 +16,6 @@ use crate::script::context::engine;
 use crate::script::convert::{Keys, to_json};
 use crate::script::error::{Fallible, Raise};
 use crate::script::units::type_name;
-
-/// How long a port is tried to be reached.
-const REACH: Duration = Duration::from_secs(2);
 
 /// A network: its id, and the engine to ask about it.
 #[derive(Clone)]
@@ -46,7 +41,7 @@ impl Network {
     }
 }
 
-fn network_name(network: &OneNetwork) -> Result<String> {
+pub(crate) fn network_name(network: &OneNetwork) -> Result<String> {
     if let Some(network) = network.read_lock::<Network>() {
         return Ok(network.id.to_string());
     }
@@ -539,21 +534,5 @@ pub(crate) mod container_networks {
             container.engine.container_unpublish(container.id.as_str(), &one).raise(&ctx)?;
         }
         Ok(())
-    }
-
-    /// Whether something answers on a TCP port of a host, seen from inside the container. The host is an address, or the
-    /// name of a container on one of its networks.
-    ///
-    /// ```rhai
-    /// let n = network::create("doc-reach", #{ internal: true });
-    /// let c = container::run("base", #{ command: ["sleep", "300"], networks: [n] });
-    /// assert(!c.can_reach("127.0.0.1", 80));
-    /// c.remove(#{ force: true });
-    /// n.remove();
-    /// ```
-    #[rhai_fn(global, return_raw)]
-    pub fn can_reach(ctx: NativeCallContext, container: Container, host: ImmutableString, port: i64) -> Fallible<bool> {
-        let port = u16::try_from(port).map_err(|_| Error::invalid(format!("{port} is not a port"))).raise(&ctx)?;
-        container.engine.container_can_reach(container.id.as_str(), &host, port, REACH).raise(&ctx)
     }
 }

@@ -19,6 +19,7 @@ use crate::script::output::Output;
 use crate::script::resolve::Modules;
 use crate::script::secret::Secret;
 use crate::script::suggest;
+use crate::script::topology::Topology;
 use crate::script::units::Size;
 use crate::script::volume::Volume;
 
@@ -74,6 +75,7 @@ fn register(engine: &mut Engine) {
         .register_type_with_name::<Image>("Image")
         .register_type_with_name::<Volume>("Volume")
         .register_type_with_name::<Network>("Network")
+        .register_type_with_name::<Topology>("Topology")
         .register_type_with_name::<Build>("Build")
         .register_type_with_name::<Output>("Output")
         .register_type_with_name::<Secret>("Secret")
@@ -94,12 +96,12 @@ fn register(engine: &mut Engine) {
         ("container", container_module()),
         ("image", exported_module!(crate::script::image::image_functions)),
         ("volume", exported_module!(crate::script::volume::volume_functions)),
-        ("network", exported_module!(crate::script::network::network_functions)),
+        ("network", network_module()),
         ("build", build_module()),
         ("backup", exported_module!(crate::script::backup::backup_functions)),
         ("system", system_module()),
         ("secret", exported_module!(crate::script::secret::secret_functions)),
-        ("host", exported_module!(crate::script::host::host_functions)),
+        ("host", host_module()),
     ];
     for (name, module) in nouns {
         engine.register_static_module(name, module.into());
@@ -116,6 +118,19 @@ fn container_module() -> Module {
     module.combine(exported_module!(crate::script::container::observe::container_observe));
     module.combine(exported_module!(crate::script::container::content::container_content));
     module.combine(exported_module!(crate::script::network::container_networks));
+    module.combine(exported_module!(crate::script::reach::container_reach));
+    module
+}
+
+fn network_module() -> Module {
+    let mut module = exported_module!(crate::script::network::network_functions);
+    module.combine(exported_module!(crate::script::topology::topology_functions));
+    module
+}
+
+fn host_module() -> Module {
+    let mut module = exported_module!(crate::script::host::host_functions);
+    module.combine(exported_module!(crate::script::http::http_functions));
     module
 }
 

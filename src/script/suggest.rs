@@ -58,18 +58,16 @@ impl Names {
 
 /// What the script interface names and this version does not have: words by module or type. A module without words is
 /// not there at all.
-const NOT_BUILT_YET: [(&str, &str); 11] = [
-    ("network", "topology"),
+const NOT_BUILT_YET: [(&str, &str); 9] = [
     ("build", "dockerfile"),
     ("Build", "sh layer"),
     ("registry", ""),
     ("image", "pull search"),
     ("backup", "repo"),
     ("system", "doctor"),
-    ("host", "http_get"),
     ("Image", "push files diff"),
     ("Volume", "clone copy_to copy_from ls read"),
-    ("Container", "toolbox url resolve"),
+    ("Container", "toolbox"),
 ];
 
 /// Whether a later version is to have this function of a module, or this method or property of a type.

@@ -13,7 +13,8 @@
 //! seccomp  the filter of system calls (pure)         top     its processes
 //! resolver whose names it knows, and whom it asks for others
 //! restart  policies of containers that exist          wait    for their end
-//! network  its networks: joining, leaving, published ports, who it reaches
+//! network  its networks: joining, leaving, published ports
+//! reach    whom it reaches, and how it is reached from here
 //! stats    what it uses                              update  other limits
 //! step     a command of a build
 //! ```
@@ -37,6 +38,7 @@ mod logs;
 mod names;
 mod network;
 mod process;
+mod reach;
 mod resolver;
 mod restart;
 mod seccomp;

@@ -13,6 +13,7 @@ mod endpoints;
 mod kernel;
 mod options;
 mod ports;
+pub mod topology;
 
 pub(in crate::engine) use self::endpoints::{Guest, parse_mac};
 

@@ -9,6 +9,7 @@
 //! names     what is known, from files, read anew when they change      wire      messages as bytes
 //! client    connections over TCP                                       upstream  a question on its way to servers
 //! redirect  from port 53 to the port it has                            serve     the process
+//! ask       what a program in the container would ask
 //! ```
 //!
 //! Names that are ours never leave: also a question for something else than their addresses is answered here, with
@@ -18,6 +19,7 @@
 //! The container may send what it likes. It has one thread and one loop; questions on their way, connections, lengths and
 //! times have limits, and beyond them a question is refused and a connection closed.
 
+mod ask;
 mod client;
 mod names;
 mod redirect;
@@ -32,6 +34,7 @@ use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+pub use self::ask::look_up;
 use self::client::{Client, IDLE};
 use self::names::Book;
 pub use self::serve::serve;

@@ -9,7 +9,7 @@ use crate::script::units::{TimeSpan, duration_of};
 
 use crate::script::container::{Container, DEFAULT_WAIT};
 
-fn port_of(number: i64) -> Result<u16> {
+pub(crate) fn port_of(number: i64) -> Result<u16> {
     u16::try_from(number)
         .ok()
         .filter(|port| *port > 0)
@@ -62,7 +62,8 @@ pub(crate) mod container_waits {
     }
 
     /// Waits until a GET of a path on a TCP port of the container is answered with a status from 200 to 399; at most 60 s
-    /// unless a time is given. The path is `/` unless given.
+    /// unless a time is given. The path is `/` unless given; without a port it is the one that the container publishes or
+    /// exposes.
     ///
     /// ```rhai
     /// let c = container::run("base", #{ command: ["sleep", "300"] });
@@ -106,6 +107,24 @@ pub(crate) mod container_waits {
     #[rhai_fn(global, name = "wait_http", return_raw)]
     pub fn wait_http_default(ctx: NativeCallContext, container: Container, port: i64) -> Fallible<()> {
         wait_http_at(ctx, container, port, "/".into())
+    }
+
+    #[rhai_fn(global, name = "wait_http", return_raw)]
+    pub fn wait_http_path(ctx: NativeCallContext, container: Container, path: ImmutableString) -> Fallible<()> {
+        let port = container.engine.container_http_port(container.id.as_str()).raise(&ctx)?;
+        container.engine.container_wait_http(container.id.as_str(), port, &path, DEFAULT_WAIT).raise(&ctx)
+    }
+
+    #[rhai_fn(global, name = "wait_http", return_raw)]
+    pub fn wait_http_path_for(
+        ctx: NativeCallContext,
+        container: Container,
+        path: ImmutableString,
+        timeout: TimeSpan,
+    ) -> Fallible<()> {
+        let timeout = duration_of(&timeout).raise(&ctx)?;
+        let port = container.engine.container_http_port(container.id.as_str()).raise(&ctx)?;
+        container.engine.container_wait_http(container.id.as_str(), port, &path, timeout).raise(&ctx)
     }
 
     /// Waits until the log of the container's present run contains a text; at most 60 s unless a time is given.

@@ -1,0 +1,49 @@
+//! Names between containers: the engine, the files, the monitor's resolver and the C library together.
+
+use std::path::Path;
+
+use crate::support::rhumb::{BASE, Rhumb};
+
+/// A state root whose base can look names up, with a network.
+fn with_names(subnet: &str) -> Rhumb {
+    let rhumb = Rhumb::with_base();
+    rhumb.script(r#"image::from_host(["sh", "sleep", "cat", "getent"], "names:1")"#).ok();
+    rhumb.sh(&format!("network create --subnet {subnet} my")).ok();
+    rhumb
+}
+
+#[test]
+fn containers_find_each_other_by_name() {
+    let rhumb = with_names("10.231.40.0/24");
+    rhumb.sh(&format!("run -d --name web --network my --network-alias www {BASE} sleep 300")).ok();
+    rhumb.sh("run -d --name asker --network my names:1 sleep 300").ok();
+    let conf = rhumb.sh("exec asker cat /etc/resolv.conf").ok();
+    assert!(conf.contains("nameserver 127.0.0.11\n") && conf.contains("ndots:0"), "{conf}");
+    for name in ["web", "www", "WEB.my"] {
+        let found = rhumb.sh(&format!("exec asker getent ahostsv4 {name}")).ok();
+        assert!(found.starts_with("10.231.40.2 "), "{name}: {found}");
+    }
+    let reverse = rhumb.sh("exec asker getent hosts 10.231.40.2").ok();
+    assert!(reverse.contains("web.my"), "{reverse}");
+    rhumb.sh("rename web shop").ok();
+    assert!(rhumb.sh("exec asker getent ahostsv4 shop").ok().starts_with("10.231.40.2 "));
+    rhumb.sh("exec asker getent ahostsv4 web").fails(2);
+    rhumb.sh("network disconnect my shop").ok();
+    rhumb.sh("exec asker getent ahostsv4 shop").fails(2);
+    rhumb.sh("rm -f shop asker").ok();
+    rhumb.sh("network rm my").ok();
+}
+
+#[test]
+fn names_come_with_a_network_that_is_joined_while_running() {
+    let rhumb = with_names("10.231.41.0/24");
+    rhumb.sh("network create --subnet 10.231.42.0/24 --internal inner").ok();
+    rhumb.sh(&format!("run -d --name web --network my {BASE} sleep 300")).ok();
+    rhumb.sh("run -d --name late --network inner names:1 sleep 300").ok();
+    rhumb.sh("exec late getent ahostsv4 web").fails(2);
+    rhumb.sh("network connect my late").ok();
+    assert!(rhumb.sh("exec late getent ahostsv4 web").ok().starts_with("10.231.41.2 "));
+    rhumb.sh("rm -f web late").ok();
+    rhumb.sh("network rm my inner").ok();
+    assert!(!Path::new("/proc/sys/net/ipv4/conf").join("rb-nothing").exists());
+}
