@@ -3,10 +3,11 @@
 //! What the expressions and registers are is the kernel's language (include/uapi/linux/netfilter/nf_tables.h); what rules
 //! there are is [`super::plan`]'s.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CString;
 use std::io;
 
-use netlink_bindings::nftables::{Chained, Nfgenmsg, Request};
+use netlink_bindings::nftables::{Chained, Nfgenmsg, Request, SetelemListElemAttrs};
 use netlink_socket2::NetlinkSocket;
 
 use crate::base::{Error, Result};
@@ -362,4 +363,70 @@ fn encode(request: Request<'_>, table: &CString, change: &Change, number: u32) {
             list.nested_key().push_value(key).end_nested();
         }
     }
+}
+
+/// How many rules each chain of a table has.
+///
+/// # Errors
+/// `not_found` when there is no such table; what the kernel gives.
+pub fn count_rules(table: &str) -> Result<BTreeMap<String, usize>> {
+    let name = CString::new(table).map_err(|_| Error::invalid("the name of a table contains a zero byte"))?;
+    let mut header = Nfgenmsg::new();
+    header.nfgen_family = INET;
+    let mut socket = NetlinkSocket::new();
+    let mut counts = BTreeMap::new();
+    let mut chains = Request::new().op_getchain_dump(&header);
+    chains.encode().push_table(&name);
+    let mut replies = socket.request(&chains).map_err(|error| refused(table, &error, &error.to_string()))?;
+    while let Some(reply) = replies.recv() {
+        let (_, chain) = reply.map_err(|error| refused(table, error.as_io_error(), &error.to_string()))?;
+        // The kernel gives the chains of all tables.
+        if let (Ok(of), Ok(chain)) = (chain.get_table(), chain.get_name())
+            && of == name.as_c_str()
+        {
+            counts.insert(chain.to_string_lossy().into_owned(), 0);
+        }
+    }
+    if counts.is_empty() {
+        return Err(Error::not_found(format!("there is no table {table:?} of nf_tables")));
+    }
+    let mut rules = Request::new().op_getrule_dump(&header);
+    rules.encode().push_table(&name);
+    let mut replies = socket.request(&rules).map_err(|error| refused(table, &error, &error.to_string()))?;
+    while let Some(reply) = replies.recv() {
+        let (_, rule) = reply.map_err(|error| refused(table, error.as_io_error(), &error.to_string()))?;
+        if let (Ok(of), Ok(chain)) = (rule.get_table(), rule.get_chain())
+            && of == name.as_c_str()
+        {
+            *counts.entry(chain.to_string_lossy().into_owned()).or_default() += 1;
+        }
+    }
+    Ok(counts)
+}
+
+/// The keys that a map has elements for.
+///
+/// # Errors
+/// `not_found` when there is no such table or map; what the kernel gives.
+pub fn keys(table: &str, map: &str) -> Result<BTreeSet<Vec<u8>>> {
+    let name = CString::new(table).map_err(|_| Error::invalid("the name of a table contains a zero byte"))?;
+    let mut header = Nfgenmsg::new();
+    header.nfgen_family = INET;
+    let mut socket = NetlinkSocket::new();
+    let mut request = Request::new().op_getsetelem_dump(&header);
+    request.encode().push_table(&name).push_set(&text(map));
+    let mut keys = BTreeSet::new();
+    let mut replies = socket.request(&request).map_err(|error| refused(table, &error, &error.to_string()))?;
+    while let Some(reply) = replies.recv() {
+        let (_, list) = reply.map_err(|error| refused(table, error.as_io_error(), &error.to_string()))?;
+        let Ok(elements) = list.get_elements() else { continue };
+        for element in elements.flatten() {
+            if let SetelemListElemAttrs::Elem(element) = element
+                && let Ok(key) = element.get_key().and_then(|key| key.get_value())
+            {
+                keys.insert(key.to_vec());
+            }
+        }
+    }
+    Ok(keys)
 }

@@ -42,6 +42,8 @@ pub struct Published {
     pub to: IpAddr,
 }
 
+/// The maps of published ports.
+pub const MAPS: [&str; 4] = [ANY4, AT4, ANY6, AT6];
 const ANY4: &str = "ports4";
 const AT4: &str = "ports4_at";
 const ANY6: &str = "ports6";

@@ -135,6 +135,23 @@ fn is_up(name: &str) -> bool {
     u32::from_str_radix(flags.trim().trim_start_matches("0x"), 16).is_ok_and(|flags| flags & 1 != 0)
 }
 
+/// An interface is a port of a bridge.
+pub fn is_plugged(link: &str, bridge: &str) -> bool {
+    let of = fs::read_link(format!("/sys/class/net/{link}/master"));
+    of.is_ok_and(|path| path.file_name().is_some_and(|name| name == bridge))
+}
+
+/// Makes an interface of this host a port of a bridge, up. One that is gone is its container's matter.
+///
+/// # Errors
+/// What the kernel gives.
+pub fn plug(link: &str, bridge: &str, isolated: bool) -> Result<()> {
+    let netlink = Netlink::open()?;
+    let (Some(port), Some(bridge)) = (netlink.index(link)?, netlink.index(bridge)?) else { return Ok(()) };
+    netlink.set_up(port, Some(bridge))?;
+    netlink.set_port(port, isolated)
+}
+
 /// Takes interfaces of the host away; those that are gone are fine.
 ///
 /// # Errors

@@ -3,6 +3,7 @@
 
 mod dns;
 mod picture;
+mod repair;
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -39,7 +39,7 @@ fn shell(rhumb: &Rhumb, line: &str, failpoint: Option<(&str, &str)>) -> Outcome 
     process::run(&mut command, None, PATIENCE)
 }
 
-/// A root with bystanders: an image, a running container, a volume with content.
+/// A root with bystanders: an image, a running container, a volume with content, networks.
 fn stage() -> Rhumb {
     let rhumb = Rhumb::with_base();
     fs::create_dir(rhumb.path("out")).unwrap();
@@ -52,7 +52,9 @@ fn stage() -> Rhumb {
         "rhumb rmi extra:1",
         "rhumb run --rm -v kept:/v base:1 sh -c 'mkdir /v/d; echo precious > /v/d/file; ln -s file /v/d/link'",
         r#"rhumb -e 'volume::get("kept").backup("in/kept.tar.zst")'"#,
-        "rhumb run -d --name sleeper -v kept:/v base:1 sleep 100000",
+        "rhumb network create around",
+        "rhumb network create --internal beside",
+        "rhumb run -d --name sleeper -v kept:/v --network around --network beside base:1 sleep 100000",
     ] {
         shell(&rhumb, line, None).ok();
     }

@@ -21,6 +21,8 @@ pub(crate) struct Observation {
     pub(crate) volumes: BTreeMap<String, String>,
     /// How many volumes without a name there are.
     pub(crate) anonymous: usize,
+    /// Networks that were made, and who is connected to them.
+    pub(crate) networks: BTreeMap<String, Vec<String>>,
     /// Files that the verbs write for the user, without what is hidden beside them until it is whole: it lies outside of
     /// the root, where the next verb for the same file takes it away. A digest counts together with its archive.
     pub(crate) files: Vec<String>,
@@ -29,7 +31,7 @@ pub(crate) struct Observation {
 impl std::fmt::Display for Observation {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "containers {:?}, images {:?}, volumes {:?}", self.containers, self.images, self.volumes)?;
-        write!(f, ", {} anonymous, files {:?}", self.anonymous, self.files)
+        write!(f, ", networks {:?}, {} anonymous, files {:?}", self.networks, self.anonymous, self.files)
     }
 }
 
@@ -53,6 +55,16 @@ pub(crate) fn observe(rhumb: &Rhumb) -> Observation {
             let facts: Value = serde_json::from_str(&text).expect("inspect prints JSON");
             let data = string(&facts[0]["Mountpoint"]);
             seen.volumes.insert(name.into(), tree_digest(Path::new(&data)));
+        }
+    }
+    for name in rhumb.run(["network", "ls", "-q", "--filter", "type=custom", "--format", "{{.Name}}"]).ok().lines() {
+        seen.networks.insert(name.into(), Vec::new());
+    }
+    for name in seen.containers.keys() {
+        let networks = rhumb.run(["inspect", "-f", "{{range $k, $v := .NetworkSettings.Networks}}{{$k}} {{end}}", name]);
+        // One that goes away meanwhile is seen no more by whoever looks again.
+        for network in networks.stdout.split_whitespace() {
+            seen.networks.entry(network.into()).or_default().push(name.clone());
         }
     }
     for entry in fs::read_dir(rhumb.path("out")).into_iter().flatten() {

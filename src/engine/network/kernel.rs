@@ -96,8 +96,8 @@ impl Engine {
         }
     }
 
-    /// Replaces the rules by those that the records ask for; the lock of all networks is held.
-    pub(super) fn write_rules(&self) -> Result<()> {
+    /// The rules that the records ask for; none when no network needs any.
+    pub(super) fn rules(&self) -> Result<Option<Vec<Change>>> {
         let networks = self.store.read(|tx| tx.list::<Network>(Noun::Network))?;
         let bridges: Vec<Bridge> = networks
             .into_iter()
@@ -110,13 +110,18 @@ impl Engine {
                 name: network.link,
             })
             .collect();
-        if bridges.is_empty() {
-            return match nft::apply(&self.table(), &[Change::DeleteTable]) {
+        Ok((!bridges.is_empty()).then(|| plan::rules(&bridges, self.group())))
+    }
+
+    /// Replaces the rules by those that the records ask for; the lock of all networks is held.
+    pub(super) fn write_rules(&self) -> Result<()> {
+        match self.rules()? {
+            Some(rules) => nft::apply(&self.table(), &rules),
+            None => match nft::apply(&self.table(), &[Change::DeleteTable]) {
                 Err(error) if error.kind() == Kind::NotFound => Ok(()),
                 other => other,
-            };
+            },
         }
-        nft::apply(&self.table(), &plan::rules(&bridges, self.group()))
     }
 
     /// Makes everything anew that the records ask for and the kernel has not: bridges, rules, published ports.
@@ -134,8 +139,12 @@ impl Engine {
             }
         }
         self.write_rules()?;
-        for network in networks {
-            for endpoint in self.endpoints_in(&network.body.id)? {
+        for network in networks.into_iter().map(|row| row.body) {
+            for endpoint in self.endpoints_in(&network.id)? {
+                // Who takes a bridge away unplugs everybody.
+                if network.driver == Driver::Bridge && !setup::is_plugged(&endpoint.link, &network.link) {
+                    setup::plug(&endpoint.link, &network.link, !network.icc())?;
+                }
                 self.insert_ports(&endpoint, &endpoint.ports)?;
             }
         }

@@ -3,12 +3,14 @@
 //! ```text
 //! create     record "creating" ─▶ bridge, rules ─▶ "ready"        endpoints  addresses and ports for a container, and back
 //! remove     record "removing" ─▶ bridge, rules gone ─▶ no record   kernel     bridges and rules as they shall be; repair
+//! check      what is wrong with all of it                            topology   who reaches whom, drawn
 //! ```
 //!
 //! A network's identity is its id; the name is a label. Whoever makes or takes away something that all containers share, a
 //! bridge or the rules, holds one lock for all networks. Containers are known here only as users of a record, and as
 //! holders of addresses and ports.
 
+mod check;
 mod endpoints;
 mod kernel;
 mod options;

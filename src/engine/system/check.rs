@@ -23,6 +23,9 @@ impl Engine {
         self.check_container_folders(options, &mut report)?;
         self.check_cgroups(options, &mut report)?;
         self.check_volumes(options, &mut report)?;
+        let (checked, problems) = self.network_check(options.repair)?;
+        report.checked += checked;
+        report.problems.extend(problems);
         Ok(report)
     }
 
