@@ -7,7 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CString;
 use std::io;
 
-use netlink_bindings::nftables::{Chained, Nfgenmsg, Request, SetelemListElemAttrs};
+use netlink_bindings::nftables::{Chained, ChainedFinal, Nfgenmsg, Request, SetelemListElemAttrs};
+use netlink_bindings::traits::NetlinkChained;
 use netlink_socket2::NetlinkSocket;
 
 use crate::base::{Error, Result};
@@ -216,14 +217,32 @@ fn word(register: u32) -> u32 {
     8 + register
 }
 
+/// A connection that changes went over. To close it as soon as something was taken away waits for a grace period of the
+/// kernel's locks, some milliseconds; a moment later it does not. Whoever has something else to do keeps it meanwhile.
+#[must_use]
+pub struct Sent(#[expect(dead_code, reason = "it is there to be closed later")] Option<NetlinkSocket>);
+
+impl Sent {
+    /// Of nothing.
+    pub const NOTHING: Sent = Sent(None);
+}
+
 /// Applies all changes to a table, or none.
 ///
 /// # Errors
 /// `permission_denied`; `unsupported` when the kernel has no nf_tables; `not_found` when something to be taken away or
 /// added to is not there; `failed` for the rest.
 pub fn apply(table: &str, changes: &[Change]) -> Result<()> {
+    send(table, changes).map(drop)
+}
+
+/// As [`apply`], with the connection still open.
+///
+/// # Errors
+/// As [`apply`].
+pub fn send(table: &str, changes: &[Change]) -> Result<Sent> {
     if changes.is_empty() {
-        return Ok(());
+        return Ok(Sent::NOTHING);
     }
     let name = CString::new(table).map_err(|_| Error::invalid("the name of a table contains a zero byte"))?;
     let mut socket = NetlinkSocket::new();
@@ -235,9 +254,68 @@ pub fn apply(table: &str, changes: &[Change]) -> Result<()> {
         encode(batch.request(), &name, change, number as u32 + 1);
     }
     batch.request().op_batch_end_do(&frame);
-    let batch = batch.finalize();
+    let batch = Quiet::new(batch.finalize(), changes.len());
     let sent = socket.request_chained(&batch).map_err(|error| refused(table, &error, &error.to_string()))?.recv_all();
-    sent.map_err(|error| refused(table, error.as_io_error(), &error.to_string()))
+    sent.map_err(|error| refused(table, error.as_io_error(), &error.to_string()))?;
+    Ok(Sent(Some(socket)))
+}
+
+/// A batch of which only the last change is answered when all is well: with an answer to each, those to many changes would
+/// not fit into the socket's buffer. Errors come for every one.
+struct Quiet<'a> {
+    batch: ChainedFinal<'a>,
+    bytes: Vec<u8>,
+    last: usize,
+}
+
+impl<'a> Quiet<'a> {
+    /// `last` is the index of the last change; the first message is the batch's own.
+    fn new(batch: ChainedFinal<'a>, last: usize) -> Quiet<'a> {
+        // struct nlmsghdr: length, type, flags (NLM_F_ACK); messages begin at multiples of four (netlink(7)).
+        const ACK: u16 = 4;
+        let mut bytes = batch.payload().to_vec();
+        let (mut at, mut index) = (0, 0);
+        while let Some(header) = bytes.get_mut(at..at + 8) {
+            let length = u32::from_ne_bytes([header[0], header[1], header[2], header[3]]) as usize;
+            let flags = u16::from_ne_bytes([header[6], header[7]]);
+            if index != last {
+                header[6..8].copy_from_slice(&(flags & !ACK).to_ne_bytes());
+            }
+            at += length.max(8).next_multiple_of(4);
+            index += 1;
+        }
+        Quiet { batch, bytes, last }
+    }
+}
+
+impl NetlinkChained for Quiet<'_> {
+    fn protonum(&self) -> u16 {
+        self.batch.protonum()
+    }
+
+    fn payload(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    fn chain_len(&self) -> usize {
+        self.batch.chain_len()
+    }
+
+    fn get_index(&self, seq: u32) -> Option<usize> {
+        NetlinkChained::get_index(&self.batch, seq)
+    }
+
+    fn name(&self, index: usize) -> &'static str {
+        self.batch.name(index)
+    }
+
+    fn lookup(&self, index: usize) -> netlink_bindings::traits::LookupFn {
+        self.batch.lookup(index)
+    }
+
+    fn supports_ack(&self, index: usize) -> Option<bool> {
+        (index < self.chain_len()).then_some(index == self.last)
+    }
 }
 
 fn refused(table: &str, error: &io::Error, text: &str) -> Error {

@@ -135,6 +135,11 @@ fn is_up(name: &str) -> bool {
     u32::from_str_radix(flags.trim().trim_start_matches("0x"), 16).is_ok_and(|flags| flags & 1 != 0)
 }
 
+/// There is an interface of this name on this host.
+pub fn exists(name: &str) -> bool {
+    Path::new("/sys/class/net").join(name).exists()
+}
+
 /// An interface is a port of a bridge.
 pub fn is_plugged(link: &str, bridge: &str) -> bool {
     let of = fs::read_link(format!("/sys/class/net/{link}/master"));

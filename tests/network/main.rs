@@ -6,6 +6,7 @@ mod picture;
 mod repair;
 #[path = "../support/mod.rs"]
 mod support;
+mod ways;
 
 use serde_json::Value;
 use support::process::Outcome;

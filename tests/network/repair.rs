@@ -90,7 +90,8 @@ fn the_rules_are_the_golden_ones() {
     let rhumb = Rhumb::with_base();
     rhumb.sh("network create --subnet 10.231.14.0/24 out").ok();
     rhumb.sh("network create --subnet 10.231.15.0/24 --internal in").ok();
-    let options = "-o com.docker.network.bridge.enable_ip_masquerade=false -o com.docker.network.bridge.enable_icc=false";
+    let options =
+        "-o com.docker.network.bridge.enable_ip_masquerade=false -o com.docker.network.bridge.enable_icc=false";
     rhumb.sh(&format!("network create --subnet 10.231.16.0/24 --ipv6 --subnet fd31::/64 {options} six")).ok();
     let ports = "-p 28453:80 -p 127.0.0.1:28454:81/udp -p [::1]:28455:82";
     rhumb.sh(&format!("run -d --name web --network name=six,ip=10.231.16.9,ip6=fd31::9 {ports} base:1 sleep 300")).ok();
@@ -127,7 +128,8 @@ fn forget(value: &mut serde_json::Value) {
     match value {
         serde_json::Value::Object(map) => {
             map.remove("handle");
-            let is_group = map.get("left").is_some_and(|left| left["meta"]["key"].as_str().is_some_and(|k| k.ends_with("group")));
+            let is_group =
+                map.get("left").is_some_and(|left| left["meta"]["key"].as_str().is_some_and(|k| k.ends_with("group")));
             if is_group {
                 map.insert("right".into(), "GROUP".into());
             }

@@ -61,7 +61,8 @@ pub(crate) fn observe(rhumb: &Rhumb) -> Observation {
         seen.networks.insert(name.into(), Vec::new());
     }
     for name in seen.containers.keys() {
-        let networks = rhumb.run(["inspect", "-f", "{{range $k, $v := .NetworkSettings.Networks}}{{$k}} {{end}}", name]);
+        let networks =
+            rhumb.run(["inspect", "-f", "{{range $k, $v := .NetworkSettings.Networks}}{{$k}} {{end}}", name]);
         // One that goes away meanwhile is seen no more by whoever looks again.
         for network in networks.stdout.split_whitespace() {
             seen.networks.entry(network.into()).or_default().push(name.clone());

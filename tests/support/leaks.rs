@@ -108,6 +108,13 @@ impl Leaks {
         for path in cgroups {
             let _ = fs::remove_dir(path); // the failed test has said what is wrong
         }
+        for line in self.kernel() {
+            let _ = match line.split_once(' ') {
+                Some(("link", name)) => Command::new("ip").args(["link", "del", name]).output(),
+                Some(("nft", table)) => Command::new("nft").arg(format!("delete {table}")).output(),
+                _ => continue,
+            };
+        }
     }
 
     /// Mounts of this mount namespace that have the root in their source, target or options.

@@ -197,7 +197,7 @@ impl Engine {
         }
         failpoint::hit("container.remove.sweep")?;
         sweep(&self.cgroup_of(record), &self.paths().container_run(id))?;
-        self.network_release(id)?;
+        let sent = self.network_release(id)?;
         failpoint::hit("container.remove.files")?;
         let folder = self.paths().container(id);
         remove_tree(&folder).context(|| format!("removing {folder:?}"))?;
@@ -214,6 +214,7 @@ impl Engine {
         if let Some(name) = gone {
             self.tell_of(record, &name, "destroy");
         }
+        drop(sent);
         Ok(())
     }
 

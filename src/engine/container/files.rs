@@ -13,8 +13,14 @@ pub(super) const RESOLVER: &str = "127.0.0.11";
 pub(super) const MOUNTED: [(&str, &str); 3] =
     [("/etc/hosts", "hosts"), ("/etc/hostname", "hostname"), ("/etc/resolv.conf", "resolv.conf")];
 
-/// hosts(5). With the host's network it begins with the host's own file, as Docker's does.
-pub(super) fn hosts(record: &ContainerRecord, of_host: &str, endpoints: &[Endpoint]) -> String {
+/// hosts(5). With the host's network it begins with the host's own file, as Docker's does. `links` are the addresses and
+/// names of linked containers on networks that have no names.
+pub(super) fn hosts(
+    record: &ContainerRecord,
+    of_host: &str,
+    endpoints: &[Endpoint],
+    links: &[(IpAddr, String)],
+) -> String {
     let mut text = match record.options.network_mode {
         NetworkMode::Host => of_host.to_owned(),
         _ => "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::\tip6-localnet\n\
@@ -39,6 +45,7 @@ pub(super) fn hosts(record: &ContainerRecord, of_host: &str, endpoints: &[Endpoi
             (address, _) => text.push_str(&format!("{address}\t{name}\n")),
         }
     }
+    links.iter().for_each(|(address, names)| text.push_str(&format!("{address}\t{names}\n")));
     for endpoint in endpoints {
         let own = full_name(record);
         let addresses = endpoint.ip.map(IpAddr::V4).into_iter().chain(endpoint.ip6.map(IpAddr::V6));

@@ -107,7 +107,7 @@ impl Engine {
         match self.write_network_files(record, &endpoints) {
             Ok(_) => Ok(endpoints),
             Err(error) => Err(match self.network_release(&record.id) {
-                Ok(()) => error,
+                Ok(_) => error,
                 Err(more) => error.context(format!("and giving addresses back failed: {more}")),
             }),
         }
@@ -130,7 +130,8 @@ impl Engine {
         let write = |path: std::path::PathBuf, text: String| {
             std::fs::write(&path, text).context(|| format!("writing {path:?}"))
         };
-        write(dir.join("hosts"), files::hosts(record, &read("/etc/hosts"), endpoints))?;
+        let links = self.linked(endpoints)?;
+        write(dir.join("hosts"), files::hosts(record, &read("/etc/hosts"), endpoints, &links))?;
         let has_names = self.write_names(record, endpoints)?;
         let servers = match has_names {
             true => files::Servers::Names,
@@ -388,15 +389,19 @@ impl Engine {
     /// As remove; a container that is gone is none.
     pub fn container_reap(&self, container: &str) -> Result<()> {
         let found = self.container_find(container)?;
+        let networks = found.record.options.networks.iter().map(|one| Id::parse(&one.network));
+        let networks = networks.collect::<Result<Vec<Id>>>()?;
         if found.record.options.auto_remove {
-            return self.container_remove(container, ContainerRemove { force: false, volumes: true });
+            self.container_remove(container, ContainerRemove { force: false, volumes: true })?;
+            return self.network_bury_all(&networks);
         }
-        let _lock = self.lock_container(&found.id)?;
+        let lock = self.lock_container(&found.id)?;
         // Somebody may have started it again.
-        match crate::runtime::state::is_held(&self.paths().container_run(&found.id))? {
-            true => Ok(()),
-            false => self.network_release(&found.id),
+        if !crate::runtime::state::is_held(&self.paths().container_run(&found.id))? {
+            drop(self.network_release(&found.id)?);
         }
+        drop(lock);
+        self.network_bury_all(&networks)
     }
 }
 

@@ -14,7 +14,7 @@ use crate::model::container::{ContainerOptions, ContainerRecord};
 use crate::model::names::{Link, Names, VERSION, Zone};
 use crate::model::network::Endpoint;
 use crate::runtime::monitor::names::FILE;
-use crate::runtime::state;
+use crate::runtime::state::{self, Life};
 
 /// Where the host says whom it asks.
 const HOST: &str = "/etc/resolv.conf";
@@ -57,6 +57,36 @@ impl Engine {
         };
         state::write_json(&path, &names, false).context(|| "telling the resolver its names")?;
         Ok(true)
+    }
+
+    /// The addresses and names of the containers that one is linked to where names are not resolved: the default network.
+    ///
+    /// # Errors
+    /// `conflict` for one that does not run there.
+    pub(super) fn linked(&self, endpoints: &[Endpoint]) -> Result<Vec<(IpAddr, String)>> {
+        let mut lines = Vec::new();
+        for endpoint in endpoints.iter().filter(|endpoint| !endpoint.links.is_empty()) {
+            if self.network_get(endpoint.network.as_str())?.has_names() {
+                continue;
+            }
+            for (container, alias) in &endpoint.links {
+                let target = self.container_find(container)?;
+                // What one that ended had may not have been given back yet.
+                let there = match self.container_life(&target.id)? {
+                    Life::Alive(_) => self.network_endpoint(&endpoint.network, &target.id)?,
+                    _ => None,
+                };
+                let address = there.as_ref().and_then(|one| one.ip.map(IpAddr::V4).or(one.ip6.map(IpAddr::V6)));
+                let address = address.ok_or_else(|| {
+                    Error::conflict(format!("the linked container {container:?} does not run on the same network"))
+                        .with_hint("start it first, or use a network of your own, where names are resolved")
+                })?;
+                let mut names = vec![alias.as_str(), target.id.short(), &target.name];
+                names.dedup();
+                lines.push((address, names.join(" ")));
+            }
+        }
+        Ok(lines)
     }
 
     /// A container that is gone has no addresses, and its name is nobody's.

@@ -20,6 +20,7 @@ use crate::model::container::{
     Attached, Container, ContainerOptions, ContainerRecord, DEFAULT_STOP_GRACE, NetworkMode,
 };
 use crate::model::exec::Output;
+use crate::net::nft::Sent;
 use crate::runtime::client::{self, Monitor};
 use crate::runtime::plan::{self, Pauses, Plan, Rootfs, Stop};
 use crate::runtime::skeleton;
@@ -132,12 +133,19 @@ impl Engine {
         self.tell_of(&record, &name, "attach");
         let end = monitor.attach(attachment, true);
         self.tell_detached(&record.id, &end);
+        let mut sent = Ok(Sent::NOTHING);
         if record.options.auto_remove && has_ended(&end) {
+            // First of all, since what the kernel does of it afterwards takes a while; whoever has the lock does it himself.
+            if let Ok(Some(_lock)) = self.try_lock_container(&record.id) {
+                sent = self.network_release(&record.id);
+            }
             // The record still says Creating, so what we cannot finish others will. The monitor needs its folder no more,
             // and while it takes the cgroups away we have nothing else to do; a failure shows again below.
             let _ = remove_tree(&self.paths().container(&record.id));
         }
-        self.container_ended(monitor, &record, end)
+        let end = self.container_ended(monitor, &record, end);
+        drop(sent); // what failed was tried again
+        end
     }
 
     /// Creates, starts attached, removes: one command and what came of it. `options.auto_remove` is implied.
@@ -261,7 +269,7 @@ impl Engine {
                 std::fs::create_dir(&work).context(|| format!("making {work:?}"))?;
             }
         }
-        self.network_release(id)?;
+        drop(self.network_release(id)?);
         // Its sockets and what it says of the container are nobody else's, wherever the folder is (CVE-2020-15257).
         std::fs::DirBuilder::new()
             .recursive(true)
@@ -326,7 +334,7 @@ impl Engine {
             Ok(monitor) => monitor,
             Err(error) => {
                 return Err(match self.network_release(id) {
-                    Ok(()) => error,
+                    Ok(_) => error,
                     Err(more) => error.context(format!("and leaving its networks failed: {more}")),
                 });
             }

@@ -5,16 +5,17 @@
 //! still wrong after a while is a fault.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use crate::base::{Context as _, Id, Kind, Result};
 use crate::engine::Engine;
 use crate::engine::network::ports;
-use crate::model::network::{Driver, Network};
+use crate::model::network::{Driver, Endpoint, Network};
 use crate::model::system::Problem;
 use crate::net::plan::{self, Published};
 use crate::net::{nft, nft::Change, setup};
-use crate::store::db::{Noun, Phase};
+use crate::store::db::{Claim, Noun, Phase};
 
 /// How long what is wrong may take to become right by itself, and how often it is looked at.
 const SETTLE: Duration = Duration::from_secs(2);
@@ -28,6 +29,8 @@ enum Fault {
     Half(String),
     /// Claims of a container that has no monitor.
     Holder(String),
+    /// A claim of a container that runs and makes no use of it: holder, space, key.
+    Claim(String, String, String),
     /// An interface that no record knows.
     Link(String),
     /// A bridge that containers need is gone or down, or they are not at it.
@@ -60,6 +63,10 @@ impl Engine {
             let mended = match (&fault, repair) {
                 (Fault::Half(_), _) | (_, false) => false,
                 (Fault::Holder(id), true) => self.network_mend_holder(id)?,
+                (Fault::Claim(holder, space, key), true) => {
+                    self.store.write(|tx| tx.unclaim(space, key, holder))?;
+                    true
+                }
                 (Fault::Link(name), true) => setup::remove_links([name.as_str()]).map(|()| true)?,
                 (Fault::Element(map, key), true) => self.network_drop_element(map, key)?,
                 (Fault::Bridge(_) | Fault::Rules(_) | Fault::Port(_), true) => true,
@@ -88,11 +95,14 @@ impl Engine {
                     ends.insert(self.link_name(&id, &Id::parse(network)?));
                 }
             }
-            if !self.is_up(&id)?
-                && let Some(_lock) = self.try_lock_container(&id)?
-                && !self.is_up(&id)?
-                && !self.store.read(|tx| tx.claims_of(&holder))?.is_empty()
-            {
+            // Somebody is at work with it.
+            let Some(_lock) = self.try_lock_container(&id)? else { continue };
+            let claims = self.store.read(|tx| tx.claims_of(&holder))?;
+            if self.is_up(&id)? {
+                let used = self.network_endpoints_of(&id)?;
+                let unused = claims.into_iter().filter(|claim| !used.iter().any(|one| uses(one, claim)));
+                faults.extend(unused.map(|claim| Fault::Claim(claim.holder, claim.space, claim.key)));
+            } else if !claims.is_empty() {
                 faults.insert(Fault::Holder(holder));
             }
         }
@@ -204,7 +214,7 @@ impl Engine {
         if self.is_up(&id)? {
             return Ok(false);
         }
-        self.network_release(&id).map(|()| true)
+        self.network_release(&id).map(|_| true)
     }
 
     fn network_drop_element(&self, map: &'static str, key: &[u8]) -> Result<bool> {
@@ -216,12 +226,30 @@ impl Engine {
     }
 }
 
+/// A container's place on a network is what a claim is for.
+fn uses(endpoint: &Endpoint, claim: &Claim) -> bool {
+    match ports::of_claim(&claim.space, &claim.key) {
+        Some(port) => endpoint
+            .ports
+            .iter()
+            .any(|one| (one.protocol, one.host_ip, one.host_port) == (port.protocol, port.host_ip, port.host_port)),
+        None => {
+            let ip = claim.key.parse().ok();
+            claim.space.strip_prefix("address/") == Some(endpoint.network.as_str())
+                && (ip == endpoint.ip.map(IpAddr::V4) || ip == endpoint.ip6.map(IpAddr::V6))
+        }
+    }
+}
+
 fn problem(fault: &Fault, repaired: bool) -> Problem {
     let (noun, name, problem) = match fault {
         Fault::Half(id) => {
             ("network", id.clone(), "a command that made or removed it died in the middle, and what is left resists")
         }
         Fault::Holder(id) => ("container", id.clone(), "it does not run and has addresses or ports"),
+        Fault::Claim(holder, space, key) => {
+            ("container", holder.clone(), &*format!("it holds {key} of {space} and makes no use of it"))
+        }
         Fault::Link(name) => ("interface", name.clone(), "no network and no container has it"),
         Fault::Bridge(name) => ("network", name.clone(), "its bridge is gone or down, or containers are not at it"),
         Fault::Rules(text) => ("rules", text.clone(), "somebody changed them"),

@@ -3,7 +3,7 @@
 //! ```text
 //! lease    addresses and ports in one transaction ─▶ files about them        nothing in the kernel yet
 //! attach   interfaces in the namespace ─▶ ports in the maps
-//! release  ports ─▶ interfaces ─▶ files ─▶ claims                            in reverse; "gone already" is success
+//! release  ports ─▶ files ─▶ claims                                          in reverse; "gone already" is success
 //! sweep    release for every holder whose monitor is gone
 //! ```
 //!
@@ -18,10 +18,13 @@ use ipnet::IpNet;
 
 use crate::base::{Context as _, Digest, Error, Id, Kind, Result, failpoint};
 use crate::engine::Engine;
+use crate::engine::network::bury::{PATIENCE, names_in};
+use crate::engine::network::ports::Taken;
 use crate::engine::network::{find, options, ports};
 use crate::model::network::{Attachment, Driver, Endpoint, Network, PortBinding, Publish, Subnet};
 use crate::net::ipam;
 use crate::net::netlink::ChildKind;
+use crate::net::nft::Sent;
 use crate::net::setup::{self, Interface, Kindred};
 use crate::runtime::state::is_held;
 use crate::store::db::Tx;
@@ -59,6 +62,7 @@ impl Engine {
             other => other,
         };
         let (networks, endpoints) = leased?;
+        networks.iter().try_for_each(|network| self.network_bury(&network.id, PATIENCE).map(drop))?;
         let ready = networks.iter().try_for_each(|network| self.ensure_network_ready(network));
         let written = ready.and_then(|()| {
             failpoint::hit("network.lease.files")?;
@@ -103,10 +107,11 @@ impl Engine {
                 endpoints[at].is_gateway = true;
                 if networks[at].driver == Driver::Bridge && !networks[at].internal {
                     let (v4, v6) = (endpoints[at].ip.is_some(), endpoints[at].ip6.is_some());
+                    let mut taken = if publish.is_empty() { None } else { Some(Taken::read(tx)?) };
                     for one in publish {
                         let ips = ports::host_addresses(one, networks[at].publish_ip(), v4, v6);
-                        if !ips.is_empty() {
-                            endpoints[at].ports.extend(ports::claim(tx, guest.id, one, &ips)?);
+                        if let Some(taken) = taken.as_mut().filter(|_| !ips.is_empty()) {
+                            endpoints[at].ports.extend(ports::claim(tx, guest.id, one, &ips, taken)?);
                         }
                     }
                 }
@@ -150,36 +155,33 @@ impl Engine {
         Ok(())
     }
 
-    /// Takes everything away that a container has on networks. Nothing to do for one that has nothing.
-    pub(in crate::engine) fn network_release(&self, container: &Id) -> Result<()> {
+    /// Takes everything away that a container has on networks. Nothing to do for one that has nothing. Whoever has more to
+    /// do keeps what is returned until that is done.
+    pub(in crate::engine) fn network_release(&self, container: &Id) -> Result<Sent> {
         let claims = self.store.read(|tx| tx.claims_of(container.as_str()))?;
         if claims.is_empty() {
-            return Ok(());
+            return Ok(Sent::NOTHING);
         }
         failpoint::hit("network.release.ports")?;
         let ports: Vec<PortBinding> =
             claims.iter().filter_map(|claim| ports::of_claim(&claim.space, &claim.key)).collect();
-        if !ports.is_empty() {
-            self.delete_ports(&ports)?;
-        }
+        let sent = self.delete_ports(&ports)?;
         let networks: BTreeSet<Id> =
             claims.iter().filter_map(|claim| Id::parse(claim.space.strip_prefix("address/")?).ok()).collect();
         failpoint::hit("network.release.links")?;
-        let links: Vec<String> = networks.iter().map(|network| self.link_name(container, network)).collect();
-        setup::remove_links(links.iter().map(String::as_str))?;
         for network in &networks {
+            self.note_gone(network, container)?;
             self.remove_endpoint(network, container)?;
         }
         failpoint::hit("network.release.claims")?;
-        self.store.write(|tx| tx.unclaim_all(container.as_str()))
+        self.store.write(|tx| tx.unclaim_all(container.as_str()))?;
+        Ok(sent)
     }
 
     /// Takes some endpoints of a container away: links are gone by then.
     pub(in crate::engine) fn give_back(&self, container: &Id, endpoints: &[Endpoint]) -> Result<()> {
         let ports: Vec<PortBinding> = endpoints.iter().flat_map(|endpoint| endpoint.ports.clone()).collect();
-        if !ports.is_empty() {
-            self.delete_ports(&ports)?;
-        }
+        drop(self.delete_ports(&ports)?);
         setup::remove_links(endpoints.iter().map(|endpoint| endpoint.link.as_str()))?;
         for endpoint in endpoints {
             self.remove_endpoint(&endpoint.network, container)?;
@@ -213,7 +215,7 @@ impl Engine {
             // Somebody is starting or removing it.
             let Some(_lock) = self.try_lock_container(&id)? else { continue };
             if !self.is_up(&id)? {
-                self.network_release(&id)?;
+                drop(self.network_release(&id)?);
                 swept += 1;
             }
         }
@@ -239,15 +241,9 @@ impl Engine {
 
     /// Every endpoint that is written down for a network.
     pub(super) fn endpoints_in(&self, network: &Id) -> Result<Vec<Endpoint>> {
-        let folder = self.paths().network_run(network);
-        let entries = match std::fs::read_dir(&folder) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-            entries => entries.context(|| format!("reading {folder:?}"))?,
-        };
         let mut list = Vec::new();
-        for entry in entries {
-            let name = entry.context(|| format!("reading {folder:?}"))?.file_name();
-            if let Ok(id) = Id::parse(&name.to_string_lossy()) {
+        for name in names_in(&self.paths().network_run(network))? {
+            if let Ok(id) = Id::parse(&name) {
                 list.extend(self.read_endpoint(network, &id)?);
             }
         }
@@ -305,18 +301,21 @@ impl Engine {
         let added = self.store.write(|tx| {
             let network = find(tx, endpoint.network.as_str())?;
             let mut added = Vec::new();
+            let mut taken = Taken::read(tx)?;
             for one in wanted {
                 let ips =
                     ports::host_addresses(one, network.publish_ip(), endpoint.ip.is_some(), endpoint.ip6.is_some());
                 if ips.is_empty() {
                     return Err(Error::invalid("the container has no address of the family of that port's address"));
                 }
-                added.extend(ports::claim(tx, container, one, &ips)?);
+                added.extend(ports::claim(tx, container, one, &ips, &mut taken)?);
             }
             Ok(added)
         })?;
+        failpoint::hit("network.publish.file")?;
         endpoint.ports.extend(added.iter().cloned());
         self.write_endpoint(endpoint)?;
+        failpoint::hit("network.publish.ports")?;
         match self.insert_ports(endpoint, &added) {
             Err(error) if error.kind() == Kind::NotFound => self.network_repair()?,
             other => other?,
@@ -336,9 +335,11 @@ impl Engine {
             if gone.is_empty() {
                 continue;
             }
-            self.delete_ports(&gone)?;
+            failpoint::hit("network.unpublish.ports")?;
+            drop(self.delete_ports(&gone)?);
             endpoint.ports = kept;
             self.write_endpoint(&endpoint)?;
+            failpoint::hit("network.unpublish.claims")?;
             self.store.write(|tx| {
                 for port in &gone {
                     let key = ports::key(port.host_ip, port.host_port);

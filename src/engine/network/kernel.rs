@@ -10,10 +10,13 @@ use crate::model::network::{DEFAULT_NETWORK, Driver, Network, NetworkOptions};
 use crate::net::plan::{self, Bridge, Published};
 use crate::net::setup::{self, BridgeLink};
 use crate::net::{nft, nft::Change};
-use crate::store::db::Noun;
+use crate::store::db::{Noun, Phase};
 
 /// The first byte of the groups of interfaces that Rhumb uses: "R".
 const GROUPS: u32 = 0x5200_0000;
+
+/// The most elements of maps in one batch; a socket takes some 200 KiB.
+const MAX_ELEMENTS: usize = 500;
 
 impl Engine {
     /// The table of rules of this state root.
@@ -101,6 +104,7 @@ impl Engine {
         let networks = self.store.read(|tx| tx.list::<Network>(Noun::Network))?;
         let bridges: Vec<Bridge> = networks
             .into_iter()
+            .filter(|row| row.phase != Phase::Removing)
             .map(|row| row.body)
             .filter(|network| network.driver == Driver::Bridge)
             .map(|network| Bridge {
@@ -167,25 +171,32 @@ impl Engine {
                 Some(Change::Insert(plan::element(&Published { port: port.clone(), to: to? })))
             })
             .collect();
-        nft::apply(&self.table(), &changes)
+        // As many as a socket takes at once; that all come at the same moment matters to nobody.
+        changes.chunks(MAX_ELEMENTS).try_for_each(|part| nft::apply(&self.table(), part))
     }
 
     /// Takes published ports out of the maps. Those that are not there are fine.
-    pub(super) fn delete_ports(&self, ports: &[crate::model::network::PortBinding]) -> Result<()> {
+    pub(super) fn delete_ports(&self, ports: &[crate::model::network::PortBinding]) -> Result<nft::Sent> {
         let change = |port: &crate::model::network::PortBinding| {
             Change::Delete(plan::element(&Published { port: port.clone(), to: port.host_ip }))
         };
         let all: Vec<Change> = ports.iter().map(change).collect();
-        match nft::apply(&self.table(), &all) {
-            Err(error) if error.kind() == Kind::NotFound => {}
-            other => return other,
-        }
-        for one in all {
-            match nft::apply(&self.table(), &[one]) {
+        let mut last = nft::Sent::NOTHING;
+        for part in all.chunks(MAX_ELEMENTS) {
+            match nft::send(&self.table(), part) {
                 Err(error) if error.kind() == Kind::NotFound => {}
-                other => other?,
+                sent => {
+                    last = sent?;
+                    continue;
+                }
+            }
+            for one in part {
+                match nft::apply(&self.table(), std::slice::from_ref(one)) {
+                    Err(error) if error.kind() == Kind::NotFound => {}
+                    other => other?,
+                }
             }
         }
-        Ok(())
+        Ok(last)
     }
 }

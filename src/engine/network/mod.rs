@@ -3,6 +3,7 @@
 //! ```text
 //! create     record "creating" ─▶ bridge, rules ─▶ "ready"        endpoints  addresses and ports for a container, and back
 //! remove     record "removing" ─▶ bridge, rules gone ─▶ no record   kernel     bridges and rules as they shall be; repair
+//! bury       interfaces that outlive their containers
 //! check      what is wrong with all of it                            topology   who reaches whom, drawn
 //! ```
 //!
@@ -10,12 +11,15 @@
 //! bridge or the rules, holds one lock for all networks. Containers are known here only as users of a record, and as
 //! holders of addresses and ports.
 
+mod bury;
 mod check;
 mod endpoints;
 mod kernel;
 mod options;
 mod ports;
 pub mod topology;
+
+use std::time::Duration;
 
 pub(in crate::engine) use self::endpoints::{Guest, parse_mac};
 
@@ -276,16 +280,24 @@ impl Engine {
 
     /// Takes everything of a network away, the record last; the lock of all networks is held. Idempotent.
     fn finish_network_removal(&self, network: &Network) -> Result<()> {
+        let id = network.id.as_str();
+        // The rules leave out what is on its way out.
+        self.store.write(|tx| match tx.phase(Noun::Network, id)? {
+            Some(Phase::Creating | Phase::Ready) => tx.set_phase(Noun::Network, id, Phase::Removing),
+            Some(Phase::Removing) | None => Ok(()),
+        })?;
         failpoint::hit("network.remove.links")?;
         if network.driver == Driver::Bridge {
+            self.network_bury(&network.id, Duration::ZERO)?;
             setup::remove_links([network.link.as_str()])?;
         }
         let folder = self.paths().network_run(&network.id);
         crate::sys::path::remove_tree(&folder)?;
-        failpoint::hit("network.remove.record")?;
-        self.store.write(|tx| tx.delete(Noun::Network, network.id.as_str()))?;
         failpoint::hit("network.remove.rules")?;
-        self.write_rules()
+        self.write_rules()?;
+        failpoint::hit("network.remove.record")?;
+        self.store.write(|tx| tx.delete(Noun::Network, id))?;
+        Ok(())
     }
 
     /// Removes networks that no container is connected to, and clears up after containers that ended with nobody there to
@@ -298,6 +310,7 @@ impl Engine {
         self.network_sweep()?;
         for network in self.network_list(&NetworkFilter::default())? {
             self.check_interrupt()?;
+            self.network_bury(&network.id, bury::PATIENCE)?;
             let fits = filter.fits(Some(network.created), &network.labels);
             if !fits
                 || matches!(network.driver, Driver::Host | Driver::None)

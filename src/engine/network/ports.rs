@@ -1,5 +1,6 @@
 //! Ports of the host: which one a container gets, and who has it when it cannot.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 
 use crate::base::{Error, Id, Result};
@@ -26,23 +27,47 @@ pub(super) fn of_claim(space: &str, key: &str) -> Option<PortBinding> {
     Some(PortBinding { container_port: 0, protocol, host_ip: ip.parse().ok()?, host_port: port.parse().ok()? })
 }
 
+/// The ports of the host that containers have.
+pub(super) struct Taken(BTreeMap<(Protocol, u16), Vec<(IpAddr, String)>>);
+
+impl Taken {
+    /// As the claims say.
+    pub(super) fn read(tx: &Tx<'_>) -> Result<Taken> {
+        let mut taken = Taken(BTreeMap::new());
+        for protocol in [Protocol::Tcp, Protocol::Udp, Protocol::Sctp] {
+            for claim in tx.claims(&space(protocol))? {
+                if let Some(port) = of_claim(&claim.space, &claim.key) {
+                    taken.add(protocol, port.host_ip, port.host_port, claim.holder);
+                }
+            }
+        }
+        Ok(taken)
+    }
+
+    fn add(&mut self, protocol: Protocol, ip: IpAddr, port: u16, holder: String) {
+        self.0.entry((protocol, port)).or_default().push((ip, holder));
+    }
+
+    /// Who has a port at one of these addresses.
+    fn holder(&self, protocol: Protocol, ips: &[IpAddr], port: u16) -> Option<&str> {
+        let meets = |at: &IpAddr| ips.iter().any(|ip| meet(*at, *ip));
+        self.0.get(&(protocol, port))?.iter().find(|(at, _)| meets(at)).map(|(_, holder)| holder.as_str())
+    }
+}
+
 /// Claims a port of the host for a container on every one of `ips`, and gives what it is.
 ///
 /// # Errors
 /// `conflict` naming who has it.
-pub(super) fn claim(tx: &Tx<'_>, holder: &Id, publish: &Publish, ips: &[IpAddr]) -> Result<Vec<PortBinding>> {
+pub(super) fn claim(
+    tx: &Tx<'_>,
+    holder: &Id,
+    publish: &Publish,
+    ips: &[IpAddr],
+    taken: &mut Taken,
+) -> Result<Vec<PortBinding>> {
     let space = space(publish.protocol);
-    let claims = tx.claims(&space)?;
-    let taken: Vec<(u16, IpAddr, &str)> = claims
-        .iter()
-        .filter_map(|claim| of_claim(&claim.space, &claim.key).map(|p| (p.host_port, p.host_ip, &*claim.holder)))
-        .collect();
-    let held = |port: u16| {
-        let meets = |ip: IpAddr| {
-            taken.iter().find(|(other, at, _)| *other == port && meet(*at, ip)).map(|(_, _, holder)| *holder)
-        };
-        ips.iter().find_map(|ip| meets(*ip))
-    };
+    let held = |port: u16| taken.holder(publish.protocol, ips, port);
     let (first, last) = match publish.host_ports {
         None => {
             let port = (0..RANDOM_TRIES).find_map(|_| {
@@ -81,6 +106,7 @@ pub(super) fn claim(tx: &Tx<'_>, holder: &Id, publish: &Publish, ips: &[IpAddr])
         }
         let mut bindings = Vec::new();
         for ip in ips {
+            taken.add(publish.protocol, *ip, port, holder.to_string());
             tx.claim(&space, &key(*ip, port), holder.as_str())?;
             bindings.push(PortBinding {
                 container_port: publish.container_port,

@@ -43,7 +43,8 @@ impl Monitor {
     /// What it says.
     pub(super) fn begin_names(&mut self) -> Result<()> {
         let Some(resolve) = self.resolve else { return Ok(()) };
-        self.run.begin_names(&self.plan, resolve)
+        self.run.begin_names(&self.plan, resolve)?;
+        self.run.await_names()
     }
 
     /// Another one is due.
@@ -65,7 +66,7 @@ impl Monitor {
 }
 
 impl Run {
-    /// Starts the resolver if there is to be one and it does not run.
+    /// Starts the resolver if there is to be one and it does not run; [`Run::await_names`] hears what came of it.
     pub(super) fn begin_names(&mut self, plan: &Plan, resolve: Resolve) -> Result<()> {
         let names = plan.run_dir.join(FILE);
         if self.resolver.is_some() || !names.exists() {
@@ -74,20 +75,31 @@ impl Run {
         // Its number cannot be another's: it is our child and not taken in.
         let path = format!("/proc/{}/ns/net", self.init.pid);
         let namespace = File::open(&path).context(|| format!("opening {path:?}"))?;
-        let resolver = start(namespace.into(), &names, resolve).context(|| "starting the resolver")?;
-        self.resolver = Some(resolver);
+        let (resolver, answer) = start(namespace.into(), &names, resolve).context(|| "starting the resolver")?;
+        (self.resolver, self.resolver_answer) = (Some(resolver), Some(answer));
         Ok(())
+    }
+
+    /// Waits until a resolver that was started answers questions. Others had time to do something else meanwhile.
+    ///
+    /// # Errors
+    /// What it says; there is none then.
+    pub(super) fn await_names(&mut self) -> Result<()> {
+        let Some(answer) = self.resolver_answer.take() else { return Ok(()) };
+        let heard = hear(answer).context(|| "starting the resolver");
+        heard.inspect_err(|_| self.end_names())
     }
 
     /// Ends the resolver.
     pub(super) fn end_names(&mut self) {
+        self.resolver_answer = None;
         if let Some(resolver) = self.resolver.take() {
             birth::end(&resolver);
         }
     }
 }
 
-fn start(namespace: OwnedFd, names: &Path, resolve: Resolve) -> Result<Child> {
+fn start(namespace: OwnedFd, names: &Path, resolve: Resolve) -> Result<(Child, OwnedFd)> {
     let (ours, theirs) = socket::pipe().context(|| "making a pipe")?;
     let monitor = process::id();
     match process::fork(0, None).context(|| "forking")? {
@@ -98,8 +110,7 @@ fn start(namespace: OwnedFd, names: &Path, resolve: Resolve) -> Result<Child> {
         }
         Fork::Parent(child) => {
             drop(theirs);
-            hear(ours).inspect_err(|_| birth::end(&child))?;
-            Ok(child)
+            Ok((child, ours))
         }
     }
 }

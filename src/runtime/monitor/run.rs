@@ -54,6 +54,8 @@ pub(super) struct Run {
     pub(super) execs: Execs,
     /// Who answers its questions for names.
     pub(super) resolver: Option<Child>,
+    /// Where it says that it answers, until it was heard.
+    pub(super) resolver_answer: Option<OwnedFd>,
     pub(super) oom: Option<OomWatch>,
     oom_told: bool,
     kill_told: bool,
@@ -114,6 +116,7 @@ impl Run {
             log,
             execs: Execs::new(),
             resolver: None,
+            resolver_answer: None,
             oom: None,
             oom_told: false,
             kill_told: false,
@@ -135,8 +138,9 @@ impl Run {
         if self.started.is_some() || self.starter.is_some() {
             return Err(Error::conflict("the container runs already"));
         }
-        let Some(stage) = &self.stage else { return Err(Error::conflict("the container has ended")) };
         failpoint::hit("monitor.start.execute")?;
+        self.await_names()?;
+        let Some(stage) = &self.stage else { return Err(Error::conflict("the container has ended")) };
         stage.send(&ToStage::Start, &[]).context(|| "starting the container")?;
         self.starter = Some(starter);
         Ok(())

@@ -1,0 +1,47 @@
+//! Ways through published ports, and links where names are not resolved.
+
+use crate::support::Rhumb;
+use crate::support::process::PATIENCE;
+
+#[test]
+fn published_ports_are_reached_from_everywhere_that_they_should() {
+    let rhumb = Rhumb::with_base();
+    let script = r#"
+        let base = image::from_host(["sh", "sleep", "python3"], "serving:1");
+        let serve = ["python3", "-m", "http.server", "8000"];
+        let one = network::create("one", #{ subnet: "10.231.17.0/24" });
+        let two = network::create("two", #{ subnet: "10.231.18.0/24" });
+        let inner = network::create("inner", #{ subnet: "10.231.19.0/24", internal: true });
+        let web = container::run(base, #{ name: "web", networks: [one], ports: ["28461:8000"], command: serve });
+        let beside = container::run(base, #{ name: "beside", networks: [one], command: ["sleep", "300"] });
+        let other = container::run(base, #{ name: "other", networks: [two], command: ["sleep", "300"] });
+        let shut = container::run(base, #{ name: "shut", networks: [inner], command: ["sleep", "300"] });
+        defer(|| { for c in [web, beside, other, shut] { c.remove(#{ force: true }); } one.remove(); two.remove(); inner.remove(); });
+        web.wait_http("/", 20.s);
+        assert(host::http_get("http://127.0.0.1:28461/").ok && host::http_get("http://10.231.17.1:28461/").ok);
+        // Through the host's address: from beside, from another network, and back to itself.
+        assert(beside.can_reach("10.231.17.1", 28461), "from the same network");
+        assert(other.can_reach("10.231.18.1", 28461), "from another network");
+        assert(web.can_reach("10.231.17.1", 28461), "from itself");
+        // Not without the port, and not out of an internal network.
+        assert(!other.can_reach(web.ip(one), 8000) && !shut.can_reach(web.ip(one), 8000));
+        web.unpublish("8000");
+        assert(!beside.can_reach("10.231.17.1", 28461));
+    "#;
+    rhumb.script_with(script, &[], PATIENCE).ok();
+}
+
+#[test]
+fn links_are_lines_of_hosts_on_the_default_network() {
+    let rhumb = Rhumb::with_base();
+    rhumb.sh("run -d --name db --network bridge base:1 sleep 300").ok();
+    rhumb.sh("run -d --name web --network bridge --link db:store base:1 sleep 300").ok();
+    let address =
+        rhumb.inspect("db")["NetworkSettings"]["Networks"]["bridge"]["IPAddress"].as_str().unwrap().to_owned();
+    let hosts = rhumb.sh("exec web cat /etc/hosts").ok();
+    let line = hosts.lines().find(|line| line.starts_with(&format!("{address}\t"))).unwrap_or_default().to_owned();
+    assert!(line.contains("store ") && line.ends_with(" db"), "{hosts}");
+    rhumb.sh("stop -t 0 db").ok();
+    rhumb.sh("run --rm --network bridge --link db base:1 true").fails_with(125, "does not run on the same network");
+    rhumb.sh("rm -f web db").ok();
+}
