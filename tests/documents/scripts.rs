@@ -10,7 +10,7 @@ use crate::support::rhumb::Rhumb;
 /// Arguments that make a script quick enough for a test.
 fn quick(name: &str) -> &'static [&'static str] {
     match name {
-        "bench" | "bench_build" | "load" => &["--quick"],
+        "bench" | "bench_build" | "bench_networks" | "load" => &["--quick"],
         _ => &[],
     }
 }
