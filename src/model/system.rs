@@ -20,7 +20,7 @@ pub struct PruneReport {
 /// One thing that `system check` found wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
-    /// The kind of thing: `container`, `cgroup`, `layer`, `blob`, `folder`, `process`, `record`, `mount`.
+    /// The kind of thing: `container`, `cgroup`, `layer`, `blob`, `folder`, `record`, `network`, `interface`, `rules`, `port` …
     pub noun: String,
     /// Which one.
     pub name: String,
