@@ -1,4 +1,5 @@
-//! One file from an address: `http` and `https`, with this system's certificates and name servers.
+//! One file from an address, and a server's answer as it is: `http` and `https`, with this system's certificates and name
+//! servers.
 //!
 //! It follows redirects, but never from `https` to `http`; it sends no credentials, keeps no cookies and unpacks nothing.
 //! Every wait is short, and between two of them it looks whether somebody wants it to end.
@@ -48,7 +49,7 @@ pub fn fetch(url: &str, check: &dyn Fn() -> Result<()>, out: &mut dyn Write) -> 
 
 async fn download(address: reqwest::Url, check: &dyn Fn() -> Result<()>, out: &mut dyn Write) -> Result<Fetched> {
     let segment = address.path_segments().and_then(|mut segments| segments.next_back()).unwrap_or_default().to_owned();
-    let mut response = looking(check, client()?.get(address).send()).await?;
+    let mut response = looking(check, client(true)?.get(address).send()).await?;
     let status = response.status();
     if !status.is_success() {
         return Err(refused(status));
@@ -57,6 +58,83 @@ async fn download(address: reqwest::Url, check: &dyn Fn() -> Result<()>, out: &m
         out.write_all(&piece).context(|| "writing what was fetched")?;
     }
     Ok(Fetched { name: Some(decoded(&segment)).filter(|name| !name.is_empty()), modified: modified(&response) })
+}
+
+/// What is asked of a server.
+#[derive(Debug, Clone)]
+pub struct Question {
+    /// The address.
+    pub url: String,
+    /// Further headers; a value may be a secret, and is in no message.
+    pub headers: Vec<(String, Vec<u8>)>,
+    /// Redirects are followed.
+    pub follow: bool,
+    /// The largest answer, in bytes.
+    pub most_bytes: usize,
+}
+
+/// What it answered, whatever that means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// The status.
+    pub status: u16,
+    /// Where it came from in the end.
+    pub url: String,
+    /// Its headers, in order; names in lower case.
+    pub headers: Vec<(String, String)>,
+    /// Its body.
+    pub body: Vec<u8>,
+}
+
+/// Asks a server, and gives its answer also when that says that it failed. `check` is asked again and again, and its error
+/// ends it.
+///
+/// # Errors
+/// `invalid_argument` for what is no address or no header; `unavailable` when it cannot be reached; `timeout`; `failed` for
+/// an answer that is too large; what `check` gives.
+pub fn get(question: &Question, check: &dyn Fn() -> Result<()>) -> Result<Answer> {
+    let doing = || format!("getting {}", question.url);
+    let address =
+        reqwest::Url::parse(&question.url).map_err(|error| Error::invalid(error.to_string())).context(doing)?;
+    if !matches!(address.scheme(), "http" | "https") {
+        return Err(Error::invalid(format!("{:?} is no address that can be asked", question.url))
+            .with_hint("begin it with http:// or https://"));
+    }
+    let mut headers = header::HeaderMap::new();
+    for (name, value) in &question.headers {
+        let wrong = || Error::invalid(format!("{name:?} is not a header that can be sent"));
+        let key = header::HeaderName::from_bytes(name.as_bytes()).map_err(|_| wrong())?;
+        let mut value = header::HeaderValue::from_bytes(value).map_err(|_| wrong())?;
+        value.set_sensitive(true);
+        headers.insert(key, value);
+    }
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context(|| "starting a runtime")?;
+    runtime.block_on(ask(address, headers, question, check)).context(doing)
+}
+
+async fn ask(
+    address: reqwest::Url,
+    headers: header::HeaderMap,
+    question: &Question,
+    check: &dyn Fn() -> Result<()>,
+) -> Result<Answer> {
+    let sent = client(question.follow)?.get(address).headers(headers).send();
+    let mut response = looking(check, sent).await?;
+    let text = |value: &header::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    let mut answer = Answer {
+        status: response.status().as_u16(),
+        url: response.url().to_string(),
+        headers: response.headers().iter().map(|(name, value)| (name.to_string(), text(value))).collect(),
+        body: Vec::new(),
+    };
+    while let Some(piece) = looking(check, response.chunk()).await? {
+        if answer.body.len() + piece.len() > question.most_bytes {
+            return Err(Error::failed("the answer is too large to read at once"));
+        }
+        answer.body.extend_from_slice(&piece);
+    }
+    Ok(answer)
 }
 
 /// Waits for something of the client's, and looks meanwhile whether it is to end.
@@ -73,13 +151,15 @@ async fn looking<T>(
     }
 }
 
-fn client() -> Result<Client> {
+fn client(follow: bool) -> Result<Client> {
     static PROVIDER: Once = Once::new();
     // Somebody who chose one before has a reason.
     PROVIDER.call_once(|| drop(rustls::crypto::ring::default_provider().install_default()));
-    let policy = Policy::custom(|attempt| {
+    let policy = Policy::custom(move |attempt| {
         let was_safe = attempt.previous().iter().any(|url| url.scheme() == "https");
-        if attempt.previous().len() > MOST_REDIRECTS {
+        if !follow {
+            attempt.stop()
+        } else if attempt.previous().len() > MOST_REDIRECTS {
             attempt.error("there are too many redirects")
         } else if was_safe && attempt.url().scheme() != "https" {
             attempt.error("it redirects from https to http")

@@ -61,8 +61,6 @@ const DOORS: &[(&str, &[&str])] = &[
     ("clap", &["src/cli/"]),
     ("rustyline", &["src/repl/"]),
     ("comfy_table", &["src/script/", "src/cli/"]),
-    ("reqwest", &["src/script/http.rs"]),
-    ("rustls", &["src/script/http.rs"]),
     ("shell_words", &["src/docker/", "src/cli/"]),
 ];
 
