@@ -459,8 +459,12 @@ pub struct StepReport {
     pub cached: bool,
     /// Its key; a change of the config has none.
     pub key: Option<Digest>,
+    /// Its layer; none when it changed nothing.
+    pub layer: Option<Layer>,
     /// Why it was not cached: the first input that changed.
     pub why: String,
+    /// When it began, counted from the beginning of the build.
+    pub begun: Duration,
     /// How long it took.
     pub elapsed: Duration,
 }
@@ -481,6 +485,19 @@ impl BuildReport {
     pub fn cached(&self) -> usize {
         self.steps.iter().filter(|step| step.cached).count()
     }
+}
+
+/// Where two builds of one graph came to different files.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Difference {
+    /// The step as one reads it.
+    pub text: String,
+    /// Where it is written.
+    pub position: Option<Position>,
+    /// The first file that differs.
+    pub path: String,
+    /// How.
+    pub what: String,
 }
 
 /// What happens while a build goes on.

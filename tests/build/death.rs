@@ -62,3 +62,40 @@ fn a_command_of_a_killed_build_is_ended_by_the_next_one() {
     assert_eq!(steps, "1");
     rhumb.assert_consistent();
 }
+
+/// The secret, the upper folder and the agent's socket of a killed build are gone with the next command.
+#[test]
+fn nothing_that_was_mounted_outlives_a_killed_build() {
+    let rhumb = Rhumb::with_base();
+    let folder = crate::dockerfile::context(&rhumb, &[("file", "x"), ("secret", "hunter22")]);
+    let agent = rhumb.path("agent");
+    let _agent = std::os::unix::net::UnixListener::bind(&agent).unwrap();
+    let step = |end: &str| {
+        let mounts = "--mount=type=bind,target=/mnt,rw --mount=type=cache,target=/cache --mount=type=secret,id=s \
+                      --mount=type=ssh";
+        let dockerfile = format!("FROM base:1\nRUN {mounts} echo x > /mnt/new && echo x >> /cache/log && {end}\n");
+        crate::dockerfile::context(&rhumb, &[("Dockerfile", &dockerfile)]);
+    };
+    let secret = format!("id=s,src={}", folder.join("secret").display());
+    let ssh = format!("default={}", agent.display());
+    let flags = ["build", "-q", "--secret", &secret, "--ssh", &ssh, "context"];
+    step("sleep 100000");
+    for _ in 0..3 {
+        let mut child = rhumb.spawn(flags);
+        let tmp = rhumb.root().join("tmp");
+        let count = || std::fs::read_dir(&tmp).map_or(0, Iterator::count);
+        let containers = || std::fs::read_dir(rhumb.root().join("containers")).map_or(0, Iterator::count);
+        process::eventually("the step", PATIENCE, || (count() >= 2 && containers() > 0).then_some(()));
+        std::thread::sleep(Duration::from_millis(200));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        process::eventually("the end of the step", PATIENCE, || {
+            rhumb.run(["ps", "-aq"]).ok();
+            (containers() == 0 && count() == 0).then_some(())
+        });
+    }
+    step("true");
+    rhumb.run(flags).ok();
+    assert!(!folder.join("new").exists());
+    rhumb.assert_consistent();
+}

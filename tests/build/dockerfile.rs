@@ -253,3 +253,40 @@ fn the_cache_goes_to_another_machine_in_a_folder() {
     let outcome = build(&third, dockerfile, &["--cache-from", &from]);
     assert!(!outcome.success() && outcome.stderr.contains("taking a step from the cache"), "{outcome}");
 }
+
+/// A command may be anybody; what it says to the agent's socket reaches the agent, and the answer comes back.
+#[test]
+fn an_agent_is_reached_through_a_socket_of_the_steps_own() {
+    use std::io::{Read as _, Write as _};
+    use std::os::unix::net::{UnixListener, UnixStream};
+    let rhumb = Rhumb::with_base();
+    let agent = rhumb.path("agent");
+    let listener = UnixListener::bind(&agent).unwrap();
+    let answering = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut question = [0; 5];
+        stream.read_exact(&mut question).unwrap();
+        stream.write_all(b"answer").unwrap();
+        question
+    });
+    let dockerfile = "FROM base:1\nUSER 5\nRUN --mount=type=ssh,uid=5 test -w $SSH_AUTH_SOCK && sleep 1000\n";
+    let folder = context(&rhumb, &[("Dockerfile", dockerfile)]);
+    let ssh = format!("default={}", agent.display());
+    let mut child = rhumb.spawn(["build", "-q", "--ssh", &ssh, folder.to_str().unwrap()]);
+    let tmp = rhumb.root().join("tmp");
+    let socket = process::eventually("the socket", PATIENCE, || {
+        let folders = std::fs::read_dir(&tmp).ok()?.flatten();
+        folders.map(|folder| folder.path().join("agent")).find(|path| path.exists())
+    });
+    let mut stream = UnixStream::connect(socket).unwrap();
+    stream.write_all(b"hello").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert_eq!((answer.as_str(), &answering.join().unwrap()), ("answer", b"hello"));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    process::eventually("the end of the step", PATIENCE, || {
+        rhumb.run(["ps", "-aq"]).ok();
+        (std::fs::read_dir(rhumb.root().join("containers")).map_or(0, Iterator::count) == 0).then_some(())
+    });
+}

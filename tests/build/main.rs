@@ -7,4 +7,6 @@ mod death;
 mod dockerfile;
 mod example;
 mod fetched;
+mod hostile;
+mod keys;
 mod shell;

@@ -10,6 +10,7 @@ mod input;
 mod logs;
 mod progress;
 mod refused;
+mod timeline;
 mod values;
 
 use std::collections::BTreeMap;
@@ -28,7 +29,7 @@ use crate::docker::words;
 use crate::engine::Engine;
 use crate::engine::build::{Debug, Enter};
 use crate::engine::container::AttachEnd;
-use crate::model::build::{BuildOptions, Context, Graph};
+use crate::model::build::{BuildOptions, Context, Difference, Graph};
 use crate::model::image::ImageConfig;
 use give::Target;
 use input::{Input, Recipe};
@@ -103,9 +104,18 @@ pub(crate) struct BuildArgs {
     /// Write facts about the result into this file, as JSON
     #[arg(long, value_name = "FILE")]
     metadata_file: Option<PathBuf>,
+    /// Draw when each step ran, as an SVG picture in this file
+    #[arg(long, value_name = "FILE")]
+    timeline: Option<PathBuf>,
+    /// Write when each step ran into this file, in the trace event format
+    #[arg(long, value_name = "FILE")]
+    trace: Option<PathBuf>,
     /// Give RUN this network: default, none or host
     #[arg(long, value_name = "NETWORK")]
     network: Option<String>,
+    /// Let steps ask for a right: network.host, security.insecure
+    #[arg(long, value_name = "RIGHT", value_delimiter = ',')]
+    allow: Vec<String>,
     /// Name a host for RUN: NAME:ADDRESS
     #[arg(long, value_name = "HOST")]
     add_host: Vec<String>,
@@ -115,6 +125,9 @@ pub(crate) struct BuildArgs {
     /// Give RUN so much shared memory
     #[arg(long, value_name = "SIZE")]
     shm_size: Option<String>,
+    /// Build twice without the cache, and say which step and file differ first
+    #[arg(long)]
+    verify: bool,
     /// Print the build checks' warnings, and build nothing
     #[arg(long)]
     check: bool,
@@ -170,8 +183,12 @@ impl BuildArgs {
             ("--quiet", self.quiet),
             ("--iidfile", self.iidfile.is_some()),
             ("--metadata-file", self.metadata_file.is_some()),
+            ("--timeline", self.timeline.is_some()),
+            ("--trace", self.trace.is_some()),
             ("--network", self.network.is_some()),
             ("--add-host", !self.add_host.is_empty()),
+            ("--allow", !self.allow.is_empty()),
+            ("--verify", self.verify),
             ("--ulimit", !self.ulimit.is_empty()),
             ("--shm-size", self.shm_size.is_some()),
             ("--check", self.check),
@@ -209,6 +226,7 @@ impl BuildArgs {
         if checked.fails {
             return Err(Error::invalid(format!("{name} asks for no warnings of the build checks, and there are some")));
         }
+        translate::check_rights(&translated.graph, &self.allow)?;
         self.build(&translated.graph, session)?;
         Ok(0)
     }
@@ -259,6 +277,14 @@ impl BuildArgs {
         let cache_to = self.cache_to.iter().map(|text| values::cache("to", text)).collect::<Result<Vec<_>>>()?;
         let form = if self.quiet { Form::Quiet } else { self.progress };
         let engine = session.engine()?;
+        if self.verify {
+            let found = progress::show(form, graph, |hears| engine.build_verify(graph, &options, hears));
+            if let Some(difference) = found.map_err(without_output)? {
+                let Difference { text, position, path, what } = difference;
+                let place = position.map_or_else(String::new, |at| format!("{}:{}: ", at.file, at.line));
+                return Err(Error::failed(format!("{place}the step {text:?} is not reproducible: {path} {what}")));
+            }
+        }
         if self.interactive {
             self.with_shell(&engine, graph, &options, session)?;
             // What was just done anew is not done a second time.
@@ -282,6 +308,12 @@ impl BuildArgs {
             }
             for folder in &cache_to {
                 engine.build_cache_export(&report, folder)?;
+            }
+            if let Some(file) = &self.timeline {
+                give::file(file, timeline::svg(&report).as_bytes())?;
+            }
+            if let Some(file) = &self.trace {
+                give::file(file, format!("{:#}\n", timeline::trace(&report)).as_bytes())?;
             }
             image = image.or(made);
             if let Some(file) = &self.metadata_file {
@@ -311,7 +343,7 @@ impl BuildArgs {
             report::note(&format!("a shell in {place}: leave it with exit"));
             attach::joined(interrupt, &streams, |attachment| enter(attachment).map(AttachEnd::Exited)).map(drop)
         };
-        let debug = Debug { shell: Some(&shell), at_end: false };
+        let debug = Debug { shell: Some(&shell), ..Debug::default() };
         // A live view would draw over the shell.
         let form = if self.progress == Form::Auto && !self.quiet { Form::Plain } else { self.progress };
         let solved = progress::show(form, graph, |hears| engine.build_solve_with(graph, options, hears, &debug));

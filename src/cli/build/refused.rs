@@ -9,7 +9,6 @@ const ATTESTED: &str = "attestations are not made yet";
 
 /// Long name, whether it takes a value, and the hint.
 const FLAGS: &[(&str, bool, &str)] = &[
-    ("allow", true, "a step says itself what it needs"),
     ("annotation", true, "use --label"),
     ("attest", true, ATTESTED),
     ("builder", true, ONE_BUILDER),

@@ -33,6 +33,7 @@ mod shell;
 mod squash;
 mod state;
 mod trees;
+mod verify;
 mod walk;
 
 use std::collections::{BTreeSet, HashMap};
@@ -86,6 +87,7 @@ struct Solver<'a> {
     debug: Debug<'a>,
     /// Commands end when it is set.
     stop: AtomicBool,
+    begun: Instant,
     deadline: Option<Instant>,
     board: Mutex<Board>,
     changed: Condvar,
@@ -147,6 +149,7 @@ impl Engine {
             progress,
             debug: *debug,
             stop: AtomicBool::new(false),
+            begun,
             deadline: options.timeout.map(|timeout| begun + timeout),
             board: Mutex::default(),
             changed: Condvar::new(),
@@ -349,41 +352,6 @@ impl Solver<'_> {
         })
     }
 
-    /// Steps that make one layer together: each is done, and kept, as any other; then their layers become one.
-    fn group(&self, at: At<'_>, steps: &[Step], state: &mut State, cached: bool) -> Result<Outcome> {
-        let mut after = state.clone();
-        let (mut all_cached, mut changed) = (cached, false);
-        let mut why = String::new();
-        for step in steps {
-            self.check()?;
-            let outcome = self.act(At { step, ..at }, &mut after, all_cached)?;
-            self.log.ended((at.stage, at.index), true);
-            if !outcome.cached && why.is_empty() {
-                why = format!("{}: {}", step.text, outcome.why);
-            }
-            all_cached &= outcome.cached;
-            changed |= outcome.changed;
-        }
-        let own = after.layers.split_off(state.layers.len());
-        if own.len() < 2 {
-            after.layers.extend(own);
-            *state = after;
-            return Ok(Outcome { cached: all_cached, changed, key: None, why });
-        }
-        let mut inputs = self.inputs("layers as one", state);
-        own.iter().for_each(|layer| inputs.add("a layer", layer.chain_id.as_str()));
-        inputs.add("the epoch", state.epoch.as_secs().to_string());
-        let outcome = self.keyed(at, &inputs, &mut after, |state| {
-            let folders = own.iter().rev().map(|layer| Dir::open(&self.engine.store.layer_diff(&layer.chain_id)));
-            let folders = folders.collect::<std::io::Result<Vec<Dir>>>()?;
-            let pieces = squash::squash(&folders)?;
-            let parent = state.layers.last().map(|layer| layer.chain_id.clone());
-            self.engine.layer_of_pieces(&pieces, &folders, parent, Some(state.epoch)).map(Some)
-        })?;
-        *state = after;
-        Ok(Outcome { why: if why.is_empty() { outcome.why.clone() } else { why }, ..outcome })
-    }
-
     fn step(&self, at: At<'_>, state: &mut State, cached: &mut bool) -> Result<()> {
         let begun = Instant::now();
         let text = at.step.text.as_str();
@@ -400,7 +368,9 @@ impl Solver<'_> {
             position: at.step.position.clone(),
             cached: outcome.cached,
             key: outcome.key.clone(),
+            layer: state.layers.last().filter(|_| outcome.changed).cloned(),
             why: outcome.why,
+            begun: begun.duration_since(self.begun),
             elapsed: begun.elapsed(),
         };
         (self.progress)(&BuildEvent::Finished(&report));

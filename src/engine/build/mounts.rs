@@ -130,6 +130,11 @@ impl Solver<'_> {
             }
             MountKind::Cache(cache) => {
                 let id = if cache.id.is_empty() { target.as_str() } else { cache.id.as_str() };
+                if cache.from.is_none() && !matches!(cache.source.as_str(), "" | "/") {
+                    return Err(
+                        Error::invalid("a cache has a source only of what it begins with").with_hint("add from")
+                    );
+                }
                 let fill = |folder: &Path| match &cache.from {
                     Some(from) => self.fill(from, &cache.source, folder),
                     None => Ok(()),

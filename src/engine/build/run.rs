@@ -15,6 +15,7 @@ use crate::engine::container::StepRun;
 use crate::model::build::{BuildEvent, Command, Network, Run};
 use crate::model::container::{ContainerOptions, NetworkMode};
 use crate::model::image::{Image, ImageConfig, Layer};
+use crate::model::limits::Limits;
 use crate::model::log::{LogDriver, LogOptions, Stream};
 use crate::sys::node;
 use crate::sys::path::{Dir, EntryKind};
@@ -25,6 +26,8 @@ const MOST_KEPT_BYTES: usize = 4 << 20;
 const SHOWN_LINES: usize = 40;
 /// The host name of steps: the same on every machine.
 const HOSTNAME: &str = "build";
+/// Another one, to see what depends on it.
+const OTHER_HOSTNAME: &str = "elsewhere";
 
 impl Solver<'_> {
     /// What the command depends on besides what is below it.
@@ -144,7 +147,8 @@ impl Solver<'_> {
             env: state.variables(&run.env).into_iter().chain(prepared.env.clone()).collect(),
             working_dir: Some(workdir(run, state)),
             user: Some(run.user.clone().unwrap_or_else(|| state.config.user.clone())),
-            hostname: Some(HOSTNAME.to_owned()),
+            hostname: Some(if self.debug.elsewhere { OTHER_HOSTNAME } else { HOSTNAME }.to_owned()),
+            limits: Limits { cpuset_cpus: self.one_processor(), ..Limits::default() },
             privileged: run.insecure,
             mounts: prepared.mounts.clone(),
             ulimits: self.options.ulimits.clone(),
@@ -158,6 +162,12 @@ impl Solver<'_> {
             log: LogOptions { driver: LogDriver::None, ..LogOptions::default() },
             ..ContainerOptions::default()
         })
+    }
+
+    /// A processor that there surely is, where a step is to see fewer than usually.
+    fn one_processor(&self) -> Option<String> {
+        let own = std::thread::available_parallelism().map_or(1, usize::from);
+        (self.debug.elsewhere && own > 1).then(|| "0".to_owned())
     }
 
     /// Layers and variables as an image; it is on no record.

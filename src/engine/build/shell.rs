@@ -31,13 +31,15 @@ impl Engine {
     }
 }
 
-/// When a shell is opened.
+/// What is looked at while a build goes on.
 #[derive(Clone, Copy, Default)]
 pub struct Debug<'a> {
-    /// How; none opens none.
+    /// Opens a shell where a command fails.
     pub shell: Option<&'a Shell<'a>>,
     /// Also when nothing failed.
     pub at_end: bool,
+    /// Commands see another host: what they come to should not depend on it.
+    pub elsewhere: bool,
 }
 
 impl Solver<'_> {

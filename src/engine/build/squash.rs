@@ -8,14 +8,54 @@
 use std::collections::{BTreeSet, HashMap};
 use std::io;
 
+use super::state::State;
 use super::walk::MOST_LEVELS;
+use super::{At, Outcome, Solver};
 use crate::base::{Digest, Error, Result};
+use crate::model::build::Step;
 use crate::store::assemble::{Body, Piece};
 use crate::sys::node::{self, Facts};
 use crate::sys::path::{Dir, EntryKind};
 
 /// The attribute of a folder that hides what is below it.
 const OPAQUE: &str = "trusted.overlay.opaque";
+
+impl Solver<'_> {
+    /// Steps that make one layer together: each is done, and kept, as any other; then their layers become one.
+    pub(super) fn group(&self, at: At<'_>, steps: &[Step], state: &mut State, cached: bool) -> Result<Outcome> {
+        let mut after = state.clone();
+        let (mut all_cached, mut changed) = (cached, false);
+        let mut why = String::new();
+        for step in steps {
+            self.check()?;
+            let outcome = self.act(At { step, ..at }, &mut after, all_cached)?;
+            self.log.ended((at.stage, at.index), true);
+            if !outcome.cached && why.is_empty() {
+                why = format!("{}: {}", step.text, outcome.why);
+            }
+            all_cached &= outcome.cached;
+            changed |= outcome.changed;
+        }
+        let own = after.layers.split_off(state.layers.len());
+        if own.len() < 2 {
+            after.layers.extend(own);
+            *state = after;
+            return Ok(Outcome { cached: all_cached, changed, key: None, why });
+        }
+        let mut inputs = self.inputs("layers as one", state);
+        own.iter().for_each(|layer| inputs.add("a layer", layer.chain_id.as_str()));
+        inputs.add("the epoch", state.epoch.as_secs().to_string());
+        let outcome = self.keyed(at, &inputs, &mut after, |state| {
+            let folders = own.iter().rev().map(|layer| Dir::open(&self.engine.store.layer_diff(&layer.chain_id)));
+            let folders = folders.collect::<std::io::Result<Vec<Dir>>>()?;
+            let pieces = squash(&folders)?;
+            let parent = state.layers.last().map(|layer| layer.chain_id.clone());
+            self.engine.layer_of_pieces(&pieces, &folders, parent, Some(state.epoch)).map(Some)
+        })?;
+        *state = after;
+        Ok(Outcome { why: if why.is_empty() { outcome.why.clone() } else { why }, ..outcome })
+    }
+}
 
 /// The entries of the layers, highest first, as one list; the numbers of roots are theirs.
 pub(super) fn squash(layers: &[Dir]) -> Result<Vec<Piece>> {

@@ -9,7 +9,7 @@ use rhai::Map;
 
 use super::{Build, Recipe, ignore_lines};
 use crate::base::{Context as _, Error, Kind, Result};
-use crate::docker::dockerfile::translate::{Named, Options, own_platform, translate};
+use crate::docker::dockerfile::translate::{Named, Options, check_rights, own_platform, translate};
 use crate::docker::dockerfile::{FILE_NAMES, MAX_BYTES, parse};
 use crate::engine::Engine;
 use crate::model::build::{Context, Graph, SecretValue};
@@ -42,6 +42,7 @@ pub(super) fn dockerfile(engine: &Engine, path: &Path, options: Map) -> Result<B
         context: Context { path: context, ignore: ignore_lines(&ignore_file)?, ..Context::default() },
         named: named.collect::<Result<_>>()?,
     };
+    let allowed = keys.texts("allow")?;
     keys.finish()?;
     let mut text = Vec::new();
     let reading = || format!("reading {file:?}");
@@ -54,6 +55,7 @@ pub(super) fn dockerfile(engine: &Engine, path: &Path, options: Map) -> Result<B
         Err(error) => Err(error),
     };
     let translated = translate(&parse(&file.to_string_lossy(), &text)?, &translation, &mut images)?;
+    check_rights(&translated.graph, &allowed)?;
     if let Some(name) = translated.unused_arguments.first() {
         return Err(Error::invalid(format!("no ARG declares {name:?}")).context(reading()));
     }

@@ -128,7 +128,8 @@ pub(crate) mod build_functions {
     }
 
     /// Begins a build with what a Dockerfile says: its path, or the folder that it is in. Further steps go on top. Options:
-    /// `context` (otherwise its folder), `target`, `args`, `contexts` (names and folders), `secrets` (ids and secrets), `ssh`.
+    /// `context` (otherwise its folder), `target`, `args`, `contexts` (names and folders), `secrets` (ids and secrets), `ssh`,
+    /// `allow` (`network.host`, `security.insecure`).
     ///
     /// ```rhai
     /// let dir = host::temp_dir();

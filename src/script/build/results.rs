@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::PoisonError;
 
 use rhai::plugin::*;
-use rhai::{Array, ImmutableString, Map, NativeCallContext};
+use rhai::{Array, Dynamic, ImmutableString, Map, NativeCallContext};
 
 use super::functions::Words;
 use super::{Build, steps};
@@ -104,10 +104,23 @@ fn shell(host: &Host, build: &Build, options: Map) -> Result<()> {
         drop(raw);
         ended.map(drop)
     };
-    let debug = Debug { shell: Some(&open), at_end: true };
+    let debug = Debug { shell: Some(&open), at_end: true, ..Debug::default() };
     let report = build.engine.build_solve_with(&graph, &all, &quiet, &debug)?;
     build.recipe().report = Some(report);
     Ok(())
+}
+
+fn verify(build: &Build, options: Map) -> Result<Option<Map>> {
+    let (graph, all) = options_of(build, "verify", options)?;
+    let Some(difference) = build.engine.build_verify(&graph, &all, &quiet)? else { return Ok(None) };
+    let line = difference.position.map_or(0, |position| position.line);
+    let pairs = [
+        ("step", difference.text.into()),
+        ("line", (line as i64).into()),
+        ("path", difference.path.into()),
+        ("what", difference.what.into()),
+    ];
+    Ok(Some(pairs.into_iter().map(|(key, value): (&str, Dynamic)| (key.into(), value)).collect()))
 }
 
 fn solve(build: &Build, options: Map) -> Result<()> {
@@ -206,6 +219,26 @@ pub(crate) mod build_results {
     #[rhai_fn(global, name = "output", return_raw)]
     pub fn output_to(ctx: NativeCallContext, build: Build, dir: ImmutableString) -> Fallible<()> {
         output_with(ctx, build, dir, Map::new())
+    }
+
+    /// Builds twice without the cache, on what looks like two machines at two times. Unit when both come to the same files;
+    /// otherwise the first `step` that does not, its `line`, the first `path` that differs, and `what` of it. Options as
+    /// `solve`.
+    ///
+    /// ```rhai
+    /// assert(build::from("base:1").run("echo made > /made").verify() == ());
+    /// let found = build::from("base:1").run("hostname > /name").verify();
+    /// assert(found.path == "/name" && found.what == "has other content");
+    /// ```
+    #[rhai_fn(global, name = "verify", return_raw)]
+    pub fn verify_with(ctx: NativeCallContext, build: Build, options: Map) -> Fallible<Dynamic> {
+        let found = verify(&build, options).raise(&ctx)?;
+        Ok(found.map_or(Dynamic::UNIT, Dynamic::from))
+    }
+
+    #[rhai_fn(global, name = "verify", return_raw)]
+    pub fn verify_plain(ctx: NativeCallContext, build: Build) -> Fallible<Dynamic> {
+        verify_with(ctx, build, Map::new())
     }
 
     /// Opens a shell in what the build has come to, or, when a step fails, there, with everything as it was. What you change

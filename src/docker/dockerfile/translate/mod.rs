@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use crate::base::{Error, Result};
 use crate::docker::dockerfile::ast::{Dockerfile, Word};
 use crate::docker::dockerfile::{at, expand};
-use crate::model::build::{Context, Graph};
+use crate::model::build::{Action, Context, Graph, Network};
 use crate::model::image::ImageConfig;
 
 /// The variables that commands have without being declared, when they are given with `--build-arg`.
@@ -83,6 +83,33 @@ pub fn own_platform() -> String {
         other => other,
     };
     format!("linux/{architecture}")
+}
+
+/// The rights that a build can be allowed to give to its steps.
+pub const RIGHTS: [&str; 2] = ["network.host", "security.insecure"];
+
+/// Refuses steps that ask for more than steps have, unless whoever builds allows it: what a base image's triggers or a
+/// Dockerfile from elsewhere say is no consent (CVE-2024-23653).
+///
+/// # Errors
+/// `permission_denied` with the place of the first one; `invalid_argument` for a right that there is not.
+pub fn check_rights(graph: &Graph, allowed: &[String]) -> Result<()> {
+    if let Some(unknown) = allowed.iter().find(|right| !RIGHTS.contains(&right.as_str())) {
+        let error = Error::invalid(format!("there is no right {unknown:?} to allow"));
+        return Err(error.with_hint(format!("there are {}", RIGHTS.join(" and "))));
+    }
+    for step in graph.stages.iter().flat_map(|stage| &stage.steps) {
+        let Action::Run(run) = &step.action else { continue };
+        let wanted = [("network.host", run.network == Network::Host), ("security.insecure", run.insecure)];
+        for (right, asks) in wanted {
+            if asks && !allowed.iter().any(|allowed| allowed == right) {
+                let place = step.position.as_ref().map_or_else(String::new, |at| format!("{}:{}: ", at.file, at.line));
+                return Err(Error::permission_denied(format!("{place}{} asks for {right}", step.text))
+                    .with_hint(format!("allow it if you trust the step: --allow {right}")));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// What is asked for besides the file.

@@ -1,0 +1,95 @@
+//! Building twice: whether a build comes to the same whatever is around it, and where it does not, at which step and file.
+//!
+//! Both times every step is done anew. The second time the host's name, the number of processors and the time of day are
+//! others, and with them process numbers and whatever is random. A umask and an order of folders are not varied: the engine
+//! gives every step the same umask on every machine, and sorts what it packs.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::walk::{self, Item, Memory};
+use super::{Debug, Progress};
+use crate::base::ignore::Ignore;
+use crate::base::{Context as _, Result};
+use crate::engine::Engine;
+use crate::model::build::{BuildOptions, BuildReport, Difference, Graph, StepReport};
+use crate::sys::path::Dir;
+
+/// Times are kept to the second: the second build begins in another one.
+const LATER: Duration = Duration::from_millis(1100);
+
+impl Engine {
+    /// Builds the target twice without the cache, under changed conditions. None when both come to the same.
+    ///
+    /// # Errors
+    /// As [`Engine::build_solve`].
+    pub fn build_verify(
+        &self,
+        graph: &Graph,
+        options: &BuildOptions,
+        progress: &Progress<'_>,
+    ) -> Result<Option<Difference>> {
+        let _lease = self.store.lease()?;
+        let options = BuildOptions { no_cache: true, ..options.clone() };
+        let first = self.solve_with(graph, &options, progress, &Debug::default())?.report;
+        std::thread::sleep(LATER);
+        let second = self.solve_with(graph, &options, progress, &Debug { elsewhere: true, ..Debug::default() })?.report;
+        self.first_difference(&first, &second)
+    }
+
+    fn first_difference(&self, first: &BuildReport, second: &BuildReport) -> Result<Option<Difference>> {
+        let same = |one: &StepReport, other: &StepReport| {
+            let id = |step: &StepReport| step.layer.as_ref().map(|layer| layer.diff_id.clone());
+            id(one) == id(other)
+        };
+        let Some((one, other)) = first.steps.iter().zip(&second.steps).find(|(one, other)| !same(one, other)) else {
+            return Ok(None);
+        };
+        let items = |step: &StepReport| match &step.layer {
+            Some(layer) => list(&self.store.layer_diff(&layer.chain_id)),
+            None => Ok(Vec::new()),
+        };
+        let (path, what) = difference(&items(one)?, &items(other)?);
+        Ok(Some(Difference { text: one.text.clone(), position: one.position.clone(), path, what }))
+    }
+}
+
+fn list(folder: &Path) -> Result<Vec<Item>> {
+    let none = Ignore::default();
+    let root = Dir::open(folder).context(|| format!("opening {folder:?}"))?;
+    let mut items = walk::list(&root, b"", &none, &none, &mut Memory::default())?;
+    // The folder itself is made when a layer is unpacked, and no part of it.
+    items.retain(|item| !item.path.is_empty());
+    Ok(items)
+}
+
+/// The first path that is not the same, and how.
+fn difference(one: &[Item], other: &[Item]) -> (String, String) {
+    let shown = |item: &Item| format!("/{}", String::from_utf8_lossy(&item.path));
+    let mut others = other.iter().peekable();
+    for item in one {
+        let Some(twin) = others.next() else { return (shown(item), "is there the first time only".to_owned()) };
+        if twin.path != item.path {
+            return match item.path < twin.path {
+                true => (shown(item), "is there the first time only".to_owned()),
+                false => (shown(twin), "is there the second time only".to_owned()),
+            };
+        }
+        let (a, b) = (&item.facts, &twin.facts);
+        let checks = [
+            ("is of another kind", a.kind == b.kind && a.device == b.device),
+            ("has other content", item.digest == twin.digest && item.link == twin.link),
+            ("has another mode", a.mode == b.mode),
+            ("has another owner", (a.uid, a.gid) == (b.uid, b.gid)),
+            ("has other attributes", item.xattrs == twin.xattrs),
+            ("has another time", a.mtime.seconds == b.mtime.seconds),
+        ];
+        if let Some((what, _)) = checks.iter().find(|(_, same)| !same) {
+            return (shown(item), (*what).to_owned());
+        }
+    }
+    match others.next() {
+        Some(item) => (shown(item), "is there the second time only".to_owned()),
+        None => ("/".to_owned(), "is the same, but the layers are not".to_owned()),
+    }
+}
