@@ -162,7 +162,8 @@ fn config(facts: &Value) -> Value {
         if let Value::Object(map) = &mut value {
             map.retain(|key, value| key != "io.buildah.version" && !(name == "Healthcheck" && empty(value)));
         }
-        if !empty(&value) && !(name == "WorkingDir" && value == "/") {
+        let says_nothing = empty(&value) || (name == "WorkingDir" && value == "/");
+        if !says_nothing {
             config[name] = value;
         }
     }
