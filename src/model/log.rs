@@ -241,12 +241,27 @@ pub trait LogSink {
     fn pause(&mut self) -> Result<ControlFlow<()>> {
         Ok(ControlFlow::Continue(()))
     }
+
+    /// So many files of the log went, as the container's log options say, before a follower could read them: what they held
+    /// is missing between the last entry and the next one.
+    ///
+    /// # Errors
+    /// Ends the reading with this error.
+    fn missed(&mut self, _files: u64) -> Result<()> {
+        Ok(())
+    }
 }
 
 impl<F: FnMut(LogEntry<'_>) -> Result<ControlFlow<()>>> LogSink for F {
     fn entry(&mut self, entry: LogEntry<'_>) -> Result<ControlFlow<()>> {
         self(entry)
     }
+}
+
+/// What a follower says of files of a log that went before it could read them.
+pub fn missed_words(files: u64) -> String {
+    let files = if files == 1 { "a file".to_owned() } else { format!("{files} files") };
+    format!("output is missing here: {files} of the log went before it could be read, for a newer one")
 }
 
 /// Output that did not get into a log.

@@ -13,7 +13,7 @@ fn files(rhumb: &Rhumb, name: &str) -> BTreeMap<String, u64> {
     let entries = std::fs::read_dir(folder(rhumb, name)).unwrap().map(Result::unwrap);
     entries
         .map(|entry| (entry.file_name().into_string().unwrap(), entry.metadata().map_or(0, |facts| facts.len())))
-        .filter(|(name, _)| name.contains(".log"))
+        .filter(|(name, _)| name.contains(".log") && !name.ends_with(".shifts"))
         .collect()
 }
 

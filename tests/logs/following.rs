@@ -4,9 +4,9 @@ use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::logged;
-use crate::support::process::{PATIENCE, eventually};
+use crate::support::process::{self, PATIENCE, eventually};
 use crate::support::{BASE, Rhumb};
+use crate::{ended, logged};
 
 fn follow(rhumb: &Rhumb, args: &[&str]) -> Child {
     let mut command = rhumb.command(["logs", "--follow"]);
@@ -50,6 +50,50 @@ fn every_line_comes_once_across_rotations_to_the_end() {
         followers.iter_mut().for_each(|child| assert_eq!(end(child), Some(0)));
         rhumb.sh("rm box").ok();
     }
+    rhumb.leaks().assert_clean();
+}
+
+/// The inode of a compressed file is given to a later one, which the follower took for the first.
+#[test]
+fn every_line_comes_once_when_the_files_are_compressed() {
+    let rhumb = Rhumb::with_base();
+    let script = "i=0; while [ $i -lt 160 ]; do i=$((i+1)); echo line $i; [ $((i % 8)) = 0 ] && sleep 0.03; done";
+    let run = ["run", "-d", "--name", "box", "--log-opt", "max-size=1k", "--log-opt", "max-file=60", "--log-opt"];
+    rhumb.run(run.into_iter().chain(["compress=true", BASE, "sh", "-c", script])).ok();
+    let followed = rhumb.run(["logs", "--follow", "box"]).ok();
+    let expected: Vec<String> = (1..=160).map(|number| format!("line {number}")).collect();
+    assert!(followed.lines().eq(&expected), "{} lines", followed.lines().count());
+    ended(&rhumb, "box");
+    assert!(rhumb.sh("logs box").ok().lines().eq(&expected));
+    rhumb.sh("rm box").ok();
+    rhumb.leaks().assert_clean();
+}
+
+#[test]
+fn a_follower_that_was_overtaken_says_so() {
+    let rhumb = Rhumb::with_base();
+    let run = ["run", "-di", "--name", "box", "--log-opt", "max-size=20k", "--log-opt", "max-file=2", BASE];
+    rhumb.run(run.into_iter().chain(["sh", "-c", "echo 0; read x; seq 1 5000"])).ok();
+    let mut command = rhumb.command(["logs", "--follow", "box"]);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert_eq!(lines.next().as_deref(), Some("0"));
+    let signal = |name: &str| {
+        let pid = child.id().to_string();
+        process::run(std::process::Command::new("kill").args(["-s", name, &pid]), None, PATIENCE).ok();
+    };
+    signal("STOP");
+    rhumb.run_with_input(["attach", "box"], b"\n").ok();
+    ended(&rhumb, "box");
+    signal("CONT");
+    let numbers: Vec<u32> = lines.map(|line| line.parse().unwrap()).collect();
+    assert_eq!(end(&mut child), Some(0));
+    assert!(numbers.len() < 2000 && numbers.is_sorted() && numbers.last() == Some(&5000), "{numbers:?}");
+    let mut said = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert!(said.starts_with("note: output is missing here: ") && said.lines().count() == 1, "{said}");
+    rhumb.sh("rm box").ok();
     rhumb.leaks().assert_clean();
 }
 

@@ -12,7 +12,7 @@ use crate::base::{Context as _, Error, Result, Timestamp, units};
 use crate::cli::out::Out;
 use crate::cli::{Session, flags, out, report};
 use crate::docker::logging;
-use crate::model::log::{LogEntry, LogQuery, LogSink, Stream};
+use crate::model::log::{LogEntry, LogQuery, LogSink, Stream, missed_words};
 use crate::sys::socket::{self, Interest};
 
 // `rhumb logs`.
@@ -128,6 +128,13 @@ impl LogSink for Printer<'_> {
         let mut interest = [Interest::new(stdout.as_fd(), false, false)];
         socket::wait(&mut interest, Some(Duration::ZERO)).context(|| "looking at standard output")?;
         Ok(if interest[0].hung_up() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    }
+
+    fn missed(&mut self, files: u64) -> Result<()> {
+        self.out.flush()?;
+        self.err.flush().context(|| WRITING)?;
+        report::note(&format!("note: {}", missed_words(files)));
+        Ok(())
     }
 }
 

@@ -6,7 +6,7 @@ use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use super::{MAX_ENTRY_BYTES, compress, compressed, file, local};
+use super::{MAX_ENTRY_BYTES, compress, compressed, file, local, shift_count, shifts};
 use crate::base::{Context as _, Error, Result};
 use crate::model::log::{LogFiles, LogForm};
 use crate::sys::fs::NO_FOLLOW;
@@ -113,22 +113,28 @@ impl Files {
 
     /// Shifts the files: the live one becomes the youngest of the older ones. What fails is tried again at the next entry.
     pub(super) fn rotate(&mut self) {
+        let shift = shifts::begin(&shift_count(&self.state_dir, &self.id, self.how.form));
         let oldest = self.how.max_files - 1;
         let shifted = if oldest == 0 {
             std::fs::remove_file(self.path(0))
         } else {
-            self.forget(oldest);
-            // There are as many older files as there were rotations; a missing one is no fault.
-            for number in (1..oldest).rev() {
+            // There are as many older files as there were rotations, and a killed writer may have left a gap.
+            let last = (1..oldest).find(|number| !is_there(&self.path(*number))).unwrap_or(oldest);
+            self.forget(last);
+            for number in (1..last).rev() {
                 let (from, to) = (self.path(number), self.path(number + 1));
+                // One of the two is there; another reason than that shows itself at the next rename onto it.
                 let _ = std::fs::rename(&from, &to);
                 let _ = std::fs::rename(compressed(&from), compressed(&to));
             }
-            if let Some((_, number)) = &mut self.compressing {
+            if let Some((_, number)) = self.compressing.as_mut().filter(|(_, number)| *number < last) {
                 *number += 1;
             }
             std::fs::rename(self.path(0), self.path(1))
         };
+        if let Some(shift) = shift {
+            shift.end();
+        }
         match shifted {
             Ok(()) => self.live = None,
             Err(error) if error.kind() == ErrorKind::NotFound => self.live = None,
@@ -207,7 +213,14 @@ impl Files {
     pub(super) fn clear(&mut self) -> Result<()> {
         self.stop_compressing();
         let _ = std::fs::remove_file(self.unfinished()); // one that a killed monitor left; the next one would replace it
-        clear(&self.state_dir, &self.id, self.how.form)?;
+        // What followers did not read and the user does not want is not missed.
+        let count = shift_count(&self.state_dir, &self.id, self.how.form);
+        let shift = is_there(&count).then(|| shifts::begin(&count)).flatten();
+        let cleared = clear(&self.state_dir, &self.id, self.how.form);
+        if let Some(shift) = shift {
+            shift.end();
+        }
+        cleared?;
         self.live = None;
         self.live_bytes = 0;
         Ok(())
@@ -220,9 +233,9 @@ impl Files {
 /// What removing gives.
 pub fn clear(state_dir: &Path, id: &str, form: LogForm) -> Result<()> {
     let path = |number| file(state_dir, id, form, number);
-    let exists = |path: &Path| path.symlink_metadata().is_ok();
-    let older = (1..).take_while(|number| exists(&path(*number)) || exists(&compressed(&path(*number)))).count() as u32;
-    for number in (0..=older).rev() {
+    // A killed writer may have left one number out.
+    let oldest = (1..).find(|number| !is_there(&path(*number)) && !is_there(&path(number + 1))).unwrap_or(1);
+    for number in (0..oldest).rev() {
         for path in [compressed(&path(number)), path(number)] {
             match std::fs::remove_file(&path) {
                 Err(error) if error.kind() != ErrorKind::NotFound => {
@@ -233,6 +246,11 @@ pub fn clear(state_dir: &Path, id: &str, form: LogForm) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// There is a file of this name, plain or compressed.
+fn is_there(path: &Path) -> bool {
+    [path, &compressed(path)].into_iter().any(|path| path.symlink_metadata().is_ok())
 }
 
 /// How much of a file is whole entries.

@@ -6,12 +6,14 @@
 //! ```
 //!
 //! The live file has no number; `.1` is the youngest of the older ones, which may be compressed. Those who hold the live
-//! file open notice by its inode that it became an older one; a compressed file tells whose content it has.
+//! file open notice by its inode that it became an older one; a compressed file tells whose content it has. How often the
+//! files were shifted stands beside them.
 //!
 //! ```text
 //! cut     bytes of two streams → entries           json, local   an entry ↔ bytes of a file
 //! write   what the monitor holds                   files         the files of a log, for the writer
 //! read    selection, the last entries, following   source        the files of a log, for readers
+//! shifts  how often they were shifted
 //! remote  entries on their way to others           syslog, journald   an entry → a message
 //! compress  a short-lived process of its own
 //! ```
@@ -26,6 +28,7 @@ mod json;
 mod local;
 mod read;
 mod remote;
+mod shifts;
 mod source;
 mod syslog;
 mod write;
@@ -83,6 +86,13 @@ fn file(state_dir: &Path, id: &str, form: LogForm, number: u32) -> PathBuf {
 fn compressed(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".gz");
+    PathBuf::from(name)
+}
+
+/// Where it says how often the files were shifted.
+fn shift_count(state_dir: &Path, id: &str, form: LogForm) -> PathBuf {
+    let mut name = file(state_dir, id, form, 0).into_os_string();
+    name.push(".shifts");
     PathBuf::from(name)
 }
 

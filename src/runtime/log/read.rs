@@ -45,12 +45,12 @@ pub fn read(
     };
     let tail = query.tail.filter(|_| query.stream.is_some()).map(|entries| Tail { entries, kept: VecDeque::new() });
     let mut reader = Reader { query, tail, interrupt, sink, decoder: Decoder::new(form) };
-    let mut current: Option<Source> = None;
+    let mut place = Place { state_dir, id, form, current: None, next: VecDeque::new() };
     for mut source in files {
         if reader.drain(&mut source)?.is_break() {
             return Ok(());
         }
-        current = Some(source);
+        place.current = Some(source);
     }
     if reader.give_tail()?.is_break() || !query.follow {
         return Ok(());
@@ -58,7 +58,7 @@ pub fn read(
     loop {
         // Asked before reading: what was written before the end is then read for certain.
         let alive = run.is_some() && run_of(state_dir, run_dir)? == run;
-        if reader.follow(&mut current, state_dir, id, form)?.is_break() {
+        if reader.follow(&mut place)?.is_break() {
             return Ok(());
         }
         if !alive || query.until.is_some_and(|until| Timestamp::now() > until) || reader.sink.pause()?.is_break() {
@@ -68,6 +68,29 @@ pub fn read(
             return Err(Error::interrupted("interrupted"));
         }
         pause(watch.as_ref())?;
+    }
+}
+
+/// Where a follower is.
+struct Place<'a> {
+    state_dir: &'a Path,
+    id: &'a str,
+    form: LogForm,
+    current: Option<Source>,
+    /// The files after that one, as far as they are known: held open, they are not lost when the writer removes them.
+    next: VecDeque<Source>,
+}
+
+impl Place<'_> {
+    /// Goes to the next file, if there is one; how many there were between that are gone.
+    fn go_on(&mut self) -> Result<Option<u64>> {
+        let mut missed = 0;
+        if self.next.is_empty() {
+            (self.next, missed) = source::after(self.current.as_ref(), self.state_dir, self.id, self.form)?;
+        }
+        let Some(next) = self.next.pop_front() else { return Ok(None) };
+        self.current = Some(next);
+        Ok(Some(missed))
     }
 }
 
@@ -154,19 +177,13 @@ impl Reader<'_> {
         Ok(ControlFlow::Continue(()))
     }
 
-    /// Gives what came since the last look, from `current` and from every file that was begun after it.
-    fn follow(
-        &mut self,
-        current: &mut Option<Source>,
-        state_dir: &Path,
-        id: &str,
-        form: LogForm,
-    ) -> Result<ControlFlow<()>> {
-        let live = file(state_dir, id, form, 0);
+    /// Gives what came since the last look, from the present file and from every one that was begun after it.
+    fn follow(&mut self, place: &mut Place<'_>) -> Result<ControlFlow<()>> {
+        let live = file(place.state_dir, place.id, place.form, 0);
         loop {
             // Asked before reading: a file that is not the live one any more gets nothing more.
-            let is_live = current.as_ref().is_some_and(|source| source.is_at(&live));
-            if let Some(source) = current
+            let is_live = place.current.as_ref().is_some_and(|source| source.is_at(&live));
+            if let Some(source) = &mut place.current
                 && self.drain(source)?.is_break()
             {
                 return Ok(ControlFlow::Break(()));
@@ -174,9 +191,10 @@ impl Reader<'_> {
             if is_live {
                 return Ok(ControlFlow::Continue(()));
             }
-            match source::after(current.as_ref(), state_dir, id, form)? {
-                Some(next) => *current = Some(next),
+            match place.go_on()? {
                 None => return Ok(ControlFlow::Continue(())),
+                Some(0) => {}
+                Some(files) => self.sink.missed(files)?,
             }
         }
     }

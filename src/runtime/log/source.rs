@@ -6,16 +6,20 @@ use std::fs::{File, OpenOptions};
 use std::io::Read;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use super::{MAX_ENTRY_BYTES, compress, compressed, file, json, local};
+use super::{MAX_ENTRY_BYTES, compress, compressed, file, json, local, shift_count, shifts};
 use crate::base::{Context as _, Error, Result, Timestamp};
 use crate::model::log::{LogEntry, LogForm};
 use crate::sys::fs::NO_FOLLOW;
 
 /// How much is read at once.
 const BLOCK_BYTES: usize = 256 * 1024;
-/// How often the files are opened anew when the writer shifts them in between. More often than it can, one would think.
+/// How often the youngest file is opened anew when the writer shifts the files in between. More often than it can, one
+/// would think; only one that was killed meanwhile never ends that.
 const ATTEMPTS: u32 = 100;
+/// How long a shift may take that is waited for between two attempts.
+const SHIFTING: Duration = Duration::from_micros(50);
 
 /// Whose content a compressed file has, and the content.
 type Packed = (Option<(u64, u64)>, Box<dyn Read + Send>);
@@ -27,6 +31,8 @@ pub(super) struct Source {
     file: File,
     /// For a compressed file: whose content it has, and the content.
     packed: Option<Packed>,
+    /// Which file of the log it is, counted from its beginning; none when the writer shifted them all the time.
+    sequence: Option<i64>,
     /// Where the next entry begins.
     offset: u64,
     /// So many entries are passed over first.
@@ -79,26 +85,37 @@ impl Source {
             true => Some(compress::open(file.try_clone().context(|| format!("opening the log {path:?}"))?)),
             false => None,
         };
-        Ok(Source { path, form, file, packed, offset: 0, skip: 0, block: Vec::new(), given: 0 })
+        Ok(Source { path, form, file, packed, sequence: None, offset: 0, skip: 0, block: Vec::new(), given: 0 })
     }
 
     fn doing(&self) -> String {
         format!("reading the log {:?}", self.path)
     }
 
-    /// The file itself, whatever it is called now and whether it was compressed.
-    fn identity(&self) -> Result<(u64, u64)> {
-        if let Some((Some(identity), _)) = &self.packed {
-            return Ok(*identity);
-        }
-        let facts = self.file.metadata().context(|| self.doing())?;
-        Ok((facts.dev(), facts.ino()))
+    fn facts(&self) -> Result<std::fs::Metadata> {
+        self.file.metadata().context(|| self.doing())
+    }
+
+    /// The other one, which was opened later, is the same file under another name or compressed meanwhile. As long as it
+    /// is open its inode is given to no other file, but one that was compressed before may have had it.
+    fn is_same(&self, later: &Source) -> Result<bool> {
+        let own = self.facts()?;
+        let inode = (own.dev(), own.ino());
+        Ok(match (&self.packed, &later.packed) {
+            (None, None) | (Some(_), Some(_)) => {
+                let later = later.facts()?;
+                inode == (later.dev(), later.ino())
+            }
+            // Its plain name goes when the compressed file has its own.
+            (None, Some((origin, _))) => own.nlink() == 0 && *origin == Some(inode),
+            (Some(_), None) => false,
+        })
     }
 
     /// It has this name.
     pub(super) fn is_at(&self, path: &Path) -> bool {
         let there = std::fs::symlink_metadata(path).map(|facts| (facts.dev(), facts.ino()));
-        matches!((self.identity(), there), (Ok(a), Ok(b)) if a == b)
+        matches!((self.facts(), there), (Ok(own), Ok(there)) if (own.dev(), own.ino()) == there)
     }
 
     /// Nothing was written to it since this time.
@@ -268,42 +285,60 @@ impl Source {
 }
 
 /// Every file there is with something from `since` on, oldest first.
+///
+/// They are opened from the youngest on. The writer only ever gives a file a higher number, so none is missed, and one may be
+/// met twice. While it shifts them one number is free.
 pub(super) fn all(state_dir: &Path, id: &str, form: LogForm, since: Option<Timestamp>) -> Result<VecDeque<Source>> {
-    let live = file(state_dir, id, form, 0);
-    let mut attempts = 0..ATTEMPTS;
-    loop {
-        let files = open_all(state_dir, id, form, since)?;
-        // The writer did not shift them meanwhile.
-        let steady = files.back().is_none_or(|source| source.is_at(&live));
-        if steady || attempts.next().is_none() {
-            return Ok(files);
-        }
-    }
-}
-
-/// Opens them from the youngest on. The writer only ever gives a file a higher number, so none is missed; one that was met
-/// twice is known by its inode.
-fn open_all(state_dir: &Path, id: &str, form: LogForm, since: Option<Timestamp>) -> Result<VecDeque<Source>> {
     let mut files: VecDeque<Source> = VecDeque::new();
-    for number in 0.. {
-        let Some(source) = Source::open(file(state_dir, id, form, number), form)? else {
-            match number {
-                // Between two names the live file has neither.
-                0 => continue,
-                _ => break,
-            }
+    let Some((mut number, youngest)) = youngest(state_dir, id, form)? else { return Ok(files) };
+    files.push_front(youngest);
+    let mut free = 0;
+    while free < 2 {
+        number += 1;
+        let Some(mut source) = Source::open(file(state_dir, id, form, number), form)? else {
+            free += 1;
+            continue;
         };
-        if let Some(younger) = files.front()
-            && younger.identity()? == source.identity()?
-        {
+        free = 0;
+        let mut known = false;
+        for younger in &files {
+            known |= younger.is_same(&source)?;
+        }
+        if known {
             continue;
         }
-        if number > 0 && since.is_some_and(|since| source.is_older_than(since)) {
+        if since.is_some_and(|since| source.is_older_than(since)) {
             break;
         }
+        source.sequence = files.front().and_then(|younger| younger.sequence).map(|sequence| sequence - 1);
         files.push_front(source);
     }
     Ok(files)
+}
+
+/// The youngest file, and its number: 1 when the live file is still to come.
+fn youngest(state_dir: &Path, id: &str, form: LogForm) -> Result<Option<(u32, Source)>> {
+    let count = shift_count(state_dir, id, form);
+    let mut attempts = 0..ATTEMPTS;
+    loop {
+        let before = shifts::read(&count);
+        let mut found = None;
+        for number in 0..2 {
+            if let Some(source) = Source::open(file(state_dir, id, form, number), form)? {
+                found = Some((number, source));
+                break;
+            }
+        }
+        let steady = before.filter(|_| shifts::read(&count) == before);
+        if steady.is_none() && attempts.next().is_some() {
+            std::thread::sleep(SHIFTING);
+            continue;
+        }
+        if let (Some((number, source)), Some(shifts)) = (&mut found, steady) {
+            source.sequence = i64::try_from(shifts).ok().map(|shifts| shifts - i64::from(*number));
+        }
+        return Ok(found);
+    }
 }
 
 /// The files that hold the last `wanted` entries, oldest first, the first of them from the first of those on.
@@ -325,18 +360,28 @@ pub(super) fn last(state_dir: &Path, id: &str, form: LogForm, wanted: usize) -> 
     Ok(files.split_off(first))
 }
 
-/// The file that the writer began after this one; the oldest there is when this one is gone or there is none.
-pub(super) fn after(current: Option<&Source>, state_dir: &Path, id: &str, form: LogForm) -> Result<Option<Source>> {
+/// The files that the writer began after this one, oldest first, and how many between went before they could be read.
+/// Without one, or when nobody can tell, every file there is.
+pub(super) fn after(
+    current: Option<&Source>,
+    state_dir: &Path,
+    id: &str,
+    form: LogForm,
+) -> Result<(VecDeque<Source>, u64)> {
     let mut files = all(state_dir, id, form, None)?;
-    if let Some(current) = current {
-        let own = current.identity()?;
-        for at in 0..files.len() {
-            if files[at].identity()? == own {
-                return Ok(files.drain(at + 1..).next());
-            }
+    let Some(current) = current else { return Ok((files, 0)) };
+    // The youngest is the one when several look like it.
+    for at in (0..files.len()).rev() {
+        if current.is_same(&files[at])? {
+            return Ok((files.split_off(at + 1), 0));
         }
     }
-    Ok(files.pop_front())
+    let Some(expected) = current.sequence.map(|sequence| sequence + 1) else { return Ok((files, 0)) };
+    let Some(at) = files.iter().position(|source| source.sequence.is_some_and(|sequence| sequence >= expected)) else {
+        return Ok((files, 0));
+    };
+    let missed = files[at].sequence.map_or(0, |sequence| sequence.abs_diff(expected));
+    Ok((files.split_off(at), missed))
 }
 
 /// A line that a crash left: a piece of an entry that the next writer ended, or the NUL characters of a power cut.

@@ -52,6 +52,12 @@ fn text(dir: &Path, query: &LogQuery) -> String {
     text_of(dir, LogDriver::JsonFile, query)
 }
 
+/// The files of a log, without the count beside them.
+fn files(dir: &Path) -> Vec<PathBuf> {
+    let all = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    all.filter(|path| path.extension().is_none_or(|extension| extension != "shifts")).collect()
+}
+
 #[test]
 fn lines_have_dockers_format_and_streams_do_not_mix() {
     let dir = tempfile::tempdir().unwrap();
@@ -108,7 +114,7 @@ fn rotation_keeps_so_many_files_within_their_size_and_tail_crosses_them() {
         }
         let rest: String = (20..40).map(|number| format!("line {number}\n")).collect();
         writer.write(Stream::Stdout, rest.as_bytes());
-        let files: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(Result::unwrap).collect();
+        let files = files(dir.path());
         assert_eq!(files.len(), 3);
         assert!(files.iter().all(|file| file.metadata().unwrap().len() <= 400));
         let all = text_of(dir.path(), driver, &LogQuery::default());
@@ -227,7 +233,7 @@ fn a_cleared_log_begins_anew() {
             writer.write(Stream::Stdout, format!("line {number}\npart").as_bytes());
         }
         writer.clear().unwrap();
-        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+        assert_eq!(files(dir.path()), Vec::<PathBuf>::new());
         assert_eq!(text_of(dir.path(), driver, &LogQuery::default()), "");
         writer.write(Stream::Stdout, b" after\n");
         assert_eq!(text_of(dir.path(), driver, &LogQuery::default()), "part after\n");
@@ -262,8 +268,8 @@ fn compressed_files_are_read_like_others_and_shift_like_others() {
         let options = LogOptions { max_size_bytes: Some(400), max_files: Some(4), compress: Some(false), ..of(driver) };
         let mut writer = open(dir.path(), &options);
         let mut next = 0..;
-        let mut write_until = |files: usize| {
-            while std::fs::read_dir(dir.path()).unwrap().count() < files {
+        let mut write_until = |count: usize| {
+            while files(dir.path()).len() < count {
                 writer.write(Stream::Stdout, format!("line {}\n", next.next().unwrap()).as_bytes());
             }
             for number in next.by_ref().take(3) {
@@ -290,7 +296,7 @@ fn compressed_files_are_read_like_others_and_shift_like_others() {
             after.lines().map(|line| line.strip_prefix("line ").unwrap().parse().unwrap()).collect();
         assert!(numbers.windows(2).all(|pair| pair[1] == pair[0] + 1), "{after}");
         writer.clear().unwrap();
-        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+        assert_eq!(files(dir.path()), Vec::<PathBuf>::new());
     }
 }
 
@@ -312,12 +318,73 @@ fn a_follower_finds_its_place_after_rotation_and_compression() {
             seen.extend_from_slice(entry.bytes);
         }
         match source::after(Some(&source), dir.path(), ID, form).unwrap() {
-            Some(next) => source = next,
-            None => break,
+            (mut files, 0) if !files.is_empty() => source = files.pop_front().unwrap(),
+            (_, missed) => break assert_eq!(missed, 0),
         }
     }
     let expected: String = (1..20).map(|number| format!("{number}\n")).collect();
     assert_eq!(String::from_utf8(seen).unwrap(), expected);
+}
+
+/// A file that was compressed and removed gives its inode to a later one, whose content the compressed one has not.
+#[test]
+fn a_later_file_with_the_inode_of_a_compressed_one_is_another_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = LogOptions { max_size_bytes: Some(100), max_files: Some(9), ..of(LogDriver::JsonFile) };
+    let mut writer = open(dir.path(), &options);
+    writer.write(Stream::Stdout, b"one\n");
+    let live = dir.path().join("abc-json.log");
+    let packed = std::fs::File::create(dir.path().join("abc-json.log.1.gz")).unwrap();
+    compress::write(std::fs::File::open(&live).unwrap(), packed).unwrap();
+    // Most file systems give an inode that became free to the next file; all do when that is written into the same one.
+    let text_of_two = std::fs::read_to_string(&live).unwrap().replace("one", "two");
+    std::fs::write(&live, text_of_two).unwrap();
+    let form = options.files().unwrap().form;
+    assert_eq!(text(dir.path(), &LogQuery::default()), "one\ntwo\n");
+    let mut files = source::all(dir.path(), ID, form, None).unwrap();
+    let (newest, packed) = (files.pop_back().unwrap(), files.pop_back().unwrap());
+    assert_eq!(source::after(Some(&newest), dir.path(), ID, form).unwrap().0.len(), 0);
+    assert_eq!(source::after(Some(&packed), dir.path(), ID, form).unwrap().0.len(), 1);
+    assert!(newest.is_at(&live) && !packed.is_at(&live));
+}
+
+#[test]
+fn a_follower_knows_how_many_files_it_missed() {
+    for max_files in [1, 2, 5] {
+        let dir = tempfile::tempdir().unwrap();
+        let options = LogOptions { max_size_bytes: Some(100), max_files: Some(max_files), ..of(LogDriver::JsonFile) };
+        let mut writer = open(dir.path(), &options);
+        writer.write(Stream::Stdout, b"0\n");
+        let form = options.files().unwrap().form;
+        let first = source::last(dir.path(), ID, form, 0).unwrap().pop_back().unwrap();
+        for number in 1..20 {
+            writer.write(Stream::Stdout, format!("{number}\n").as_bytes());
+            let (files, missed) = source::after(Some(&first), dir.path(), ID, form).unwrap();
+            assert_eq!(files.len() as u32, number.min(max_files), "{max_files} {number}");
+            assert_eq!(missed, u64::from(number.saturating_sub(max_files)), "{max_files} {number}");
+        }
+    }
+}
+
+#[test]
+fn a_gap_that_a_killed_writer_left_hides_nothing_and_is_filled() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = LogOptions { max_size_bytes: Some(100), max_files: Some(4), ..of(LogDriver::JsonFile) };
+    let mut writer = open(dir.path(), &options);
+    for number in 0..3 {
+        writer.write(Stream::Stdout, format!("{number}\n").as_bytes());
+    }
+    let older = |number: u32| dir.path().join(format!("abc-json.log.{number}"));
+    std::fs::rename(older(2), older(3)).unwrap();
+    std::fs::rename(older(1), older(2)).unwrap();
+    assert_eq!(text(dir.path(), &LogQuery::default()), "0\n1\n2\n");
+    let mut writer = open(dir.path(), &options);
+    writer.write(Stream::Stdout, b"3\n");
+    assert_eq!(text(dir.path(), &LogQuery::default()), "0\n1\n2\n3\n");
+    std::fs::rename(older(1), dir.path().join("elsewhere")).unwrap();
+    clear(dir.path(), ID, options.files().unwrap().form).unwrap();
+    assert_eq!(text(dir.path(), &LogQuery::default()), "");
+    assert!(!older(3).exists());
 }
 
 /// A receiver of datagrams in `dir`, and facts that name it.

@@ -7,7 +7,7 @@ use rhai::{Dynamic, FnPtr, Map, NativeCallContext};
 
 use crate::base::{Error, Result};
 use crate::docker::logging;
-use crate::model::log::{LogEntry, LogQuery, LogSink, Stream};
+use crate::model::log::{LogEntry, LogQuery, LogSink, Stream, missed_words};
 use crate::script::container::Container;
 use crate::script::context::{Host, tag};
 use crate::script::convert::Keys;
@@ -112,6 +112,11 @@ impl LogSink for Lines<'_> {
     fn pause(&mut self) -> Result<ControlFlow<()>> {
         Ok(if self.host.is_stopping() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     }
+
+    fn missed(&mut self, files: u64) -> Result<()> {
+        self.host.note(&missed_words(files));
+        Ok(())
+    }
 }
 
 /// Gives log lines to a closure until it returns false or the container ends.
@@ -149,6 +154,10 @@ impl LogSink for Ended<'_, '_> {
 
     fn pause(&mut self) -> Result<ControlFlow<()>> {
         self.lines.pause()
+    }
+
+    fn missed(&mut self, files: u64) -> Result<()> {
+        self.lines.missed(files)
     }
 }
 
