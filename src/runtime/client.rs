@@ -25,6 +25,9 @@ use crate::sys::{mount, self_exe, tty};
 /// How long processes may take to die from SIGKILL, and a monitor to go.
 const DYING: Duration = Duration::from_secs(10);
 
+/// How often it is looked for the lock of a monitor that still has bytes for other clients when the container has ended.
+const LOOK: Duration = Duration::from_millis(50);
+
 /// How long a monitor may take for an answer. Freezing may take it [`DYING`]; one that takes longer is stopped or stuck.
 const ANSWER: Duration = Duration::from_secs(15);
 
@@ -381,7 +384,7 @@ impl Monitor {
         self.ask(&Request::TakeOver)
     }
 
-    /// Waits until the monitor process itself is gone (its lock is free), so that run state can be removed.
+    /// Waits until the monitor has let go of the container (its lock is free), so that run state can be removed.
     ///
     /// # Errors
     /// `timeout` after ten seconds.
@@ -392,10 +395,10 @@ impl Monitor {
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             let mut interest = [Interest::new(channel.fd(), true, false)];
-            socket::wait(&mut interest, Some(left)).context(|| "waiting for the container's monitor")?;
+            socket::wait(&mut interest, Some(left.min(LOOK))).context(|| "waiting for the container's monitor")?;
             let waiting = match interest[0].readable() {
                 true => channel.fill().unwrap_or(false),
-                false => !left.is_zero(),
+                false => !left.is_zero() && state::is_held(&self.run_dir)?,
             };
             while let Ok(Some(_)) = channel.decoder.next() {}
             if !waiting {

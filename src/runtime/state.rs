@@ -1,7 +1,7 @@
 //! The state files of a container and what they mean together with the monitor's lock.
 //!
 //! ```text
-//! <run_dir>/monitor.lock     flock, held exclusively by the monitor for its whole life
+//! <run_dir>/monitor.lock     flock, held exclusively by the monitor until the end is recorded
 //! <run_dir>/state.json       RunState, replaced by rename
 //! <run_dir>/control.sock     where the monitor listens
 //! <run_dir>/health.json      Health, replaced after each probe

@@ -184,3 +184,36 @@ fn several_containers_are_stopped_at_once() {
     assert!(begun.elapsed() < Duration::from_secs(4), "one after the other: {:?}", begun.elapsed());
     assert_eq!(stopped.fails_with(3, "no such container").stdout, "one\ntwo\nthree\nfour\n");
 }
+
+/// A client that never reads holds up the container's output, but none of those who end, restart or remove it.
+#[test]
+fn a_client_that_does_not_read_holds_nobody_up_who_ends_the_container() {
+    let rhumb = Rhumb::with_base();
+    for (name, verb) in [("aa", "stop -t 0"), ("bb", "restart -t 0"), ("cc", "rm -f")] {
+        let mut command = rhumb.command(["run", "--name", name, BASE, "sh", "-c", "while :; do echo yes; done"]);
+        let mut client = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+        let length = || rhumb.sh(&format!("logs --tail 1 {name}")).stdout.len();
+        eventually("it writes", PATIENCE, || (length() > 0).then_some(()));
+        let size = || {
+            let id = crate::support::rhumb::string(&rhumb.inspect(name)["Id"]);
+            rhumb.root().join(format!("containers/{id}/{id}-json.log")).metadata().unwrap().len()
+        };
+        let mut before = 0;
+        eventually("it is held up", PATIENCE, || {
+            std::thread::sleep(std::time::Duration::from_millis(50));
+            let now = size();
+            (std::mem::replace(&mut before, now) == now).then_some(())
+        });
+        let ended = rhumb.sh(&format!("{verb} {name}"));
+        assert!(ended.success() && ended.elapsed < std::time::Duration::from_secs(5), "{ended}");
+        match verb {
+            "rm -f" => assert!(!rhumb.states().contains_key(name)),
+            "restart -t 0" => assert_eq!(rhumb.states()[name], "running"),
+            _ => assert_eq!(rhumb.states()[name], "exited"),
+        }
+        drop(client.stdout.take());
+        eventually("the client ends", PATIENCE, || client.try_wait().unwrap());
+        rhumb.sh(&format!("rm -f {name}"));
+    }
+    rhumb.leaks().assert_clean();
+}

@@ -13,6 +13,8 @@ use crate::sys::{process, self_exe, signal};
 
 /// How long a client may take none of its last bytes before it loses them.
 const LINGER: Duration = Duration::from_secs(10);
+/// As [`LINGER`] when the user wanted the end.
+const BRIEFLY: Duration = Duration::from_secs(2);
 
 impl Monitor {
     /// After the end of the last run.
@@ -75,12 +77,20 @@ impl Monitor {
         state::remove_file(&self.plan.run_dir.join(state::STATE))
     }
 
-    /// Gives clients their last bytes, as long as they take some.
+    /// Gives clients their last bytes, as long as they take some. The container is at its end all the same: nobody who
+    /// starts or removes it waits for that.
     fn linger(&mut self) {
         self.run.close();
+        if self.conns.values().any(|conn| conn.queued() > 0) {
+            // Who takes the clean-up over just now is heard first; if that fails, nobody does.
+            let _ = self.turn(Some(Duration::ZERO));
+            self.conns.retain(|_, conn| conn.queued() > 0 || conn.owner);
+            (self.lock, self.netns) = (None, None);
+        }
+        let limit = if self.restarts.history.stopped_by_user { BRIEFLY } else { LINGER };
         let mut last = Instant::now();
         let mut left: usize = self.conns.values().map(Conn::queued).sum();
-        while left > 0 && last.elapsed() < LINGER {
+        while left > 0 && last.elapsed() < limit {
             if self.turn(Some(Duration::from_millis(100))).is_err() {
                 return;
             }

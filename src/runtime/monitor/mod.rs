@@ -110,7 +110,8 @@ struct Monitor {
     plan: Plan,
     signals: Signals,
     resolve: Option<Resolve>,
-    _lock: File,
+    /// Until everything is recorded.
+    lock: Option<File>,
     listener: Option<OwnedFd>,
     run: Run,
     /// The network namespace of every run, when it is held.
@@ -138,7 +139,7 @@ impl Monitor {
             plan,
             signals,
             resolve,
-            _lock: lock,
+            lock: Some(lock),
             listener: Some(listener),
             run,
             netns,
