@@ -135,6 +135,47 @@ fn a_paused_container_is_not_probed_and_a_stopped_one_is_remembered() {
     assert_eq!(again["FailingStreak"], 0);
 }
 
+/// The timer of a probe that had begun was set as if none had: the probe was called late when it fired.
+#[test]
+fn a_commit_makes_no_probe_late() {
+    let rhumb = Rhumb::with_base();
+    let flags = "--health-timeout=20s --health-retries=1 --health-on-unhealthy=kill";
+    run(&rhumb, "box", flags, "touch /begun; sleep 0.5; rm /begun");
+    becomes(&rhumb, "box", "healthy");
+    eventually("a probe is under way", PATIENCE, || {
+        rhumb.run(["exec", "box", "test", "-e", "/begun"]).success().then_some(())
+    });
+    rhumb.sh("commit box made:1").ok();
+    let before = health(&rhumb, "box")["Log"].as_array().unwrap().len();
+    let after = eventually("two more results", PATIENCE, || {
+        let health = health(&rhumb, "box");
+        let log = health["Log"].as_array().unwrap();
+        (rhumb.states()["box"] != "running" || log.len() >= before + 2).then(|| log.clone())
+    });
+    assert!(after.iter().all(|result| result["ExitCode"] == 0), "{after:?}");
+    assert_eq!(rhumb.states()["box"], "running");
+    rhumb.sh("rm -f box").ok();
+}
+
+/// What it froze was thawed, and the timer of the check, which had fired meanwhile, was not set again.
+#[test]
+fn checks_go_on_after_a_commit_that_was_killed() {
+    let rhumb = Rhumb::with_base();
+    run(&rhumb, "box", "", "true");
+    becomes(&rhumb, "box", "healthy");
+    let mut command = rhumb.command(["commit", "box", "made:1"]);
+    let mut commit = command.env("RHUMB_FAILPOINT", "container.commit.frozen=pause:60000").spawn().unwrap();
+    eventually("it is frozen", PATIENCE, || (rhumb.states()["box"] == "paused").then_some(()));
+    std::thread::sleep(Duration::from_millis(300));
+    commit.kill().unwrap();
+    commit.wait().unwrap();
+    eventually("it is thawed", PATIENCE, || (rhumb.states()["box"] == "running").then_some(()));
+    let last = |rhumb: &Rhumb| health(rhumb, "box")["Log"].as_array().unwrap().last().unwrap()["Start"].clone();
+    let before = last(&rhumb);
+    eventually("another probe", Duration::from_secs(10), || (last(&rhumb) != before).then_some(()));
+    rhumb.sh("rm -f box").ok();
+}
+
 #[test]
 fn an_unhealthy_container_is_killed_when_asked_for() {
     let rhumb = Rhumb::with_base();

@@ -95,13 +95,17 @@ impl Monitor {
             Request::ClearLog => run.log.clear()?,
             Request::LogLost => return Ok(Some(Reply::LogLost(run.log.lost()))),
             Request::Pause(paused) => {
-                run.set_paused(paused, &self.plan, self.restarts.history)?;
-                self.conns.values_mut().for_each(|conn| conn.freezes = false);
-                self.pause_check(paused);
+                if paused {
+                    run.set_paused(true, &self.plan, self.restarts.history)?;
+                    self.pause_check();
+                } else {
+                    self.thaw()?;
+                }
             }
             Request::Freeze => {
                 run.set_paused(true, &self.plan, self.restarts.history)?;
                 conn.freezes = true;
+                self.hold_check();
             }
             Request::Resize(size) => {
                 if let Some(terminal) = &run.terminal {
@@ -129,6 +133,17 @@ impl Monitor {
             Request::SignalExec { signal, group } => run.execs.signal(id, signal, group)?,
         }
         Ok(Some(Reply::Done))
+    }
+
+    /// Thaws all processes, whoever froze them.
+    ///
+    /// # Errors
+    /// As [`Run::set_paused`](super::run::Run::set_paused).
+    pub(super) fn thaw(&mut self) -> Result<()> {
+        self.run.set_paused(false, &self.plan, self.restarts.history)?;
+        self.conns.values_mut().for_each(|conn| conn.freezes = false);
+        self.resume_check();
+        Ok(())
     }
 
     /// Refuses what cannot be done to a container between two runs.

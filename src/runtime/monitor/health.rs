@@ -5,7 +5,8 @@
 //! ```
 //!
 //! The rules are the model's ([`crate::model::health`]). Nothing is probed while the container is paused, and what a probe
-//! says that was under way then counts for nothing. A probe writes into a pipe of ours, of which a few kilobytes are kept and
+//! says that was under way then counts for nothing. A client that freezes it for a moment changes nothing: time stands still
+//! for the check as well. A probe writes into a pipe of ours, of which a few kilobytes are kept and
 //! the rest is thrown away, so that neither a probe nor what it leaves behind can hold the monitor up.
 
 use std::io::ErrorKind;
@@ -13,7 +14,7 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use super::Monitor;
-use super::timers::Timer;
+use super::timers::{Timer, Timers};
 use crate::base::{Context as _, Result, Timestamp, units};
 use crate::model::exec::ExecOptions;
 use crate::model::health::{Health, HealthResult, HealthStatus, MAX_OUTPUT_BYTES, NO_EXIT_CODE, OnUnhealthy, Probe};
@@ -35,6 +36,8 @@ pub(super) struct Check {
     /// When the container was last started.
     started: Instant,
     running: Option<Running>,
+    /// While the container is frozen: when the next thing is due after the thaw.
+    left: Option<Duration>,
 }
 
 /// A probe under way.
@@ -66,11 +69,19 @@ impl Check {
         let probe = plan.probe.clone()?;
         // Results of old are a courtesy.
         let known = state::health(&plan.state_dir, &plan.run_dir).ok().flatten();
-        Some(Check { probe, health: known.unwrap_or_default(), started: Instant::now(), running: None })
+        Some(Check { probe, health: known.unwrap_or_default(), started: Instant::now(), running: None, left: None })
     }
 
     fn pause(&self) -> Duration {
         self.probe.pause(self.health.status, self.started.elapsed())
+    }
+
+    /// Sets when the next probe begins, or the one under way is late.
+    fn set(&mut self, timers: &mut Timers, frozen: bool, after: Duration) {
+        match frozen {
+            true => self.left = Some(after),
+            false => timers.set(Timer::Check, after),
+        }
     }
 
     fn record(&self, plan: &Plan) {
@@ -118,7 +129,7 @@ impl Monitor {
         let Some(check) = &mut self.check else { return };
         check.health.reset();
         check.started = Instant::now();
-        check.running = None;
+        (check.running, check.left) = (None, None);
         check.record(&self.plan);
         self.timers.set(Timer::Check, check.pause());
     }
@@ -140,13 +151,26 @@ impl Monitor {
         }
     }
 
-    /// The container was frozen or thawed.
-    pub(super) fn pause_check(&mut self, paused: bool) {
-        let Some(check) = &mut self.check else { return };
-        if !paused {
-            return self.timers.set(Timer::Check, check.pause());
+    /// The container was frozen for a moment.
+    pub(super) fn hold_check(&mut self) {
+        if let Some(check) = &mut self.check {
+            check.left = self.timers.take(Timer::Check);
         }
+    }
+
+    /// It was thawed, whoever froze it.
+    pub(super) fn resume_check(&mut self) {
+        if let Some(check) = &mut self.check {
+            let left = check.left.take().unwrap_or_else(|| check.pause());
+            self.timers.set(Timer::Check, left);
+        }
+    }
+
+    /// It was paused.
+    pub(super) fn pause_check(&mut self) {
+        let Some(check) = &mut self.check else { return };
         self.timers.clear(Timer::Check);
+        check.left = None;
         if let Some(running) = &mut check.running {
             running.fate = Fate::Dropped;
             self.run.execs.kill_check();
@@ -223,7 +247,8 @@ impl Monitor {
             News::Started => {
                 running.executed = true;
                 if running.fate == Fate::Open {
-                    self.timers.set(Timer::Check, check.probe.timeout);
+                    let timeout = check.probe.timeout;
+                    check.set(&mut self.timers, self.run.paused, timeout);
                 }
                 return;
             }
@@ -235,10 +260,8 @@ impl Monitor {
         let result = HealthResult { start: running.start, end: Timestamp::now(), exit_code, output };
         check.running = None;
         if fate == Fate::Dropped {
-            if !self.run.paused {
-                self.timers.set(Timer::Check, check.pause());
-            }
-            return;
+            let pause = check.pause();
+            return check.set(&mut self.timers, self.run.paused, pause);
         }
         let changed = check.health.take(result, &check.probe, age);
         check.record(&self.plan);
@@ -248,7 +271,7 @@ impl Monitor {
         let pause = check.pause();
         let unhealthy = changed && check.health.status == HealthStatus::Unhealthy;
         let action = check.probe.on_unhealthy;
-        self.timers.set(Timer::Check, pause);
+        check.set(&mut self.timers, self.run.paused, pause);
         if unhealthy {
             self.act_on_unhealthy(action);
         }

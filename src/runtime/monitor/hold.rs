@@ -230,7 +230,7 @@ impl Monitor {
             let left = self.conns.remove(&id);
             if left.is_some_and(|conn| conn.freezes) {
                 // It died in the middle of what it wanted a moment of stillness for. The user can thaw it otherwise.
-                let _ = self.run.set_paused(false, &self.plan, self.restarts.history);
+                let _ = self.thaw();
             }
             self.run.execs.client_left(id);
             let unborn = self.run.is_waiting_for_start();

@@ -175,7 +175,7 @@ impl Monitor {
         self.cancel();
         match self.run.paused && self.run.is_running() {
             // What is frozen gets the signal when it thaws.
-            true => self.run.set_paused(false, &self.plan, self.restarts.history),
+            true => self.thaw(),
             false => Ok(()),
         }
     }

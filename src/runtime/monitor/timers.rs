@@ -42,6 +42,11 @@ impl Timers {
         self.deadlines.remove(&timer);
     }
 
+    /// Sets one no longer; how long it had left.
+    pub(super) fn take(&mut self, timer: Timer) -> Option<Duration> {
+        self.deadlines.remove(&timer).map(|at| at.saturating_duration_since(Instant::now()))
+    }
+
     /// Forgets all that a run had set.
     pub(super) fn clear_all(&mut self) {
         self.deadlines.retain(|timer, _| *timer == Timer::Hear);
@@ -82,5 +87,8 @@ mod tests {
         // A second time replaces the first.
         timers.set(Timer::Hear, Duration::ZERO);
         assert_eq!((timers.take_due(), timers.left()), (Some(Timer::Hear), None));
+        timers.set(Timer::Check, Duration::from_secs(3600));
+        assert!(timers.take(Timer::Check).unwrap() > Duration::from_secs(3500));
+        assert_eq!((timers.take(Timer::Check), timers.left()), (None, None));
     }
 }
