@@ -8,6 +8,7 @@
 //! <state_dir>/health.json    Health when the container last ended
 //! <state_dir>/started.json   RunState at the start, removed at the end: tells after a reboot that it ran
 //! <state_dir>/exit.json      ExitRecord, written durably when a run has ended, removed at the next start
+//! <state_dir>/exit.spare     room for that on a full disk, while it runs
 //! ```
 //!
 //! A container that is made but not started has no state.json: until then its last end, or that it was lost, is what is
@@ -39,6 +40,8 @@ pub(crate) const SOCKET: &str = "control.sock";
 pub(crate) const STATE: &str = "state.json";
 /// The exit record in the state folder.
 pub(crate) const EXIT: &str = "exit.json";
+/// A file in the state folder that becomes the exit record when there is no room for another one.
+const SPARE: &str = "exit.spare";
 /// The mark of a start in the state folder.
 pub(crate) const STARTED: &str = "started.json";
 /// The last results of the health check, in the run folder and, once the container has ended, in the state folder.
@@ -328,6 +331,34 @@ pub(crate) fn write_json(path: &Path, value: &impl Serialize, durable: bool) -> 
     .context(doing)
 }
 
+/// Makes room for the exit record of the run that begins, so that a disk that fills up meanwhile does not swallow it.
+pub(crate) fn reserve_end(state_dir: &Path) -> Result<()> {
+    let path = state_dir.join(SPARE);
+    let written = File::options().write(true).create(true).truncate(false).open(&path);
+    written.and_then(|file| file.write_all_at(&[b' '; BLOCK], 0)).context(|| format!("writing {path:?}"))
+}
+
+/// Writes the exit record, on a full disk into what [`reserve_end`] has made.
+pub(crate) fn write_end(state_dir: &Path, record: &ExitRecord, durable: bool) -> Result<()> {
+    let (spare, path) = (state_dir.join(SPARE), state_dir.join(EXIT));
+    match write_json(&path, record, durable) {
+        Ok(()) => remove_file(&spare),
+        // A new name in a folder that has room for it, and for an old one that goes.
+        Err(error) => {
+            let json = serde_json::to_vec(record).expect("plain data with string keys is always JSON");
+            let rename = || {
+                overwrite(&spare, json)?;
+                if durable {
+                    File::open(&spare)?.sync_all()?;
+                }
+                std::fs::rename(&spare, &path)?;
+                if durable { File::open(state_dir)?.sync_all() } else { Ok(()) }
+            };
+            rename().map_err(|_| error)
+        }
+    }
+}
+
 /// Replaces the content of a file that exists, padded with what JSON ignores.
 fn overwrite(path: &Path, mut json: Vec<u8>) -> std::io::Result<()> {
     let mut file = File::options().write(true).open(path)?;
@@ -443,6 +474,25 @@ mod tests {
         drop(lock);
         std::fs::write(state_dir.join(EXIT), "{").unwrap();
         assert_eq!(life(&state_dir, &run_dir).unwrap_err().kind(), crate::base::Kind::Corrupt);
+    }
+
+    /// What keeps the record from being replaced here is a folder in the way of its temporary file.
+    #[test]
+    fn an_end_that_cannot_be_written_anew_goes_into_what_was_reserved() {
+        let folder = tempfile::tempdir().unwrap();
+        let record: ExitRecord = serde_json::from_value(serde_json::json!({
+            "started": null, "finished": Timestamp::from_nanos(2), "exit_code": 4, "oom_killed": false, "error": null,
+        }))
+        .unwrap();
+        std::fs::create_dir(folder.path().join(EXIT).with_extension("tmp")).unwrap();
+        assert!(write_end(folder.path(), &ExitRecord { exit_code: 3, ..record.clone() }, true).is_err());
+        reserve_end(folder.path()).unwrap();
+        write_end(folder.path(), &record, true).unwrap();
+        assert_eq!(read_json::<ExitRecord>(&folder.path().join(EXIT)).unwrap(), Some(record.clone()));
+        std::fs::remove_dir(folder.path().join(EXIT).with_extension("tmp")).unwrap();
+        reserve_end(folder.path()).unwrap();
+        write_end(folder.path(), &record, true).unwrap();
+        assert!(!folder.path().join(SPARE).exists());
     }
 
     #[test]

@@ -195,6 +195,26 @@ fn with_no_free_page_and_no_shared_memory_one_can_look_and_remove() {
     }
 }
 
+/// The record of an end has its room from the start on.
+#[test]
+fn a_full_disk_loses_no_exit_code() {
+    let disk = Disk::new("48m");
+    let rhumb = Rhumb::with_base_in(disk.dir.path());
+    rhumb.run(["run", "-di", "--name", "box", BASE, "sh", "-c", "read line; exit 4"]).ok();
+    disk.fill(0);
+    rhumb.run_with_input(["attach", "box"], b"\n");
+    let state = eventually("the end", PATIENCE, || {
+        Some(rhumb.inspect("box")["State"].clone()).filter(|state| state["Status"] != "running")
+    });
+    assert_eq!((&state["Status"], &state["ExitCode"]), (&"exited".into(), &4.into()), "{state}");
+    disk.free();
+    assert_eq!(rhumb.inspect("box")["State"], state);
+    rhumb.run(["start", "box"]).ok();
+    rhumb.run(["rm", "-f", "box"]).ok();
+    rhumb.leaks().assert_kernel_clean();
+    rhumb.assert_consistent();
+}
+
 /// A disk that fills up and empties again while a container is restarted: what is said of it stays true, it goes on when
 /// there is space again, or has ended and says so.
 #[test]

@@ -72,7 +72,7 @@ impl Monitor {
             }
             None => record.clone(),
         };
-        state::write_json(&self.plan.state_dir.join(state::EXIT), &record, durable)?;
+        state::write_end(&self.plan.state_dir, &record, durable)?;
         state::remove_file(&self.plan.state_dir.join(state::STARTED))?;
         state::remove_file(&self.plan.run_dir.join(state::STATE))
     }

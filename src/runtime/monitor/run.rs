@@ -279,6 +279,9 @@ impl Run {
         let durable = plan.restart != RestartPolicy::No && history.restart_count == 0;
         state::write_json(&plan.state_dir.join(state::STARTED), &state, durable)?;
         state::write_json(&plan.run_dir.join(state::STATE), &state, false)?;
+        if !plan.ephemeral && history.restart_count == 0 {
+            state::reserve_end(&plan.state_dir)?;
+        }
         state::remove_file(&plan.state_dir.join(state::EXIT))?;
         plan.tell_started();
         Ok(())
