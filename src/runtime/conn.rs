@@ -33,6 +33,8 @@ pub(crate) struct Conn {
     pub(crate) owner: bool,
     /// Has the container frozen: it is thawed when the client goes.
     pub(crate) freezes: bool,
+    /// Asked for something that takes its time.
+    pub(crate) lasting: bool,
     /// Gone, or cut off.
     pub(crate) closed: bool,
 }
@@ -57,6 +59,7 @@ impl Conn {
             waiting: false,
             owner: false,
             freezes: false,
+            lasting: false,
             closed: false,
         }
     }

@@ -23,8 +23,6 @@ use crate::sys::process::{self, Child, Ended};
 use crate::sys::tty::Size;
 use crate::sys::{signal, socket};
 
-/// How many further processes may run at once.
-const MAX_EXECS: usize = 128;
 /// How many that have ended are remembered.
 const MAX_ENDED: usize = 16;
 /// How much of a command line is remembered, in bytes: all of them together go into one frame.
@@ -36,6 +34,8 @@ pub(crate) struct Execs {
     running: Vec<Exec>,
     /// The filter of system calls, once it was needed: to make it takes longer than to load it.
     filter: Option<Option<Filter>>,
+    /// How many may run at once.
+    most: usize,
     news: VecDeque<News>,
     /// The last that have ended, oldest first.
     ended: VecDeque<model::Exec>,
@@ -90,17 +90,19 @@ struct Exec {
 }
 
 impl Execs {
-    /// None.
-    pub(crate) fn new() -> Execs {
-        Execs::default()
+    /// None yet, and never more than `most` at once.
+    pub(crate) fn new(most: usize) -> Execs {
+        Execs { most, ..Execs::default() }
     }
 
     /// Starts one. Its owner hears more when the command was executed, or could not be.
     pub(crate) fn start(&mut self, plan: &Plan, cgroup: &Cgroup, init: &Child, wish: Wish) -> Result<()> {
         let Wish { owner, options, streams, size } = wish;
         // A crowd of clients must not make a container look unhealthy.
-        if self.running.len() >= MAX_EXECS && owner != Owner::Check {
-            return Err(Error::conflict(format!("the container has {MAX_EXECS} further processes already")));
+        if self.running.len() >= self.most && owner != Owner::Check {
+            let most = self.most;
+            return Err(Error::conflict(format!("the container has {most} further processes already"))
+                .with_hint("start the container where more files may be open at once (ulimit -n)"));
         }
         if self.running.iter().any(|exec| exec.owner == owner && owner != Owner::Nobody) {
             return Err(Error::conflict("this connection runs a process already"));

@@ -475,6 +475,11 @@ pub fn current_dir() -> io::Result<Vec<u8>> {
     Ok(rustix::process::getcwd(Vec::new())?.into_bytes())
 }
 
+/// How many descriptors this process may have.
+pub fn descriptor_limit() -> u64 {
+    rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX)
+}
+
 /// Sets a resource limit by its number-less name, `nofile`; `None` is unlimited.
 ///
 /// # Errors

@@ -1,6 +1,10 @@
 //! What `exec` started: listed, found in inspect, killed, remembered.
 
-use crate::support::process::{PATIENCE, eventually};
+use std::io::Read as _;
+use std::process::Stdio;
+use std::time::Duration;
+
+use crate::support::process::{PATIENCE, eventually, run};
 use crate::support::{BASE, Rhumb};
 
 #[test]
@@ -52,4 +56,46 @@ fn only_the_last_that_ended_are_remembered_and_long_command_lines_are_cut() {
         c.exec_kill(last.id);"#
     );
     rhumb.script(&script).ok();
+}
+
+#[test]
+fn many_run_at_once() {
+    let rhumb = Rhumb::with_base();
+    rhumb.sh(&format!("run -d --name box {BASE} sleep 1000")).ok();
+    let script = r#"
+        let c = container::get("box");
+        for n in 0..130 { c.exec(["sleep", "1000"], #{ detach: true }); }
+        assert(c.execs().len == 130);
+    "#;
+    rhumb.script(script).ok();
+    rhumb.sh("rm -f box").ok();
+}
+
+/// As many clients as it serves: those that would stay are refused or look from aside, and it is stopped all the same.
+#[test]
+fn a_crowd_of_clients_leaves_room_for_those_who_end_it() {
+    let rhumb = Rhumb::with_base();
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", &format!("ulimit -n 256; exec rhumb run -d --name box {BASE} sleep 1000")]);
+    rhumb.environ(&mut command);
+    run(&mut command, None, PATIENCE).ok();
+    let mut waiting: Vec<_> = (0..70)
+        .map(|_| {
+            let mut command = rhumb.command(["wait", "box"]);
+            command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap()
+        })
+        .collect();
+    eventually("it is crowded", PATIENCE, || {
+        let outcome = rhumb.run(["exec", "box", "true"]);
+        (!outcome.success()).then(|| outcome.fails_with(125, "the container has 32 clients already").code)
+    });
+    let stopped = rhumb.sh("stop -t 0 box");
+    assert!(stopped.success() && stopped.elapsed < Duration::from_secs(10), "{stopped}");
+    for child in &mut waiting {
+        let code = eventually("the end of a wait", PATIENCE, || child.try_wait().unwrap());
+        let mut said = String::new();
+        child.stdout.take().unwrap().read_to_string(&mut said).unwrap();
+        assert_eq!((code.code(), said.trim()), (Some(0), "137"));
+    }
+    rhumb.sh("rm box").ok();
 }

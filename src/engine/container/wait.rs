@@ -8,10 +8,12 @@ use crate::engine::Engine;
 use crate::engine::container::Found;
 use crate::engine::container::state::of_life;
 use crate::model::container::{State, Status, WaitCondition};
-use crate::runtime::state::Life;
+use crate::runtime::state::{Life, RunState};
 
 /// How often it is looked whether a container that does not run has been started or removed.
 const LOOK: Duration = Duration::from_millis(25);
+/// How long is waited further where many wait.
+const ASIDE: Duration = Duration::from_millis(200);
 
 impl Engine {
     /// Waits for the condition and returns the state that fulfilled it, or the last one of a container that is gone by
@@ -56,7 +58,27 @@ impl Engine {
             Ok(exit) => Ok(of_life(Life::Ended(exit))),
             // The monitor died, or had told everybody already: say what is known.
             Err(error) if error.kind() == Kind::Unavailable => Ok(of_life(self.life_once_settled(&found.id)?)),
+            // It has so many clients that this one is not to hold a place.
+            Err(error) if error.kind() == Kind::Conflict => {
+                drop(monitor);
+                self.wait_aside(found, deadline)
+            }
             Err(error) => Err(error),
+        }
+    }
+
+    /// As [`Engine::wait_run`] without a connection.
+    fn wait_aside(&self, found: &Found, deadline: Option<Instant>) -> Result<State> {
+        let mut begun = None;
+        loop {
+            match self.container_life(&found.id)? {
+                Life::Alive(run) if run.ended.is_none() && *begun.get_or_insert(run.started) == run.started => {
+                    self.pause(deadline)?;
+                    std::thread::sleep(ASIDE);
+                }
+                Life::Alive(RunState { ended: Some(exit), .. }) => return Ok(of_life(Life::Ended(exit))),
+                life => return Ok(of_life(life)),
+            }
         }
     }
 

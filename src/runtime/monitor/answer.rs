@@ -42,6 +42,9 @@ impl Monitor {
         if matches!(request, Request::Attach | Request::Exec { .. } | Request::Pause(_) | Request::Freeze) {
             self.must_not_rest()?;
         }
+        if matches!(request, Request::Attach | Request::Exec { .. } | Request::Wait) {
+            self.must_have_room(id)?;
+        }
         let Some(conn) = self.conns.get_mut(&id) else { return Ok(None) };
         let run = &mut self.run;
         match request {
@@ -49,7 +52,7 @@ impl Monitor {
             Request::Start => {
                 run.start(Some(id))?;
                 // Who started it may want to know how it ended after we have gone.
-                conn.waiting = true;
+                (conn.waiting, conn.lasting) = (true, true);
                 return Ok(None);
             }
             Request::Attach => {
@@ -65,7 +68,9 @@ impl Monitor {
             }
             Request::TakeOver => conn.owner = true,
             Request::Signal(number) => {
-                conn.waiting |= number == signal::KILL;
+                if number == signal::KILL {
+                    (conn.waiting, conn.lasting) = (true, true);
+                }
                 // One that ended just now counts as resting when it may run again.
                 let rests = run.has_ended() && self.plan.restart != RestartPolicy::No;
                 if !rests && !self.restarts.is_resting() {
@@ -75,7 +80,7 @@ impl Monitor {
                 self.signalled(number)?;
             }
             Request::Stop(number) => {
-                conn.waiting = true;
+                (conn.waiting, conn.lasting) = (true, true);
                 // It may have ended just now, before we dealt with that.
                 if !self.restarts.is_resting() && !run.has_ended() {
                     run.signal(number)?;
@@ -143,6 +148,18 @@ impl Monitor {
         self.run.set_paused(false, &self.plan, self.restarts.history)?;
         self.conns.values_mut().for_each(|conn| conn.freezes = false);
         self.resume_check();
+        Ok(())
+    }
+
+    /// Refuses one more client that stays, when those that only stop or look at the container would have no place.
+    fn must_have_room(&mut self, id: u64) -> Result<()> {
+        let others = self.conns.iter().filter(|(other, conn)| **other != id && conn.lasting).count();
+        let Some(conn) = self.conns.get_mut(&id) else { return Ok(()) };
+        if !conn.lasting && others >= self.room.lasting {
+            return Err(Error::conflict(format!("the container has {others} clients already"))
+                .with_hint("end some of those that are attached, wait or run commands in it"));
+        }
+        conn.lasting = true;
         Ok(())
     }
 

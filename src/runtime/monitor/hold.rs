@@ -13,9 +13,6 @@ use crate::runtime::wire::{Decoder, MAX_FRAME, Reply};
 use crate::sys::socket::{self, Interest};
 use crate::sys::{memory, process, signal};
 
-/// How many clients are served at once; more wait in the socket's own queue. With all further processes this stays below
-/// the usual limit of 1024 descriptors.
-const MAX_CONNS: usize = 256;
 /// How long clients are not heard after one could not be taken in.
 const DEAF: Duration = Duration::from_millis(100);
 /// A container that lives this long is worth giving back the memory that only its start needed.
@@ -133,7 +130,7 @@ impl Monitor {
             events.push(event);
             interests.push(interest);
         };
-        let hears = !self.timers.is_set(Timer::Hear) && self.conns.len() < MAX_CONNS;
+        let hears = !self.timers.is_set(Timer::Hear) && self.conns.len() < self.room.conns;
         if let Some(listener) = self.listener.as_ref().filter(|_| hears) {
             watch(Event::Knock, Interest::new(listener.as_fd(), true, false));
         }

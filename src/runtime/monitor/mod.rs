@@ -4,7 +4,7 @@
 //! rhumb [monitor]     standard input is the creator's connection, whose first frame is the plan
 //!   run      one run of the first process: birth, stage, streams, record        an error of the first is the reply
 //!   hold     the loop over everything that can happen, and at which time        timers   the deadlines
-//!   answer   what clients ask
+//!   answer   what clients ask                                  room     how many of them there may be
 //!   health   one probe at a time, when its time has come, and what comes of it
 //!   restart  whether another run follows, and after which pause
 //!   names    the container's resolver, a process beside this one
@@ -22,6 +22,7 @@ mod health;
 mod hold;
 pub mod names;
 mod restart;
+mod room;
 mod run;
 mod timers;
 
@@ -34,6 +35,7 @@ use std::time::{Duration, Instant};
 use self::health::Check;
 use self::names::Resolve;
 use self::restart::Restarts;
+use self::room::Room;
 use self::run::Run;
 use self::timers::Timers;
 use crate::base::{Context as _, Error, Result};
@@ -121,6 +123,7 @@ struct Monitor {
     check: Option<Check>,
     conns: BTreeMap<u64, Conn>,
     next_conn: u64,
+    room: Room,
     creator: u64,
     abandoned: bool,
 }
@@ -147,6 +150,7 @@ impl Monitor {
             timers: Timers::default(),
             conns: BTreeMap::new(),
             next_conn: 0,
+            room: Room::of_this_process(),
             creator: 0,
             abandoned: false,
         })

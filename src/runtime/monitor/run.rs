@@ -12,6 +12,7 @@ use oci_spec::runtime::LinuxNamespaceType;
 
 use super::names::Resolve;
 use super::restart::History;
+use super::room::Room;
 use crate::base::failpoint;
 use crate::base::{Context as _, Error, Result, Timestamp};
 use crate::model::log::Stream;
@@ -114,7 +115,7 @@ impl Run {
             outputs,
             input,
             log,
-            execs: Execs::new(),
+            execs: Execs::new(Room::of_this_process().execs),
             resolver: None,
             resolver_answer: None,
             oom: None,
