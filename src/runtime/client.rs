@@ -335,6 +335,22 @@ impl Monitor {
         self.ask(&Request::Names)
     }
 
+    /// Has the monitor keep a descriptor for as long as it lives, under a name.
+    ///
+    /// # Errors
+    /// `no_space` when it keeps [`crate::runtime::monitor::MAX_HELD`] already.
+    pub fn hold(&mut self, name: &str, fd: BorrowedFd<'_>) -> Result<()> {
+        self.talk_with(&Request::Hold(name.to_owned()), &[fd]).map(drop)
+    }
+
+    /// Has it close what it keeps under a name; nothing is fine.
+    ///
+    /// # Errors
+    /// Troubles of the connection.
+    pub fn let_go(&mut self, name: &str) -> Result<()> {
+        self.ask(&Request::LetGo(name.to_owned()))
+    }
+
     /// Freezes or thaws all processes.
     ///
     /// # Errors
@@ -430,8 +446,12 @@ impl Monitor {
     }
 
     fn talk(&mut self, request: &Request) -> Result<Reply> {
+        self.talk_with(request, &[])
+    }
+
+    fn talk_with(&mut self, request: &Request, fds: &[BorrowedFd<'_>]) -> Result<Reply> {
         self.mend()?;
-        let sent = self.channel.send(request, &[]);
+        let sent = self.channel.send(request, fds);
         let patience = if matches!(request, Request::Start) { BIRTH } else { ANSWER };
         let result = sent.and_then(|()| self.reply(Some(Instant::now() + patience)));
         match result {

@@ -90,6 +90,10 @@ pub(crate) enum Request {
     SetRestart(RestartPolicy),
     /// The container has names now: start its resolver unless it runs.
     Names,
+    /// Keep the descriptor that comes along as long as the container has you, under this name.
+    Hold(String),
+    /// Close what you keep under this name.
+    LetGo(String),
     /// Freeze or thaw all processes.
     Pause(bool),
     /// Freeze all processes as long as this connection lives, or until somebody thaws them.

@@ -5,6 +5,7 @@
 
 use std::io;
 use std::mem::MaybeUninit;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -31,6 +32,22 @@ pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
 /// What pipe2(2) gives.
 pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok(rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?)
+}
+
+/// A socket that has a port and does nothing with it: nobody else gets it. Of TCP with `stream`, of UDP without. It listens
+/// to nobody, and no option lets others share the port (socket(7), SO_REUSEADDR).
+///
+/// # Errors
+/// What bind(2) gives, `AddrInUse` when somebody has the port.
+pub fn reserve(stream: bool, address: SocketAddr) -> io::Result<OwnedFd> {
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let kind = if stream { SocketType::STREAM } else { SocketType::DGRAM };
+    let socket = rustix::net::socket_with(family, kind, SocketFlags::CLOEXEC, None)?;
+    if address.is_ipv6() {
+        rustix::net::sockopt::set_ipv6_v6only(&socket, true)?;
+    }
+    rustix::net::bind(&socket, &address)?;
+    Ok(socket)
 }
 
 /// Makes reads and writes return at once.

@@ -95,7 +95,14 @@ fn ports_are_published_and_conflicts_name_the_holder() {
     let three = sleeper(&rhumb, "three", "--network p -p 127.0.0.1:28432:80");
     three.fails_with(125, "is used by another program of this host");
     drop(listener);
+    // While it is published no program of this host gets it; afterwards one does.
+    assert!(std::net::TcpListener::bind("127.0.0.1:28431").is_err(), "a published port can be taken");
+    rhumb.run(["-e", r#"container::get("one").unpublish("28431:80")"#]).ok();
+    assert!(std::net::TcpListener::bind("127.0.0.1:28431").is_ok());
+    rhumb.run(["-e", r#"container::get("one").publish("127.0.0.1:28431:80")"#]).ok();
+    assert!(std::net::TcpListener::bind("127.0.0.1:28431").is_err());
     rhumb.sh("rm -f one two").ok();
+    assert!(std::net::TcpListener::bind("127.0.0.1:28431").is_ok());
     rhumb.sh("start three").ok();
 }
 

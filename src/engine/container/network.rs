@@ -2,14 +2,15 @@
 
 use std::os::fd::AsFd as _;
 
-use crate::base::{Context as _, Error, Id, Result, failpoint};
+use crate::base::{Context as _, Error, Id, Kind, Result, failpoint};
 use crate::engine::Engine;
 use crate::engine::container::{Found, files, resolver};
-use crate::engine::network::{Guest, parse_mac};
+use crate::engine::network::{Guest, parse_mac, ports};
 use crate::model::container::{Connection, ContainerOptions, ContainerRecord, ContainerRemove, NetworkMode};
 use crate::model::network::{Attachment, DEFAULT_NETWORK, Driver, Endpoint, PortBinding, Publish};
 use crate::net::setup;
 use crate::runtime::client::Monitor;
+use crate::runtime::monitor::MAX_HELD;
 use crate::runtime::state::Life;
 use crate::store::db::{Noun, Tx};
 
@@ -119,7 +120,8 @@ impl Engine {
             return Ok(());
         }
         let netns = monitor.take_netns().ok_or_else(|| Error::failed("the monitor gave no network namespace"))?;
-        self.network_attach(netns.as_fd(), endpoints, true)
+        self.network_attach(netns.as_fd(), endpoints, true)?;
+        endpoints.iter().try_for_each(|endpoint| hold_ports(monitor, &endpoint.ports))
     }
 
     /// `/etc/hosts` and `/etc/resolv.conf` as its networks want them, written in place since they are mounted, and what its
@@ -333,6 +335,11 @@ impl Engine {
         let found = self.container_reload(&id)?;
         self.require_running(&found)?;
         let added = self.network_publish(&id, ports)?;
+        let held = self.container_monitor(&id, &found.name).and_then(|mut monitor| hold_ports(&mut monitor, &added));
+        if let Err(error) = held {
+            self.network_unpublish(&id, |port| added.contains(port))?;
+            return Err(error);
+        }
         self.change_options(&id, |options| options.publish.extend(ports.iter().cloned()))?;
         Ok(added)
     }
@@ -352,7 +359,10 @@ impl Engine {
                 && port.host_ports.is_none_or(|(first, last)| (first..=last).contains(&one.host_port))
                 && port.host_ip.is_none_or(|ip| ip == one.host_ip)
         };
-        if self.network_unpublish(&id, fits)? == 0 {
+        let gone = self.network_unpublish(&id, fits)?;
+        let mut monitor = self.container_monitor(&id, &found.name)?;
+        gone.iter().try_for_each(|port| monitor.let_go(&ports::socket_name(port)))?;
+        if gone.is_empty() {
             return Err(Error::not_found(format!(
                 "the container {:?} does not publish the port {}/{}",
                 found.name, port.container_port, port.protocol
@@ -403,6 +413,20 @@ impl Engine {
         drop(lock);
         self.network_bury_all(&networks)
     }
+}
+
+/// Has the monitor keep published ports from programs of this host, as many as it keeps.
+fn hold_ports(monitor: &mut Monitor, ports: &[PortBinding]) -> Result<()> {
+    for port in ports.iter().take(MAX_HELD) {
+        if let Some(socket) = ports::reserve(port)? {
+            match monitor.hold(&ports::socket_name(port), socket.as_fd()) {
+                // What does not fit is published all the same.
+                Err(error) if error.kind() == Kind::NoSpace => {}
+                other => other?,
+            }
+        }
+    }
+    Ok(())
 }
 
 /// One whose network namespace is another's cannot be changed.

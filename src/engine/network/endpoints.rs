@@ -323,13 +323,13 @@ impl Engine {
         Ok(added)
     }
 
-    /// Ends the publishing of those ports of a running container that `which` picks; how many there were.
+    /// Ends the publishing of those ports of a running container that `which` picks, and gives them.
     pub(in crate::engine) fn network_unpublish(
         &self,
         container: &Id,
         which: impl Fn(&PortBinding) -> bool,
-    ) -> Result<usize> {
-        let mut count = 0;
+    ) -> Result<Vec<PortBinding>> {
+        let mut all = Vec::new();
         for mut endpoint in self.network_endpoints_of(container)? {
             let (gone, kept): (Vec<PortBinding>, Vec<PortBinding>) = endpoint.ports.iter().cloned().partition(&which);
             if gone.is_empty() {
@@ -347,9 +347,9 @@ impl Engine {
                 }
                 Ok(())
             })?;
-            count += gone.len();
+            all.extend(gone);
         }
-        Ok(count)
+        Ok(all)
     }
 }
 

@@ -16,7 +16,7 @@ mod check;
 mod endpoints;
 mod kernel;
 mod options;
-mod ports;
+pub(in crate::engine) mod ports;
 pub mod topology;
 
 use std::time::Duration;

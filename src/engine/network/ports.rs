@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
+use std::os::fd::OwnedFd;
 
 use crate::base::{Error, Id, Result};
 use crate::model::network::{PortBinding, Protocol, Publish};
 use crate::store::db::{Noun, Tx};
+use crate::sys::socket;
 
 /// How often a free port that the kernel proposes may turn out to be taken.
 const RANDOM_TRIES: usize = 200;
@@ -139,6 +141,33 @@ fn is_free(protocol: Protocol, ip: IpAddr, port: u16) -> bool {
         Protocol::Udp => !UdpSocket::bind(address).is_err_and(in_use),
         Protocol::Sctp => true,
     }
+}
+
+/// A socket that has a published port, so that no program of this host gets it. None where there is no such thing: for
+/// SCTP, and at an address that this host has not.
+///
+/// # Errors
+/// `conflict` when a program has it.
+pub(in crate::engine) fn reserve(port: &PortBinding) -> Result<Option<OwnedFd>> {
+    if port.protocol == Protocol::Sctp {
+        return Ok(None);
+    }
+    let address = SocketAddr::new(port.host_ip, port.host_port);
+    match socket::reserve(port.protocol == Protocol::Tcp, address) {
+        Ok(socket) => Ok(Some(socket)),
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => Err(Error::conflict(format!(
+            "the port {}/{} of {} is used by another program of this host",
+            port.host_port,
+            port.protocol,
+            shown(port.host_ip)
+        ))),
+        Err(_) => Ok(None),
+    }
+}
+
+/// What the socket of a published port is called.
+pub(in crate::engine) fn socket_name(port: &PortBinding) -> String {
+    format!("{}/{}", space(port.protocol), key(port.host_ip, port.host_port))
 }
 
 /// A port that the kernel would give to a program.

@@ -1,7 +1,7 @@
 //! What clients ask of a monitor, and the answers.
 
-use super::Monitor;
-use crate::base::{Context as _, Error, Result};
+use super::{MAX_HELD, Monitor};
+use crate::base::{Context as _, Error, Kind, Result};
 use crate::model::restart::RestartPolicy;
 use crate::runtime::execs::{Owner, Wish};
 use crate::runtime::wire::{Reply, Request, STDIN};
@@ -97,6 +97,14 @@ impl Monitor {
             }
             Request::SetRestart(policy) => self.plan.restart = policy,
             Request::Names => self.begin_names()?,
+            Request::Hold(name) => {
+                let fd = conn.decoder.fds.pop_front().ok_or_else(|| Error::corrupt("no descriptor came along"))?;
+                if self.held.len() >= MAX_HELD {
+                    return Err(Error::new(Kind::NoSpace, "as much is kept for the container as can be"));
+                }
+                self.held.insert(name, fd);
+            }
+            Request::LetGo(name) => drop(self.held.remove(&name)),
             Request::ClearLog => run.log.clear()?,
             Request::LogLost => return Ok(Some(Reply::LogLost(run.log.lost()))),
             Request::Pause(paused) => {

@@ -48,6 +48,8 @@ use crate::sys::{mount, process, socket};
 
 /// The hidden verb.
 pub const VERB: &str = "[monitor]";
+/// The most descriptors that it keeps for others.
+pub const MAX_HELD: usize = 256;
 
 /// How long the lock of an ending predecessor is waited for.
 const PREDECESSOR: Duration = Duration::from_secs(10);
@@ -118,6 +120,8 @@ struct Monitor {
     run: Run,
     /// The network namespace of every run, when it is held.
     netns: Option<OwnedFd>,
+    /// What it keeps for others, by name.
+    held: BTreeMap<String, OwnedFd>,
     restarts: Restarts,
     timers: Timers,
     check: Option<Check>,
@@ -146,6 +150,7 @@ impl Monitor {
             listener: Some(listener),
             run,
             netns,
+            held: BTreeMap::new(),
             restarts: Restarts::default(),
             timers: Timers::default(),
             conns: BTreeMap::new(),
