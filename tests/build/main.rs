@@ -10,3 +10,4 @@ mod fetched;
 mod hostile;
 mod keys;
 mod shell;
+mod translated;

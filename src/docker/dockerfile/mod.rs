@@ -18,7 +18,7 @@ mod instruction;
 mod lines;
 pub mod mount;
 pub mod print;
-mod sources;
+pub(crate) mod sources;
 pub mod translate;
 mod words;
 

@@ -25,6 +25,10 @@ type Fields<'a> = Vec<(&'a str, String)>;
 pub fn script(graph: &Graph, tags: &[String]) -> String {
     let mut out = String::from("#!/usr/bin/env rhumb\n");
     let names = names(&graph.stages);
+    for context in graph.contexts.iter().skip(1) {
+        let (name, path) = (context_name(&context.name), text(&context.path.to_string_lossy()));
+        let _ = write!(out, "\nlet {name} = build::scratch(#{{ context: {path} }}).copy(\".\", \"/\");\n");
+    }
     for (index, stage) in graph.stages.iter().enumerate() {
         let name = &names[index];
         out.push('\n');
@@ -74,7 +78,7 @@ fn line(out: &mut String, graph: &Graph, names: &[String], name: &str, step: &St
             }
         }
         Action::Layer(steps) => {
-            let _ = writeln!(out, "{name}.layer(|| {{");
+            let _ = writeln!(out, "layer({name}, || {{");
             for step in steps {
                 out.push_str("    ");
                 line(out, graph, names, name, step);
@@ -105,8 +109,15 @@ fn run_line(out: &mut String, graph: &Graph, names: &[String], name: &str, run: 
                 if cache.read_only {
                     put("readonly", "true".to_owned());
                 }
+                if let Some(from) = cache.from.as_ref().and_then(|from| origin(graph, names, from)) {
+                    put("from", from);
+                }
+                if cache.source != "/" {
+                    put("source", text(&cache.source));
+                }
+                put_owner(&mut put, (cache.mode, 0o755), cache.uid, cache.gid);
             }
-            MountKind::Bind { from, source, .. } => {
+            MountKind::Bind { from, source, writable } => {
                 put("type", text("bind"));
                 put("target", text(&mount.target));
                 if let Some(from) = origin(graph, names, from) {
@@ -115,8 +126,11 @@ fn run_line(out: &mut String, graph: &Graph, names: &[String], name: &str, run: 
                 if source != "/" {
                     put("source", text(source));
                 }
+                if *writable {
+                    put("rw", "true".to_owned());
+                }
             }
-            MountKind::Secret { id, env, .. } => {
+            MountKind::Secret { id, env, required, mode, uid, gid } => {
                 put("type", text("secret"));
                 put("id", text(id));
                 if !mount.target.is_empty() {
@@ -125,11 +139,25 @@ fn run_line(out: &mut String, graph: &Graph, names: &[String], name: &str, run: 
                 if let Some(env) = env {
                     put("env", text(env));
                 }
-                put("secret", format!("secret::env_var({})", text(&variable(id))));
+                put_owner(&mut put, (*mode, 0o400), *uid, *gid);
+                match required {
+                    true => put("secret", format!("secret::env_var({})", text(&variable(id)))),
+                    false => put("required", "false".to_owned()),
+                }
             }
-            MountKind::Ssh { .. } => {
-                options.push(("ssh", "env(\"SSH_AUTH_SOCK\")".to_owned()));
-                continue;
+            MountKind::Ssh { id, required, mode, uid, gid } => {
+                put("type", text("ssh"));
+                put("agent", "env_var(\"SSH_AUTH_SOCK\", \"\")".to_owned());
+                if id != "default" {
+                    put("id", text(id));
+                }
+                if !mount.target.is_empty() {
+                    put("target", text(&mount.target));
+                }
+                if *required {
+                    put("required", "true".to_owned());
+                }
+                put_owner(&mut put, (*mode, 0o600), *uid, *gid);
             }
             MountKind::Tmpfs { size_bytes } => {
                 put("type", text("tmpfs"));
@@ -171,6 +199,18 @@ fn run_line(out: &mut String, graph: &Graph, names: &[String], name: &str, run: 
     };
 }
 
+/// The mode, when it is not the usual one, and the owner, when that is not root.
+fn put_owner(put: &mut dyn FnMut(&'static str, String), (mode, usual): (u32, u32), uid: u32, gid: u32) {
+    if mode != usual {
+        put("mode", text(&format!("{mode:04o}")));
+    }
+    for (name, id) in [("uid", uid), ("gid", gid)] {
+        if id != 0 {
+            put(name, id.to_string());
+        }
+    }
+}
+
 /// A variable of the environment for a secret.
 fn variable(id: &str) -> String {
     id.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect()
@@ -203,19 +243,16 @@ fn copy_lines(out: &mut String, graph: &Graph, names: &[String], name: &str, cop
                 ("add", None, address, options)
             }
             Source::Inline(inline) => {
-                let target = match copy.target.ends_with('/') {
-                    true => format!("{}{}", copy.target, inline.name),
-                    false => copy.target.clone(),
-                };
-                let data = String::from_utf8_lossy(&inline.data);
-                let command = format!("cat > '{}' <<'RHUMB_FILE'\n{data}RHUMB_FILE", target.replace('\'', "'\\''"));
-                let _ = writeln!(out, "// a file that the Dockerfile holds; here a command writes it");
-                let _ = writeln!(out, "{name}.run({});", text(&command));
-                continue;
+                let content = text(&String::from_utf8_lossy(&inline.data));
+                ("copy", None, inline.name.clone(), vec![("content", content)])
             }
         };
         match calls.last_mut() {
-            Some((last, of, words, given)) if *last == verb && *of == from && *given == options => words.push(word),
+            Some((last, of, words, given))
+                if *last == verb && *of == from && *given == options && !has_content(given) =>
+            {
+                words.push(word);
+            }
             _ => calls.push((verb, from, vec![word], options)),
         }
     }
@@ -235,14 +272,24 @@ fn copy_lines(out: &mut String, graph: &Graph, names: &[String], name: &str, cop
     }
 }
 
+fn has_content(options: &Fields<'_>) -> bool {
+    options.iter().any(|(name, _)| *name == "content")
+}
+
 /// Where files come from, when it is not the build context.
 fn origin(graph: &Graph, names: &[String], origin: &Origin) -> Option<String> {
     match origin {
         Origin::Context(0) => None,
-        Origin::Context(index) => graph.contexts.get(*index).map(|context| text(&context.name)),
+        Origin::Context(index) => graph.contexts.get(*index).map(|context| context_name(&context.name)),
         Origin::Stage(index) => names.get(*index).cloned(),
         Origin::Image(reference) => Some(text(reference)),
     }
+}
+
+/// The variable that holds the files of a named context.
+fn context_name(name: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
+    format!("context_{}", name.chars().map(plain).collect::<String>())
 }
 
 fn change_call(change: &Change) -> Option<String> {

@@ -55,7 +55,7 @@ impl State {
         let created = image.created.unwrap_or(Timestamp::from_nanos(0));
         State {
             layers: image.layers.clone(),
-            config: image.config.clone(),
+            config: without_triggers(&image.config),
             history: image.history.clone(),
             author: image.author.clone(),
             os: image.os.clone(),
@@ -69,7 +69,7 @@ impl State {
 
     /// What a new stage takes over: arguments end with a stage.
     pub(super) fn as_base(&self) -> State {
-        State { args: Vec::new(), own_cmd: false, ..self.clone() }
+        State { args: Vec::new(), own_cmd: false, config: without_triggers(&self.config), ..self.clone() }
     }
 
     /// The shell of string commands.
@@ -171,6 +171,11 @@ impl State {
             false => words.to_vec(),
         }
     }
+}
+
+/// What a base says for builds on top of it is for the next build alone: it is done, or left, but not handed on.
+fn without_triggers(config: &ImageConfig) -> ImageConfig {
+    ImageConfig { on_build: Vec::new(), ..config.clone() }
 }
 
 /// An absolute path without `.`, `..` and doubled slashes; a relative one is below `base`.

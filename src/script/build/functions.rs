@@ -24,12 +24,16 @@ pub(crate) type Command = Dynamic;
 /// A string or an array of strings.
 pub(crate) type Words = Dynamic;
 
-fn begin(engine: &Engine, base: &Start, options: Map) -> Result<Build> {
-    let mut keys = Keys::new("build::from", options);
-    let context = PathBuf::from(keys.text("context")?.unwrap_or_else(|| ".".to_owned()));
+/// A recipe on nothing.
+fn empty(of: &'static str, options: Map) -> Result<Recipe> {
+    let mut keys = Keys::new(of, options);
+    let path = PathBuf::from(keys.text("context")?.unwrap_or_else(|| ".".to_owned()));
     keys.finish()?;
-    let contexts = vec![Context { path: context, ..Context::default() }];
-    let recipe = Recipe { contexts, ..Recipe::default() };
+    Ok(Recipe { contexts: vec![Context { path, ..Context::default() }], ..Recipe::default() })
+}
+
+fn begin(engine: &Engine, base: &Start, options: Map) -> Result<Build> {
+    let recipe = empty("build::from", options)?;
     let build = Build::new(engine.clone(), recipe);
     let origin = steps::origin(&mut build.clone().recipe(), base, &build)?;
     build.recipe().base = match origin {
@@ -115,16 +119,20 @@ pub(crate) mod build_functions {
         from_with(ctx, base, Map::new())
     }
 
-    /// Begins a build on nothing.
+    /// Begins a build on nothing. Option: `context`, as `from`.
     ///
     /// ```rhai
     /// let b = build::scratch().label(#{ kind: "data" });
     /// b.commit("data:1");
     /// ```
     #[rhai_fn(name = "scratch", return_raw)]
+    pub fn scratch_with(ctx: NativeCallContext, options: Map) -> Fallible<Build> {
+        Ok(Build::new(engine(&ctx)?, empty("build::scratch", options).raise(&ctx)?))
+    }
+
+    #[rhai_fn(name = "scratch", return_raw)]
     pub fn scratch(ctx: NativeCallContext) -> Fallible<Build> {
-        let contexts = vec![Context { path: PathBuf::from("."), ..Context::default() }];
-        Ok(Build::new(engine(&ctx)?, Recipe { contexts, ..Recipe::default() }))
+        scratch_with(ctx, Map::new())
     }
 
     /// Begins a build with what a Dockerfile says: its path, or the folder that it is in. Further steps go on top. Options:
@@ -212,7 +220,7 @@ pub(crate) mod build_functions {
     }
 
     /// Copies files of the context, or of another build or an image (`from`). Further options: `chown`, `chmod`, `exclude`,
-    /// `parents`, `link`, `optional`.
+    /// `parents`, `link`, `optional`; with `content` the file is made of that text, and none is read.
     ///
     /// ```rhai
     /// let made = build::from("base:1").run("mkdir /out && echo hi > /out/file");
@@ -228,7 +236,7 @@ pub(crate) mod build_functions {
         options: Map,
     ) -> Fallible<Build> {
         let shown = steps::texts(&source, "copy").raise(&ctx)?.join(" ");
-        let copy = steps::copy(&mut build.clone().recipe(), &source, &target, options, &build).raise(&ctx)?;
+        let copy = steps::copy("copy", &mut build.clone().recipe(), &source, &target, options, &build).raise(&ctx)?;
         add(&ctx, &build, format!("COPY {shown} {target}"), Action::Copy(Box::new(copy)));
         Ok(build)
     }
@@ -238,7 +246,8 @@ pub(crate) mod build_functions {
         copy_with(ctx, build, source, target, Map::new())
     }
 
-    /// Adds files as `copy` does.
+    /// Adds files as `copy` does, and unpacks archives (`unpack: false` copies them); sources may be addresses of files, with
+    /// `checksum`, and of git repositories, `URL.git#REFERENCE:FOLDER`, with a commit as `checksum` and `keep_git_dir`.
     ///
     /// ```rhai
     /// let made = build::from("base:1").run("echo hi > /file");
@@ -252,12 +261,15 @@ pub(crate) mod build_functions {
         target: ImmutableString,
         options: Map,
     ) -> Fallible<Build> {
-        copy_with(ctx, build, source, target, options)
+        let shown = steps::texts(&source, "add").raise(&ctx)?.join(" ");
+        let copy = steps::copy("add", &mut build.clone().recipe(), &source, &target, options, &build).raise(&ctx)?;
+        add(&ctx, &build, format!("ADD {shown} {target}"), Action::Copy(Box::new(copy)));
+        Ok(build)
     }
 
     #[rhai_fn(global, name = "add", return_raw)]
     pub fn add_file(ctx: NativeCallContext, build: Build, source: Words, target: ImmutableString) -> Fallible<Build> {
-        copy_with(ctx, build, source, target, Map::new())
+        add_with(ctx, build, source, target, Map::new())
     }
 
     /// Sets variables of the image, for the steps that follow as well.

@@ -6,8 +6,9 @@ use rhai::{Array, Dynamic, Map};
 
 use super::{Build, Recipe};
 use crate::base::{Error, Result};
+use crate::docker::dockerfile::sources::{is_remote, remote};
 use crate::model::build::{
-    CacheMount, Command, Copy, Mount, MountKind, Network, Origin, Run, SecretValue, Sharing, Source,
+    CacheMount, Command, Copy, Inline, Mount, MountKind, Network, Origin, Run, SecretValue, Sharing, Source,
 };
 use crate::model::health::HealthCheck;
 use crate::script::convert::Keys;
@@ -16,6 +17,8 @@ use crate::script::units::{size_of, type_name};
 
 /// The mode of a secret's file.
 const SECRET_MODE: u32 = 0o400;
+/// The mode of an ssh agent's socket.
+const SOCKET_MODE: u32 = 0o600;
 
 /// A string, or an array of strings.
 pub(super) fn texts(value: &Dynamic, of: &'static str) -> Result<Vec<String>> {
@@ -57,7 +60,7 @@ pub(super) fn run(recipe: &mut Recipe, command: &Dynamic, options: Map, build: &
                 Some(map) => map.clone(),
                 None => Map::from([("id".into(), id.clone())]),
             };
-            mounts.push(cache(target.to_string(), options)?);
+            mounts.push(cache(recipe, target.to_string(), options, build)?);
         }
     }
     if let Some(secrets) = keys.take("secrets") {
@@ -105,7 +108,7 @@ pub(super) fn run(recipe: &mut Recipe, command: &Dynamic, options: Map, build: &
     Ok(run)
 }
 
-fn cache(target: String, options: Map) -> Result<Mount> {
+fn cache(recipe: &mut Recipe, target: String, options: Map, build: &Build) -> Result<Mount> {
     let mut keys = Keys::new("a cache", options);
     let cache = CacheMount {
         id: keys.text("id")?.unwrap_or_default(),
@@ -119,10 +122,31 @@ fn cache(target: String, options: Map) -> Result<Mount> {
             }
         },
         read_only: keys.flag("readonly")?,
-        ..CacheMount::default()
+        from: keys.take("from").map(|from| origin(recipe, &from, build)).transpose()?,
+        source: keys.text("source")?.unwrap_or_else(|| "/".to_owned()),
+        mode: mode(&mut keys)?.unwrap_or(0o755),
+        uid: number(&mut keys, "uid")?,
+        gid: number(&mut keys, "gid")?,
     };
     keys.finish()?;
     Ok(Mount { target, kind: MountKind::Cache(cache) })
+}
+
+/// A mode: a number, or its digits in base 8 as text.
+fn mode(keys: &mut Keys) -> Result<Option<u32>> {
+    let Some(value) = keys.take("mode") else { return Ok(None) };
+    let number = match value.as_int() {
+        Ok(number) => u32::try_from(number).ok(),
+        Err(_) => u32::from_str_radix(&value.to_string(), 8).ok(),
+    };
+    let known = number.filter(|mode| *mode <= 0o7777);
+    known.map(Some).ok_or_else(|| Error::invalid(format!("{value} is not a mode")).with_hint("write \"0440\" or 0o440"))
+}
+
+/// The number of a user or a group.
+fn number(keys: &mut Keys, key: &'static str) -> Result<u32> {
+    let number = keys.integer(key)?.unwrap_or(0);
+    u32::try_from(number).map_err(|_| Error::invalid(format!("{number} is not a {key}")))
 }
 
 fn secret(id: String, target: String, env: Option<String>) -> Mount {
@@ -134,11 +158,11 @@ fn mount(recipe: &mut Recipe, options: Map, build: &Build) -> Result<Mount> {
     let mut keys = Keys::new("a mount", options);
     let kind = keys.text("type")?.unwrap_or_else(|| "bind".to_owned());
     let target = keys.text("target")?.unwrap_or_default();
-    if target.is_empty() && kind != "secret" {
+    if target.is_empty() && !matches!(kind.as_str(), "secret" | "ssh") {
         return Err(Error::invalid("a mount needs a target"));
     }
     if kind == "cache" {
-        return cache(target, keys.rest());
+        return cache(recipe, target, keys.rest(), build);
     }
     let mount = match kind.as_str() {
         "tmpfs" => {
@@ -151,39 +175,85 @@ fn mount(recipe: &mut Recipe, options: Map, build: &Build) -> Result<Mount> {
                 None => Origin::Context(0),
             };
             let source = keys.text("source")?.unwrap_or_else(|| "/".to_owned());
-            Mount { target, kind: MountKind::Bind { from, source, writable: false } }
+            Mount { target, kind: MountKind::Bind { from, source, writable: keys.flag("rw")? } }
         }
         "secret" => {
             let id = keys.text("id")?.ok_or_else(|| Error::invalid("a secret mount needs an id"))?;
             if let Some(value) = keys.take("secret") {
                 recipe.secrets.insert(id.clone(), SecretValue(bytes_of(&value)?));
             }
-            secret(id, target, keys.text("env")?)
+            let env = keys.text("env")?;
+            let required = keys.optional_flag("required")?.unwrap_or(true);
+            let mode = mode(&mut keys)?.unwrap_or(SECRET_MODE);
+            let (uid, gid) = (number(&mut keys, "uid")?, number(&mut keys, "gid")?);
+            Mount { target, kind: MountKind::Secret { id, env, required, mode, uid, gid } }
+        }
+        "ssh" => {
+            let id = keys.text("id")?.unwrap_or_else(|| "default".to_owned());
+            if let Some(agent) = keys.text("agent")?.filter(|agent| !agent.is_empty()) {
+                recipe.ssh.insert(id.clone(), PathBuf::from(agent));
+            }
+            let required = keys.flag("required")?;
+            let mode = mode(&mut keys)?.unwrap_or(SOCKET_MODE);
+            let (uid, gid) = (number(&mut keys, "uid")?, number(&mut keys, "gid")?);
+            Mount { target, kind: MountKind::Ssh { id, required, mode, uid, gid } }
         }
         other => {
             return Err(Error::invalid(format!("{other:?} is no kind of mount"))
-                .with_hint("use \"bind\", \"cache\", \"secret\" or \"tmpfs\""));
+                .with_hint("use \"bind\", \"cache\", \"secret\", \"ssh\" or \"tmpfs\""));
         }
     };
     keys.finish()?;
     Ok(mount)
 }
 
-pub(super) fn copy(recipe: &mut Recipe, source: &Dynamic, target: &str, options: Map, build: &Build) -> Result<Copy> {
-    let mut keys = Keys::new("copy", options);
+/// `copy`, or with `verb` "add" what takes addresses and unpacks archives as well.
+pub(super) fn copy(
+    verb: &'static str,
+    recipe: &mut Recipe,
+    source: &Dynamic,
+    target: &str,
+    options: Map,
+    build: &Build,
+) -> Result<Copy> {
+    let adds = verb == "add";
+    let mut keys = Keys::new(verb, options);
     let from = match keys.take("from") {
         Some(from) => origin(recipe, &from, build)?,
         None => Origin::Context(0),
     };
     let optional = keys.flag("optional")?;
-    let patterns = texts(source, "copy")?;
+    let patterns = texts(source, verb)?;
     if patterns.is_empty() {
-        return Err(Error::invalid("copy needs a source"));
+        return Err(Error::invalid(format!("{verb} needs a source")));
     }
-    let sources = patterns
-        .into_iter()
-        .map(|pattern| Source::Path { from: from.clone(), pattern, optional, unpack: false })
-        .collect();
+    let (checksum, unpack, keep_git_dir) = match adds {
+        true => (keys.text("checksum")?, keys.optional_flag("unpack")?, keys.flag("keep_git_dir")?),
+        false => (None, Some(false), false),
+    };
+    if checksum.is_some() && (patterns.len() > 1 || !is_remote(&patterns[0])) {
+        return Err(Error::invalid("a checksum is for one source that is fetched"));
+    }
+    let content = keys.text("content")?;
+    if let Some(content) = &content
+        && let [name] = patterns.as_slice()
+    {
+        let name = name.rsplit('/').next().unwrap_or_default().to_owned();
+        let sources = vec![Source::Inline(Inline { name, data: content.clone().into_bytes(), mode: None })];
+        let (chown, chmod) = (keys.text("chown")?, keys.text("chmod")?);
+        keys.finish()?;
+        return Ok(Copy { sources, target: target.to_owned(), chown, chmod, ..Copy::default() });
+    }
+    if content.is_some() {
+        return Err(Error::invalid("a content is for one file"));
+    }
+    let mut sources = Vec::with_capacity(patterns.len());
+    for pattern in patterns {
+        sources.push(match adds && is_remote(&pattern) {
+            true => remote(&pattern, checksum.clone(), keep_git_dir, unpack == Some(true))?,
+            false => Source::Path { from: from.clone(), pattern, optional, unpack: adds && unpack != Some(false) },
+        });
+    }
     let copy = Copy {
         sources,
         target: target.to_owned(),
