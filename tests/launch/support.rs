@@ -77,6 +77,7 @@ impl Box_ {
             log: LogOptions::default(),
             log_facts: Default::default(),
             stdin_open: false,
+            stdin_once: true,
             init: false,
             probe: None,
             restart: RestartPolicy::No,
