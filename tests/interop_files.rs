@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use support::peers::peer;
 use serde_json::Value;
+use support::peers::peer;
 use support::process::{self, Outcome, PATIENCE};
 use support::{BASE, Rhumb, Scratch};
 

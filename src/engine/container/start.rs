@@ -160,8 +160,7 @@ impl Engine {
         timeout: Option<Duration>,
     ) -> Result<Output> {
         let attached = Attached { stdin: stdin.is_some(), stdout: true, stderr: true };
-        let options =
-            ContainerOptions { auto_remove: true, stdin_open: stdin.is_some(), attached, ..options.clone() };
+        let options = ContainerOptions { auto_remove: true, stdin_open: stdin.is_some(), attached, ..options.clone() };
         let begun = Instant::now();
         let mut capture = Capture::default();
         let mut id = None;
