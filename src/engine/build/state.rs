@@ -246,7 +246,7 @@ mod tests {
         let own = BTreeMap::from([("C".to_owned(), "own".to_owned())]);
         let seen: Vec<String> =
             state.variables(&own).into_iter().map(|(name, value)| format!("{name}={value}")).collect();
-        assert_eq!(seen, ["A=env", "B=arg", "C=own"]);
+        assert_eq!(seen, ["A=env", "B=arg", "C=own", &format!("PATH={DEFAULT_PATH}")]);
         assert!(state.as_base().args.is_empty());
     }
 
