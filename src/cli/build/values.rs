@@ -167,7 +167,7 @@ pub(crate) fn cache(way: &str, text: &str) -> Result<PathBuf> {
     let hint = format!("write type=local,{path}=DIR");
     if !text.contains('=') {
         return Err(Error::unsupported(format!(
-            "the cache {text:?} is an image of a registry, which is not reached yet"
+            "option \"--cache-{way}\": {text:?} is an image of a registry, which is not reached yet"
         ))
         .with_hint(hint));
     }
@@ -175,9 +175,10 @@ pub(crate) fn cache(way: &str, text: &str) -> Result<PathBuf> {
     match kind {
         Some("local") => {}
         Some(kind @ ("registry" | "gha" | "s3" | "azblob" | "inline")) => {
-            return Err(
-                Error::unsupported(format!("a cache of the type {kind:?} is not supported yet")).with_hint(hint)
-            );
+            return Err(Error::unsupported(format!(
+                "option \"--cache-{way}\" takes no cache of the type {kind:?} yet"
+            ))
+            .with_hint(hint));
         }
         _ => return Err(Error::invalid(format!("the cache {text:?} has no type that is known")).with_hint(hint)),
     }
