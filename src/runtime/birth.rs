@@ -94,6 +94,8 @@ pub(crate) fn make(order: Order<'_>, cgroup: &Cgroup) -> Result<Newborn> {
     let layout = namespaces::plan(order.spec)?;
     let launch =
         order.spec.process().as_ref().map(|process| Launch::of(order.spec, process, &order.who)).transpose()?;
+    // What it took to plan is not needed any more; the parts of a birth are about the same size.
+    memory::release_program_pages();
     failpoint::hit("monitor.create.cgroup")?;
     let linux = order.spec.linux().as_ref();
     // It undoes itself: a cgroup that somebody else is in must not be removed.

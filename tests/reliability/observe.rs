@@ -64,7 +64,7 @@ pub(crate) fn observe(rhumb: &Rhumb) -> Observation {
         let networks =
             rhumb.run(["inspect", "-f", "{{range $k, $v := .NetworkSettings.Networks}}{{$k}} {{end}}", name]);
         // One that goes away meanwhile is seen no more by whoever looks again.
-        for network in networks.stdout.split_whitespace() {
+        for network in networks.stdout.split_whitespace().filter(|network| *network != "none") {
             seen.networks.entry(network.into()).or_default().push(name.clone());
         }
     }

@@ -144,6 +144,7 @@ fn make<T>(
     let (record, cgroup) = intend().inspect_err(|_| {
         let _ = folder.remove(); // the first error is what matters
     })?;
+    memory::release_program_pages();
     let undo = folder.clone();
     let mut born = false;
     let attempt = || {
@@ -315,5 +316,6 @@ pub fn run(root: &Root, id: &str, options: &RunOptions, warnings: &mut Vec<Strin
     if !options.keep {
         end::destroy_own(&folder, &record, &spec, warnings)?;
     }
+    memory::release_program_pages();
     Ok(code)
 }
