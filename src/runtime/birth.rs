@@ -139,7 +139,6 @@ fn make_in(mut order: Order<'_>, layout: &Layout, launch: Option<Launch>, cgroup
     let (our_socket, their_socket) = socket::pair().context(|| "making a socket")?;
     let listener = order.listener.take();
     let filter = seccomp::of(spec)?;
-    memory::release_program_pages();
     failpoint::hit("monitor.create.fork")?;
     let blind = blind.then(|| namespaces::Kept {
         preserve_fds: order.preserve_fds,

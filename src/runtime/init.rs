@@ -24,7 +24,7 @@ use crate::runtime::{cgroup, reaper};
 use crate::sys::namespace::{self, Namespaces};
 use crate::sys::process;
 use crate::sys::tty::{self, Size};
-use crate::sys::{memory, mount, socket};
+use crate::sys::{mount, socket};
 
 /// What the parent gives to the init by forking.
 pub(crate) struct Birth {
@@ -156,12 +156,9 @@ fn set_up(order: &Order<'_>, layout: &Layout, stage: &mut Stage, birth: Birth) -
         namespace::loopback_up().context(|| "setting the loopback interface up")?;
     }
     sysctl::set(&sysctls)?;
-    memory::release_program_pages();
     let built = rootfs::build(root, &steps, taken)?;
     run_birth_hooks(order, stage, &built)?;
     let terminal = built.enter()?;
-    // Who counts the memory of a start counts this process as well.
-    memory::release_program_pages();
     let (Some(process), Some(launch)) = (spec.process(), launch) else {
         stage.ready(0, None)?;
         return Ok(None);
