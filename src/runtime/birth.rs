@@ -25,7 +25,7 @@ use crate::runtime::seccomp::Listener;
 use crate::runtime::wire::{Channel, MAX_FRAME};
 use crate::runtime::{maps, mounts, rootfs, seccomp, sysctl};
 use crate::sys::process::{self, Child};
-use crate::sys::{memory, namespace, signal, socket};
+use crate::sys::{namespace, signal, socket};
 
 /// What is to be made: a plan of the engine and a bundle of `rhumb oci` both come down to this.
 pub(crate) struct Order<'a> {
@@ -94,8 +94,6 @@ pub(crate) fn make(order: Order<'_>, cgroup: &Cgroup) -> Result<Newborn> {
     let layout = namespaces::plan(order.spec)?;
     let launch =
         order.spec.process().as_ref().map(|process| Launch::of(order.spec, process, &order.who)).transpose()?;
-    // What it took to plan is not needed any more; the parts of a birth are about the same size.
-    memory::release_program_pages();
     failpoint::hit("monitor.create.cgroup")?;
     let linux = order.spec.linux().as_ref();
     // It undoes itself: a cgroup that somebody else is in must not be removed.
@@ -176,8 +174,6 @@ fn make_in(mut order: Order<'_>, layout: &Layout, launch: Option<Launch>, cgroup
         }
         Forked::Parent(init) => {
             drop((their_socket, root, taken, entrances, joins, theirs, listener));
-            // What comes now needs others, and the init has its hands full meanwhile.
-            memory::release_program_pages();
             let stage = Channel::new(our_socket, MAX_FRAME);
             match raise(&order, layout, &init, stage) {
                 Ok((stage, terminal)) => Ok(Newborn { init, stage, streams: ours, terminal }),

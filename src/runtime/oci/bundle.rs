@@ -11,7 +11,6 @@ use oci_spec::runtime::Spec;
 use crate::base::{Context as _, Error, Result};
 use crate::runtime::oci::validate;
 use crate::runtime::plan::Rootfs;
-use crate::sys::memory;
 
 /// The configuration's name.
 pub(crate) const CONFIG: &str = "config.json";
@@ -44,9 +43,7 @@ impl Bundle {
 pub(crate) fn load(dir: &Path, config: Option<&Path>, no_pivot: bool, warnings: &mut Vec<String>) -> Result<Bundle> {
     let dir = std::fs::canonicalize(dir).context(|| format!("opening the bundle {dir:?}"))?;
     let text = read(&dir.join(config.unwrap_or(Path::new(CONFIG))))?;
-    memory::release_program_pages();
     let spec = validate::parse(&text, warnings)?;
-    memory::release_program_pages();
     validate::check(&spec)?;
     if let Some(process) = spec.process() {
         validate::warn_of_missing_rights(&spec, process, warnings)?;

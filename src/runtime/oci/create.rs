@@ -118,6 +118,7 @@ fn make<T>(
     expect_open(preserve_fds)?;
     announce(&mut bundle.spec, options.listen_fds);
     process::set_undumpable().context(|| "closing the process to tracing")?;
+    // What reading the bundle took is another third, see `harden`.
     memory::release_program_pages();
     if !options.no_new_keyring {
         process::leave_keyring().context(|| "leaving the session keyring")?;
@@ -144,7 +145,6 @@ fn make<T>(
     let (record, cgroup) = intend().inspect_err(|_| {
         let _ = folder.remove(); // the first error is what matters
     })?;
-    memory::release_program_pages();
     let undo = folder.clone();
     let mut born = false;
     let attempt = || {
@@ -163,7 +163,6 @@ fn make<T>(
             preserve_fds,
             listener: waits.then(|| folder.listen()).transpose()?,
         };
-        memory::release_program_pages();
         let newborn = birth::make(order, &cgroup)?;
         born = true;
         let mut made = Made { folder, record: record.clone(), newborn };
@@ -255,8 +254,6 @@ pub fn start(root: &Root, id: &str, warnings: &mut Vec<String>) -> Result<()> {
 
 /// Waits until the command was executed.
 fn hear(stage: &mut Channel) -> Result<()> {
-    // There is time, while the other side executes it.
-    memory::release_program_pages();
     match stage.receive()?.map(|frame| frame.message()).transpose()? {
         None => Ok(()),
         Some(FromStage::Failed(error)) => Err(error.into()),
@@ -312,10 +309,8 @@ pub fn run(root: &Root, id: &str, options: &RunOptions, warnings: &mut Vec<Strin
     // While the command runs there is time, and for a long one it is the memory that it costs.
     memory::release_program_pages();
     let code = console::follow(&init, terminal, &signals)?;
-    memory::release_program_pages();
     if !options.keep {
         end::destroy_own(&folder, &record, &spec, warnings)?;
     }
-    memory::release_program_pages();
     Ok(code)
 }

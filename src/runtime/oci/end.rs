@@ -11,7 +11,7 @@ use crate::runtime::hooks::{self, Moment};
 use crate::runtime::mounts;
 use crate::runtime::oci::Root;
 use crate::runtime::oci::folder::{Folder, Record, Status, missing};
-use crate::sys::{memory, process, signal};
+use crate::sys::{process, signal};
 
 /// How long a killed container may take to end.
 const DYING: Duration = Duration::from_secs(10);
@@ -140,10 +140,7 @@ pub(crate) fn destroy_own(folder: &Folder, record: &Record, spec: &Spec, warning
         lock => lock?,
     };
     match folder.read() {
-        Ok(now) if now.is_of(record) => {
-            memory::release_program_pages();
-            destroy(folder, record, Some(spec), warnings)
-        }
+        Ok(now) if now.is_of(record) => destroy(folder, record, Some(spec), warnings),
         _ => Ok(()),
     }
 }

@@ -59,9 +59,9 @@ pub struct Root(pub PathBuf);
 /// # Errors
 /// What opening or executing the program gives; otherwise it returns only in the safe program.
 pub fn harden() -> Result<()> {
-    // What reading the command line took is as much memory as all else of a start, and not needed any more. Likewise below.
-    memory::release_program_pages();
     if self_exe::is_read_only().context(|| "looking at our own program")? {
+        // What reading the command line took is a third of the memory of a start, and not needed any more.
+        memory::release_program_pages();
         return Ok(());
     }
     let handle = self_exe::open().context(|| "opening our own program")?;
