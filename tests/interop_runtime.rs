@@ -134,10 +134,19 @@ fn has_version_1() -> bool {
     Path::new("/sys/fs/cgroup/memory/memory.limit_in_bytes").exists()
 }
 
-/// Takes the empty cgroups away that an engine leaves behind.
-fn remove_cgroups(name: &str) {
-    for hierarchy in fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten() {
-        let _ = fs::remove_dir(hierarchy.path().join(name));
+/// A parent of cgroups; what an engine leaves of it goes away with this, whatever becomes of the test.
+struct Parent(String);
+
+impl Drop for Parent {
+    fn drop(&mut self) {
+        for hierarchy in fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten() {
+            let parent = hierarchy.path().join(&self.0);
+            let _ = fs::remove_dir(parent.join("conmon"));
+            let _ = fs::remove_dir(&parent);
+            // Where no hierarchy is mounted, podman writes plain files into plain folders; of cgroups this removes nothing.
+            let _ = fs::remove_dir_all(&parent);
+            assert!(std::thread::panicking() || !parent.exists(), "{parent:?} is left");
+        }
     }
 }
 
@@ -150,7 +159,8 @@ fn podman_runs_containers_with_it() {
         return peers::skip("there is no version 1 hierarchy for memory");
     }
     let ground = Ground::new();
-    let parent = format!("rhumb-test-podman-{}", std::process::id());
+    let cgroups = Parent(format!("rhumb-test-podman-{}", std::process::id()));
+    let parent = &cgroups.0;
     let command = || {
         let mut command = peer("podman").unwrap();
         command.arg("--root").arg(ground.path("root")).arg("--runroot").arg(ground.path("run"));
@@ -162,9 +172,8 @@ fn podman_runs_containers_with_it() {
     let run = run.chain(["--net=none".to_owned(), format!("--cgroup-parent=/{parent}")]).collect();
     let engine = Engine { command: Box::new(command), run };
     engine.ok(&["import", ground.path("image.tar").to_str().unwrap(), "base:1"]);
-    engine.works(&|id| memory_limit(&parent, &format!("libpod-{id}")));
+    engine.works(&|id| memory_limit(parent, &format!("libpod-{id}")));
     engine.ok(&["rmi", "-f", "base:1"]);
-    remove_cgroups(&parent);
 }
 
 /// A Docker daemon of our own.
@@ -187,7 +196,8 @@ fn docker_runs_containers_with_it() {
         return peers::skip("there is no version 1 hierarchy for memory");
     }
     let ground = Ground::new();
-    let parent = format!("rhumb-test-docker-{}", std::process::id());
+    let cgroups = Parent(format!("rhumb-test-docker-{}", std::process::id()));
+    let parent = &cgroups.0;
     let socket = format!("unix://{}", ground.path("docker.sock").display());
     let mut dockerd = peer("dockerd").unwrap();
     dockerd.arg("--data-root").arg(ground.path("data")).arg("--exec-root").arg(ground.path("exec"));
@@ -212,7 +222,6 @@ fn docker_runs_containers_with_it() {
         std::thread::sleep(Duration::from_millis(100));
     }
     engine.ok(&["import", ground.path("image.tar").to_str().unwrap(), "base:1"]);
-    engine.works(&|id| memory_limit(&parent, id));
+    engine.works(&|id| memory_limit(parent, id));
     drop(daemon);
-    remove_cgroups(&parent);
 }

@@ -243,10 +243,12 @@ fn attributes_of_binds() {
     let with = |options: Value| {
         let container = Box_::sh("cat /proc/self/mountinfo");
         let source = container.path("tree");
-        let _top = Mounted::tmpfs(&source, "rw");
-        let _below = Mounted::tmpfs(&source.join("below"), "rw");
+        let mounted = [Mounted::tmpfs(&source, "rw"), Mounted::tmpfs(&source.join("below"), "rw")];
         let bind = json!([{"destination": "/v", "type": "bind", "source": source, "options": options}]);
-        let mounts = out(&with_mounts(container, bind));
+        let container = with_mounts(container, bind);
+        let mounts = out(&container);
+        // Before the folder that they are in.
+        mounted.into_iter().rev().for_each(drop);
         (options_of(&mounts, "/v"), mounts.contains(" /v/below ").then(|| options_of(&mounts, "/v/below")), mounts)
     };
     let (top, below, _) = with(json!(["rbind", "ro"]));
@@ -284,11 +286,13 @@ fn locked_attributes() {
         let container = Box_::sh("cat /proc/self/mountinfo");
         let container = if users { with_users(container) } else { container };
         let source = container.path("tree");
-        let _mounted = Mounted::tmpfs(&source, there);
+        let mounted = Mounted::tmpfs(&source, there);
         let options: Vec<&str> = asked.split(',').collect();
         let bind = json!([{"destination": "/v", "type": "bind", "source": source, "options": options}]);
         let container = with_mounts(container, bind);
-        container.run().map(|(_, mounts, _)| options_of(&mounts, "/v"))
+        let options = container.run().map(|(_, mounts, _)| options_of(&mounts, "/v"));
+        drop(mounted);
+        options
     };
     let kept = of_host(false, "ro,noexec,nodiratime", "bind,private").unwrap();
     assert!(has(&kept, "ro") && has(&kept, "noexec") && has(&kept, "nodiratime"), "{kept:?}");
@@ -315,8 +319,7 @@ fn mapped_ids() {
         let container = Box_::sh("stat -c %u:%g /v /v/file /v/below/file; touch /v/new && stat -c %u /v/new");
         let container = if users { with_users(container) } else { container };
         let source = container.path("tree");
-        let _top = Mounted::tmpfs(&source, "rw");
-        let _below = Mounted::tmpfs(&source.join("below"), "rw");
+        let mounted = [Mounted::tmpfs(&source, "rw"), Mounted::tmpfs(&source.join("below"), "rw")];
         for file in ["file", "below/file"] {
             fs::write(source.join(file), "").unwrap();
             std::os::unix::fs::chown(source.join(file), Some(1), Some(2)).unwrap();
@@ -329,6 +332,7 @@ fn mapped_ids() {
         let container = with_mounts(container, json!([bind]));
         let (_, out, _) = container.run().unwrap_or_else(|error| panic!("{error}"));
         let owner = fs::metadata(source.join("new")).map(|new| new.uid()).ok();
+        mounted.into_iter().rev().for_each(drop);
         (out.lines().map(str::to_owned).collect::<Vec<_>>(), owner)
     };
     let (lines, _) = shown(json!(["rbind"]), false, true);
