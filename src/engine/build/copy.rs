@@ -447,26 +447,17 @@ impl Layer<'_> {
         let root = one.root;
         let facts = &item.facts;
         let is_dir = facts.kind == EntryKind::Dir;
-        let body = match facts.kind {
-            EntryKind::Dir => Body::Dir,
-            EntryKind::Symlink => Body::Symlink(item.link.clone()),
-            EntryKind::Fifo | EntryKind::Socket => Body::Fifo,
-            EntryKind::CharDevice => Body::Device(false, facts.device),
-            EntryKind::BlockDevice => Body::Device(true, facts.device),
-            EntryKind::File => {
-                let first = self.seen.get(&(root, facts.identity)).filter(|first| **first != path).cloned();
-                match (first, &item.digest) {
-                    (Some(first), _) if facts.links > 1 => Body::HardLink(first),
-                    (_, digest) => {
-                        self.seen.insert((root, facts.identity), path.clone());
-                        Body::File {
-                            root,
-                            path: item.path.clone(),
-                            size_bytes: facts.size_bytes,
-                            digest: digest.clone().unwrap_or_else(|| Digest::of(b"")),
-                        }
-                    }
+        let first = match facts.kind {
+            EntryKind::File => self.seen.get(&(root, facts.identity)).filter(|first| **first != path).cloned(),
+            _ => None,
+        };
+        let body = match first {
+            Some(first) if facts.links > 1 => Body::HardLink(first),
+            _ => {
+                if facts.kind == EntryKind::File {
+                    self.seen.insert((root, facts.identity), path.clone());
                 }
+                walk::body(item, root)
             }
         };
         let keeps = one.keep_owner && !self.chown;

@@ -249,25 +249,30 @@ pub(super) fn facts_text(item: &Item) -> String {
     format!("{:?} {mode:o} {uid} {gid} {:?} {:?} {:?}", facts.kind, item.link, item.xattrs, item.digest)
 }
 
-/// An entry below a folder, unchanged.
-pub(super) fn piece_as_is(item: &Item, folder: &[u8]) -> Piece {
+/// What an entry of the root with this number is, when no name of it came before.
+pub(super) fn body(item: &Item, root: usize) -> Body {
     let facts = &item.facts;
-    let body = match facts.kind {
+    match facts.kind {
         EntryKind::Dir => Body::Dir,
         EntryKind::Symlink => Body::Symlink(item.link.clone()),
         EntryKind::Fifo | EntryKind::Socket => Body::Fifo,
         EntryKind::CharDevice => Body::Device(false, facts.device),
         EntryKind::BlockDevice => Body::Device(true, facts.device),
         EntryKind::File => Body::File {
-            root: 0,
+            root,
             path: item.path.clone(),
             size_bytes: facts.size_bytes,
             digest: item.digest.clone().unwrap_or_else(|| Digest::of(b"")),
         },
-    };
+    }
+}
+
+/// An entry below a folder, unchanged.
+pub(super) fn piece_as_is(item: &Item, folder: &[u8]) -> Piece {
+    let facts = &item.facts;
     let path = if item.below.is_empty() { folder.to_vec() } else { [folder, &item.below].join(&b'/') };
     let (mode, uid, gid, mtime) = (facts.mode, facts.uid, facts.gid, facts.mtime);
-    Piece { path, body, mode, uid, gid, mtime, xattrs: item.xattrs.clone() }
+    Piece { path, body: body(item, 0), mode, uid, gid, mtime, xattrs: item.xattrs.clone() }
 }
 
 /// Where a path leads, without links on the way, and the facts of what is there.
