@@ -176,7 +176,7 @@ pub(crate) fn cache(way: &str, text: &str) -> Result<PathBuf> {
         Some("local") => {}
         Some(kind @ ("registry" | "gha" | "s3" | "azblob" | "inline")) => {
             return Err(Error::unsupported(format!(
-                "option \"--cache-{way}\" takes no cache of the type {kind:?} yet"
+                "option \"--cache-{way}\": a cache of the type {kind:?} is not supported yet"
             ))
             .with_hint(hint));
         }
