@@ -52,6 +52,11 @@ pub fn asked(args: &[OsString]) -> Option<Vec<OsString>> {
 
 /// Runs the command line. Returns the exit code.
 pub fn main(args: Vec<OsString>) -> u8 {
+    // Reading the command line once is enough, so this comes before it whenever a word may be such a verb; what keeps it
+    // from happening is reported where it is needed.
+    if args.iter().any(|arg| ENTERING.iter().any(|verb| arg == verb)) {
+        let _ = oci::harden(); // as just said
+    }
     let program = args.first().map(PathBuf::from).unwrap_or_default();
     let parsed = Cli::command().try_get_matches_from(args).and_then(|matches| {
         let verb = matches.subcommand_name().unwrap_or_default().to_owned();
@@ -87,6 +92,9 @@ pub fn main(args: Vec<OsString>) -> u8 {
         }
     }
 }
+
+/// The verbs that let processes of a container see this one.
+const ENTERING: [&str; 3] = ["create", "run", "exec"];
 
 /// What `exec` exits with when there is no command's status, as with runc.
 const EXEC_FAILED: u8 = 255;

@@ -84,8 +84,9 @@ pub(crate) enum LogFormat {
     Json,
 }
 
-/// Every verb.
+/// Every verb. Only the one that is asked for is built with its arguments, so that starting stays cheap.
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub(crate) enum Verb {
     /// Make a container that waits for its start
     Create(CreateArgs),

@@ -60,8 +60,6 @@ pub struct Root(pub PathBuf);
 /// What opening or executing the program gives; otherwise it returns only in the safe program.
 pub fn harden() -> Result<()> {
     if self_exe::is_read_only().context(|| "looking at our own program")? {
-        // What reading the command line took is a third of the memory of a start, and not needed any more.
-        memory::release_program_pages();
         return Ok(());
     }
     let handle = self_exe::open().context(|| "opening our own program")?;
