@@ -11,6 +11,7 @@ use crate::support::rhumb::Rhumb;
 fn quick(name: &str) -> &'static [&'static str] {
     match name {
         "bench" | "bench_build" | "bench_networks" | "load" => &["--quick"],
+        "layout" => &["--out=/dev/null"],
         _ => &[],
     }
 }
