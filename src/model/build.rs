@@ -41,7 +41,7 @@ pub struct Graph {
 pub struct Context {
     /// Its name; empty for the build context.
     pub name: String,
-    /// Where it is.
+    /// Where it is; empty when there is none.
     pub path: PathBuf,
     /// Patterns of what is not in it, in the language of `.dockerignore`, in order.
     pub ignore: Vec<String>,
@@ -476,6 +476,8 @@ pub struct BuildReport {
     pub id: String,
     /// The steps that the target needed, in the order of the graph.
     pub steps: Vec<StepReport>,
+    /// What it found or left in the cache: the keys of the steps, those in groups as well.
+    pub keys: Vec<Digest>,
     /// How long all of it took.
     pub elapsed: Duration,
 }

@@ -15,7 +15,6 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::cache::Done;
 use super::key::Inputs;
 use super::state::State;
 use super::{At, Solver};
@@ -80,9 +79,7 @@ impl Engine {
         let _lease = self.store.lease()?;
         let mut all = index(folder)?.unwrap_or_default();
         all.version = VERSION;
-        let mut keys: Vec<&Digest> = report.steps.iter().filter_map(|step| step.key.as_ref()).collect();
-        keys.dedup();
-        for key in keys {
+        for key in &report.keys {
             let Some((text, layer, inputs)) = self.step_kept(key)? else { continue };
             if let Some(layer) = &layer {
                 let target = blob(folder, &layer.blob);
@@ -131,8 +128,7 @@ impl Solver<'_> {
                 Some(self.engine.store.layer_import(&mut file, &source).context(taking)?)
             }
         };
-        let done = Done { text: &at.step.text, position: at.step.position.as_ref(), layer: layer.as_ref(), inputs };
-        self.engine.step_remember(&done)?;
+        self.remember(at, layer.as_ref(), inputs)?;
         Ok(Some(layer))
     }
 }

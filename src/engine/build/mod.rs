@@ -105,7 +105,10 @@ struct Board {
     over: bool,
     running: usize,
     steps: Vec<StepReport>,
+    /// The keys of what was found.
     used: BTreeSet<Digest>,
+    /// All keys, those of steps in groups as well.
+    keys: BTreeSet<Digest>,
 }
 
 struct Solved {
@@ -158,8 +161,15 @@ impl Engine {
             folders,
         };
         std::thread::scope(|scope| {
-            let threads: Vec<_> = needed.iter().map(|stage| scope.spawn(|| solver.stage_to_end(*stage))).collect();
-            scope.spawn(|| solver.watch());
+            let solver = &solver;
+            // A stage, or the watch.
+            let begin = |stage: Option<usize>| {
+                let work = move || stage.map_or_else(|| solver.watch(), |stage| solver.stage_to_end(stage));
+                let thread = std::thread::Builder::new().spawn_scoped(scope, work);
+                thread.map_err(|error| solver.fail(Error::from(error).context("starting a thread of the build"))).ok()
+            };
+            let threads: Vec<_> = needed.iter().map_while(|stage| begin(Some(*stage))).collect();
+            begin(None);
             for thread in threads {
                 if thread.join().is_err() {
                     solver.fail(Error::failed("a thread of the build panicked"));
@@ -182,7 +192,8 @@ impl Engine {
         self.steps_used(&board.used)?;
         let state = board.stages.remove(&graph.target).ok_or_else(|| Error::failed("the target was not built"))?;
         board.steps.sort_by_key(|step| (step.stage, step.step));
-        let report = BuildReport { id, steps: board.steps, elapsed: begun.elapsed() };
+        let keys = board.keys.into_iter().collect();
+        let report = BuildReport { id, steps: board.steps, keys, elapsed: begun.elapsed() };
         Ok(Solved { state: Arc::unwrap_or_clone(state), report })
     }
 
@@ -374,9 +385,7 @@ impl Solver<'_> {
             elapsed: begun.elapsed(),
         };
         (self.progress)(&BuildEvent::Finished(&report));
-        let mut board = self.board();
-        board.used.extend(outcome.key.filter(|_| outcome.cached));
-        board.steps.push(report);
+        self.board().steps.push(report);
         Ok(())
     }
 
@@ -430,14 +439,17 @@ impl Solver<'_> {
         }
         let outcome = self.keyed(at, &inputs, state, |state| self.layer_of(&planned, state))?;
         if let Some(quick) = &quick {
-            self.engine.step_remember(&cache::Done {
-                text: &at.step.text,
-                position: at.step.position.as_ref(),
-                layer: state.layers.last().filter(|_| outcome.changed),
-                inputs: quick,
-            })?;
+            self.remember(at, state.layers.last().filter(|_| outcome.changed), quick)?;
         }
         Ok(outcome)
+    }
+
+    /// Keeps what a step came to.
+    fn remember(&self, at: At<'_>, layer: Option<&Layer>, inputs: &Inputs) -> Result<()> {
+        let (text, position) = (at.step.text.as_str(), at.step.position.as_ref());
+        self.engine.step_remember(&cache::Done { text, position, layer, inputs })?;
+        self.board().keys.insert(inputs.key());
+        Ok(())
     }
 
     fn quick_inputs(&self, copy: &Copy, state: &State) -> Result<Option<Inputs>> {
@@ -490,6 +502,10 @@ impl Solver<'_> {
         let changed = layer.is_some();
         state.layers.extend(layer);
         self.log.cached(&at.step.text);
+        let mut board = self.board();
+        board.used.insert(key.clone());
+        board.keys.insert(key.clone());
+        drop(board);
         Ok(Some(Outcome { cached: true, changed, key: Some(key), why: String::new() }))
     }
 
@@ -519,12 +535,7 @@ impl Solver<'_> {
         failpoint::hit("build.step.begin")?;
         let layer = work(state)?;
         failpoint::hit("build.step.layer")?;
-        self.engine.step_remember(&cache::Done {
-            text: &at.step.text,
-            position: at.step.position.as_ref(),
-            layer: layer.as_ref(),
-            inputs,
-        })?;
+        self.remember(at, layer.as_ref(), inputs)?;
         let changed = layer.is_some();
         state.layers.extend(layer);
         Ok(Outcome { cached: false, changed, key: Some(key), why })

@@ -7,6 +7,8 @@ use crate::model::build::{Action, Base, Graph, MountKind, Origin, Source, Step};
 
 /// How deep groups of steps may be in each other.
 const MOST_GROUPS: usize = 16;
+/// The most stages that a target may need: each has a thread.
+const MOST_STAGES: usize = 2000;
 
 /// The stages that the target needs; each uses stages before it alone.
 pub(super) fn needed(graph: &Graph) -> Result<BTreeSet<usize>> {
@@ -18,6 +20,9 @@ pub(super) fn needed(graph: &Graph) -> Result<BTreeSet<usize>> {
         };
         if !needed.insert(index) {
             continue;
+        }
+        if needed.len() > MOST_STAGES {
+            return Err(Error::unsupported(format!("the target needs more than {MOST_STAGES} stages")));
         }
         let mut used = Vec::new();
         if let Base::Stage(base) = &stage.base {
@@ -82,6 +87,23 @@ mod tests {
     fn only_what_the_target_uses_is_needed() {
         let graph = graph(&[Base::Scratch, Base::Scratch, Base::Stage(0)], 2);
         assert_eq!(needed(&graph).unwrap().into_iter().collect::<Vec<_>>(), [0, 2]);
+    }
+
+    #[test]
+    fn a_chain_is_no_longer_than_there_can_be_threads() {
+        let chain = |length: usize| {
+            graph(
+                &(0..length)
+                    .map(|at| match at {
+                        0 => Base::Scratch,
+                        at => Base::Stage(at - 1),
+                    })
+                    .collect::<Vec<_>>(),
+                length - 1,
+            )
+        };
+        assert_eq!(needed(&chain(MOST_STAGES)).unwrap().len(), MOST_STAGES);
+        assert!(needed(&chain(MOST_STAGES + 1)).is_err());
     }
 
     #[test]

@@ -24,7 +24,7 @@ impl Solver<'_> {
     /// Steps that make one layer together: each is done, and kept, as any other; then their layers become one.
     pub(super) fn group(&self, at: At<'_>, steps: &[Step], state: &mut State, cached: bool) -> Result<Outcome> {
         let mut after = state.clone();
-        let (mut all_cached, mut changed) = (cached, false);
+        let (mut all_cached, mut changed, mut key) = (cached, false, None);
         let mut why = String::new();
         for step in steps {
             self.check()?;
@@ -35,12 +35,13 @@ impl Solver<'_> {
             }
             all_cached &= outcome.cached;
             changed |= outcome.changed;
+            key = outcome.key.or(key);
         }
         let own = after.layers.split_off(state.layers.len());
         if own.len() < 2 {
             after.layers.extend(own);
             *state = after;
-            return Ok(Outcome { cached: all_cached, changed, key: None, why });
+            return Ok(Outcome { cached: all_cached, changed, key, why });
         }
         let mut inputs = self.inputs("layers as one", state);
         own.iter().for_each(|layer| inputs.add("a layer", layer.chain_id.as_str()));
@@ -53,7 +54,8 @@ impl Solver<'_> {
             self.engine.layer_of_pieces(&pieces, &folders, parent, Some(state.epoch)).map(Some)
         })?;
         *state = after;
-        Ok(Outcome { why: if why.is_empty() { outcome.why.clone() } else { why }, ..outcome })
+        let why = if why.is_empty() { outcome.why.clone() } else { why };
+        Ok(Outcome { cached: all_cached && outcome.cached, why, ..outcome })
     }
 }
 
@@ -158,7 +160,7 @@ impl Merge {
     }
 }
 
-fn is_whiteout(facts: &Facts) -> bool {
+pub(super) fn is_whiteout(facts: &Facts) -> bool {
     facts.kind == EntryKind::CharDevice && facts.device == (0, 0)
 }
 
