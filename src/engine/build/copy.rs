@@ -14,6 +14,7 @@ use std::io::Read;
 
 use super::chmod::Mode;
 use super::fetch::Fetched;
+use super::squash::is_whiteout;
 use super::state::{State, clean};
 use super::walk::{self, Item, Memory, Place, trimmed};
 use crate::base::ignore::{Ignore, Pattern};
@@ -80,8 +81,9 @@ pub(super) fn plan(copy: &Copy, target: &Target<'_>, from: &Sources<'_>) -> Resu
     for source in &copy.sources {
         match source {
             Source::Path { from: origin, pattern, optional, unpack } => (from.tree)(origin, &mut |mut tree| {
-                let matched = matches(&mut tree, pattern, &exclude, copy.parents)?;
-                if matched.is_empty() && !optional {
+                let Matches { found: matched, literal } = matches(&mut tree, pattern, &exclude, copy.parents)?;
+                // As with BuildKit a pattern may mean nothing: `yarn.lock*` is how one writes a file that may be missing.
+                if matched.is_empty() && literal && !optional {
                     return Err(missing(&tree, pattern));
                 }
                 // What comes from this machine belongs to root; what comes from an image keeps its owner.
@@ -111,7 +113,8 @@ pub(super) fn plan(copy: &Copy, target: &Target<'_>, from: &Sources<'_>) -> Resu
             }
         }
     }
-    let into_folder = copy.target.ends_with('/') || copy.target.ends_with("/.") || found.len() > 1 || copy.parents;
+    let named_folder = matches!(copy.target.rsplit('/').next(), None | Some("" | "." | ".."));
+    let into_folder = named_folder || found.len() > 1 || copy.parents;
     let absolute = clean(&target.state.config.working_dir, &copy.target);
     let mut layer = Layer {
         view: if copy.link { None } else { target.view },
@@ -119,6 +122,8 @@ pub(super) fn plan(copy: &Copy, target: &Target<'_>, from: &Sources<'_>) -> Resu
         pieces: BTreeMap::new(),
         order: Vec::new(),
         seen: HashMap::new(),
+        further: HashMap::new(),
+        files: HashMap::new(),
         owner: (uid, gid),
         chown: copy.chown.is_some(),
         mode,
@@ -144,6 +149,8 @@ pub(super) fn plan_folder(path: &str, state: &State, view: Option<&Dir>) -> Resu
         pieces: BTreeMap::new(),
         order: Vec::new(),
         seen: HashMap::new(),
+        further: HashMap::new(),
+        files: HashMap::new(),
         owner: owner(user, view)?,
         chown: true,
         mode: None,
@@ -249,20 +256,33 @@ fn unpacked(tree: &Tree<'_>, one: &Matched, target: &Target<'_>) -> Result<Optio
     }
 }
 
+/// What a pattern means.
+struct Matches {
+    found: Vec<Matched>,
+    /// It is the name of one path.
+    literal: bool,
+}
+
 /// The paths that a pattern means, with everything below them.
-fn matches(tree: &mut Tree<'_>, pattern: &str, exclude: &Ignore, parents: bool) -> Result<Vec<Matched>> {
-    // `/./` only says how much of the path is kept.
+fn matches(tree: &mut Tree<'_>, pattern: &str, exclude: &Ignore, parents: bool) -> Result<Matches> {
     let text = clean("/", pattern);
     let text = text.trim_start_matches('/');
-    let compiled = if parents { Pattern::new(text)? } else { Pattern::plain(text)? };
+    let read = |text: &str| if parents { Pattern::new(text) } else { Pattern::plain(text) };
+    let compiled = read(text)?;
+    // What is in front of `/./` is not kept with the path.
+    let pivot = match pattern.split_once("/./").filter(|_| parents) {
+        Some((front, _)) => Some(read(clean("/", front).trim_start_matches('/'))?),
+        None => None,
+    };
+    let literal = compiled.is_literal() || text.is_empty();
     let mut paths = Vec::new();
-    if compiled.is_literal() || text.is_empty() {
+    if literal {
         paths.push(text.replace('\\', ""));
     } else {
         expand(tree.root, &compiled, &mut Vec::new(), &mut paths)?;
         paths.sort();
     }
-    let mut matched = Vec::new();
+    let mut found = Vec::new();
     for path in paths {
         if !path.is_empty() && tree.ignore.excludes(&path) && tree.ignore.excludes_all_below(&path) {
             continue;
@@ -271,15 +291,28 @@ fn matches(tree: &mut Tree<'_>, pattern: &str, exclude: &Ignore, parents: bool) 
         if place.facts.is_none() {
             continue;
         }
+        // A link to something that is left out leads nowhere.
+        let led_to = String::from_utf8_lossy(&place.path);
+        if led_to != path && tree.ignore.excludes(&led_to) && tree.ignore.excludes_all_below(&led_to) {
+            continue;
+        }
         let items = walk::list(tree.root, &place.path, tree.ignore, exclude, tree.memory)?;
         let Some(first) = items.first() else { continue };
         let is_file = first.facts.kind != EntryKind::Dir;
-        if is_file && (tree.ignore.excludes(&path) || exclude.excludes(&path)) {
+        if is_file && (tree.ignore.excludes(&path) || tree.ignore.excludes(&led_to) || exclude.excludes(&path)) {
             continue;
         }
-        matched.push(Matched { root: 0, named: path.into_bytes(), items, keep_owner: false });
+        let kept = pivot.as_ref().map_or(path.as_str(), |pivot| behind(pivot, &path));
+        found.push(Matched { root: 0, named: kept.as_bytes().to_vec(), items, keep_owner: false });
     }
-    Ok(matched)
+    Ok(Matches { found, literal })
+}
+
+/// What is left of a path behind the shortest beginning that a pattern means.
+fn behind<'a>(pivot: &Pattern, path: &'a str) -> &'a str {
+    let mut ends = path.match_indices('/').map(|(at, _)| at).chain([path.len()]);
+    let end = ends.find(|end| pivot.matches(&path[..*end]));
+    end.map_or(path, |end| path[end..].trim_start_matches('/'))
 }
 
 fn expand(dir: &Dir, pattern: &Pattern, path: &mut Vec<u8>, found: &mut Vec<String>) -> Result<()> {
@@ -308,7 +341,8 @@ fn missing(tree: &Tree<'_>, pattern: &str) -> Error {
     let path = clean("/", pattern);
     let (folder, name) = path.rsplit_once('/').unwrap_or(("", &path));
     let error = Error::not_found(format!("{pattern:?} is not in {}", tree.name));
-    if tree.ignore.excludes(path.trim_start_matches('/')) {
+    let led_to = walk::resolve(tree.root, path.as_bytes(), true).map(|place| place.path).unwrap_or_default();
+    if [path.trim_start_matches('/'), &String::from_utf8_lossy(&led_to)].iter().any(|path| tree.ignore.excludes(path)) {
         return error.with_hint("an ignore pattern leaves it out");
     }
     let names: Vec<String> = walk::resolve(tree.root, folder.as_bytes(), true)
@@ -370,6 +404,10 @@ struct Layer<'a> {
     order: Vec<Vec<u8>>,
     /// The first name of files that have several: root and inode.
     seen: HashMap<(usize, (u64, u64)), Vec<u8>>,
+    /// What further names of files are, should their first name become something else.
+    further: HashMap<Vec<u8>, Body>,
+    /// Which file each path is, as in `seen`.
+    files: HashMap<Vec<u8>, (usize, (u64, u64))>,
     owner: (u32, u32),
     chown: bool,
     mode: Option<Mode>,
@@ -418,7 +456,8 @@ impl Layer<'_> {
             (false, false) => target.to_vec(),
         };
         self.parents(&base)?;
-        for item in &one.items {
+        // In a layer it would hide what is below it, and there is nothing to be seen of it where it comes from.
+        for item in one.items.iter().filter(|item| !is_whiteout(&item.facts)) {
             let wanted = join(&base, &item.below);
             // The folder that things are in may be a link in the file system so far.
             let (folder, last) = split(&wanted);
@@ -447,12 +486,20 @@ impl Layer<'_> {
         let root = one.root;
         let facts = &item.facts;
         let is_dir = facts.kind == EntryKind::Dir;
+        if facts.kind == EntryKind::File && facts.links > 1 {
+            self.files.insert(path.clone(), (root, facts.identity));
+        } else {
+            self.files.remove(&path);
+        }
         let first = match facts.kind {
             EntryKind::File => self.seen.get(&(root, facts.identity)).filter(|first| **first != path).cloned(),
             _ => None,
         };
         let body = match first {
-            Some(first) if facts.links > 1 => Body::HardLink(first),
+            Some(first) if facts.links > 1 => {
+                self.further.insert(path.clone(), walk::body(item, root));
+                Body::HardLink(first)
+            }
             _ => {
                 if facts.kind == EntryKind::File {
                     self.seen.insert((root, facts.identity), path.clone());
@@ -526,6 +573,16 @@ impl Layer<'_> {
         let mut done = BTreeSet::new();
         let mut pieces = Vec::with_capacity(self.order.len());
         self.order.sort();
+        // A later source may have replaced the first name of a file: its further names are files of their own then.
+        for (path, body) in std::mem::take(&mut self.further) {
+            let Some(Body::HardLink(first)) = self.pieces.get(&path).map(|piece| piece.body.clone()) else { continue };
+            let is_file = self.pieces.get(&first).is_some_and(|piece| matches!(piece.body, Body::File { .. }));
+            if (!is_file || self.files.get(&first) != self.files.get(&path))
+                && let Some(piece) = self.pieces.get_mut(&path)
+            {
+                piece.body = body;
+            }
+        }
         let (links, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut self.order)
             .into_iter()
             .partition(|path| matches!(self.pieces[path].body, Body::HardLink(_)));
