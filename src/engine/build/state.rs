@@ -1,6 +1,7 @@
 //! What a stage has come to at some step: layers, config, arguments; and how changes of the config change it. Pure.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use crate::base::{Error, Result, Timestamp, signal};
 use crate::engine::image::DEFAULT_PATH;
@@ -67,9 +68,9 @@ impl State {
         }
     }
 
-    /// What a new stage takes over: arguments end with a stage.
+    /// What a stage on top of it takes over: its arguments as well.
     pub(super) fn as_base(&self) -> State {
-        State { args: Vec::new(), own_cmd: false, config: without_triggers(&self.config), ..self.clone() }
+        State { own_cmd: false, config: without_triggers(&self.config), ..self.clone() }
     }
 
     /// The shell of string commands.
@@ -140,8 +141,9 @@ impl State {
             Change::Workdir(path) => config.working_dir = clean(&config.working_dir, path),
             Change::User(user) => config.user.clone_from(user),
             Change::Expose(ports) => {
-                for port in ports {
-                    add(&mut config.exposed_ports, port_of(port)?);
+                for text in ports {
+                    let (ports, protocol) = ports_of(text)?;
+                    ports.for_each(|port| add(&mut config.exposed_ports, format!("{port}/{protocol}")));
                 }
             }
             Change::Volume(targets) => {
@@ -205,15 +207,18 @@ fn add(list: &mut Vec<String>, item: String) {
     }
 }
 
-fn port_of(text: &str) -> Result<String> {
+/// The ports of a text, each on its own as Docker notes them, and their protocol.
+fn ports_of(text: &str) -> Result<(RangeInclusive<u16>, String)> {
     let (ports, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
     let protocol = protocol.to_ascii_lowercase();
-    let number = |port: &str| port.parse::<u16>().is_ok_and(|port| port > 0);
+    let number = |port: &str| port.parse::<u16>().ok().filter(|port| *port > 0);
     let (first, last) = ports.split_once('-').unwrap_or((ports, ports));
-    if !number(first) || !number(last) || !matches!(protocol.as_str(), "tcp" | "udp" | "sctp") {
-        return Err(Error::invalid(format!("{text:?} is not a port")).with_hint("write 80, 80/tcp or 8000-8010/udp"));
+    match (number(first), number(last)) {
+        (Some(first), Some(last)) if first <= last && matches!(protocol.as_str(), "tcp" | "udp" | "sctp") => {
+            Ok((first..=last, protocol))
+        }
+        _ => Err(Error::invalid(format!("{text:?} is not a port")).with_hint("write 80, 80/tcp or 8000-8010/udp")),
     }
-    Ok(format!("{ports}/{protocol}"))
 }
 
 #[cfg(test)]
@@ -247,7 +252,7 @@ mod tests {
         let seen: Vec<String> =
             state.variables(&own).into_iter().map(|(name, value)| format!("{name}={value}")).collect();
         assert_eq!(seen, ["A=env", "B=arg", "C=own", &format!("PATH={DEFAULT_PATH}")]);
-        assert!(state.as_base().args.is_empty());
+        assert_eq!(state.as_base().args, state.args);
     }
 
     #[test]
@@ -260,7 +265,11 @@ mod tests {
         let mut state = State::scratch(None);
         state.apply(&Change::Expose(vec!["80".to_owned(), "53/UDP".to_owned()])).unwrap();
         assert_eq!(state.config.exposed_ports, ["53/udp", "80/tcp"]);
-        assert!(state.apply(&Change::Expose(vec!["x".to_owned()])).is_err());
+        state.apply(&Change::Expose(vec!["81-83".to_owned()])).unwrap();
+        assert_eq!(state.config.exposed_ports, ["53/udp", "80/tcp", "81/tcp", "82/tcp", "83/tcp"]);
+        for bad in ["x", "0", "9-8", "1-2-3", "1/icmp"] {
+            assert!(state.apply(&Change::Expose(vec![bad.to_owned()])).is_err(), "{bad}");
+        }
         assert!(state.apply(&Change::StopSignal("SIGNOPE".to_owned())).is_err());
     }
 }
