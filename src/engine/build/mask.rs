@@ -2,6 +2,8 @@
 
 /// A value that is shorter is no secret, and might be anywhere.
 const SHORTEST: usize = 4;
+/// A line of a secret of several lines, such as a key, that is shorter might be anywhere as well.
+const SHORTEST_LINE: usize = 16;
 /// What stands in the place of one.
 const SHOWN: &[u8] = b"***";
 
@@ -15,16 +17,32 @@ pub(super) struct Mask {
 
 impl Mask {
     pub(super) fn new<'a>(secrets: impl Iterator<Item = &'a [u8]>) -> Mask {
-        let mut secrets: Vec<Vec<u8>> = secrets.map(|secret| secret.trim_ascii_end().to_vec()).collect();
+        // Shells drop white space around a value, and print files line by line.
+        let lines = |secret: &'a [u8]| {
+            let lines = secret.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
+            lines.filter(|line| line.len() >= SHORTEST_LINE).chain([secret.trim_ascii()])
+        };
+        let mut secrets: Vec<Vec<u8>> = secrets.flat_map(lines).map(<[u8]>::to_vec).collect();
         secrets.retain(|secret| secret.len() >= SHORTEST);
         // One that holds another must go first.
-        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        secrets.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
+        secrets.dedup();
         Mask { secrets, held: Vec::new() }
     }
 
     /// What can be shown now.
     pub(super) fn take(&mut self, bytes: &[u8]) -> Vec<u8> {
         self.held.extend_from_slice(bytes);
+        self.shown(false)
+    }
+
+    /// The rest, when no more comes.
+    pub(super) fn end(&mut self) -> Vec<u8> {
+        self.shown(true)
+    }
+
+    /// What is held, but for what may yet become a secret.
+    fn shown(&mut self, over: bool) -> Vec<u8> {
         let mut shown = Vec::with_capacity(self.held.len());
         let mut at = 0;
         'bytes: while at < self.held.len() {
@@ -35,7 +53,7 @@ impl Mask {
                     at += secret.len();
                     continue 'bytes;
                 }
-                if secret.starts_with(rest) {
+                if !over && secret.starts_with(rest) {
                     break 'bytes;
                 }
             }
@@ -44,11 +62,6 @@ impl Mask {
         }
         self.held.drain(..at);
         shown
-    }
-
-    /// The rest, when no more comes.
-    pub(super) fn end(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.held)
     }
 }
 
@@ -71,6 +84,11 @@ mod tests {
         assert_eq!(masked(&[b"a hun"], &[b"hunter2"]), b"a hun");
         assert_eq!(masked(&[b"a b"], &[b"a"]), b"a b");
         assert_eq!(masked(&[b"hunter23"], &[b"hunter2", b"hunter23"]), b"***");
+        // What might have been the longer one at the end is the shorter one.
+        assert_eq!(masked(&[b"a hunter2"], &[b"hunter2", b"hunter23"]), b"a ***");
+        let key = b"BEGIN OF THE KEY\n  and its only line\nend";
+        assert_eq!(masked(&[b"1 and its only line\n2 end"], &[key]), b"1 ***\n2 end");
+        assert_eq!(masked(&[b"hunter2"], &[b"  hunter2 \n"]), b"***");
     }
 
     proptest! {

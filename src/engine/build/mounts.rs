@@ -5,6 +5,7 @@
 //! tmp/step-…                                    secrets, scripts, uppers: gone with the step, swept when it is killed
 //! ```
 
+use std::collections::BTreeMap;
 use std::fs::DirBuilder;
 use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
@@ -23,6 +24,8 @@ use crate::store::scratch::Scratch;
 use crate::sys::lock::{self, Lock, Mode};
 use crate::sys::path::remove_tree;
 
+/// How often one looks whether somebody else is done.
+const PAUSE: std::time::Duration = std::time::Duration::from_millis(20);
 /// How many builds at one time may have a private cache of one id.
 const MOST_PRIVATE: usize = 64;
 
@@ -35,6 +38,8 @@ pub(super) struct Prepared {
     pub(super) targets: Vec<String>,
     pub(super) env: Vec<(String, String)>,
     pub(super) secret_env: Vec<(String, String)>,
+    /// The folders of the caches, by their ids.
+    caches: BTreeMap<String, PathBuf>,
     held: Vec<Lock>,
     agents: Vec<Agent>,
     scratch: Option<Scratch>,
@@ -104,6 +109,7 @@ impl Solver<'_> {
     pub(super) fn prepare(&self, run: &Run, state: &State) -> Result<Prepared> {
         let mut prepared = Prepared::default();
         let workdir = state.path(run.workdir.as_deref().unwrap_or("."));
+        self.prepare_caches(run, &workdir, &mut prepared)?;
         for mount in &run.mounts {
             let before = (prepared.mounts.len(), prepared.overlays.len());
             self.prepare_one(mount, &workdir, &mut prepared)
@@ -120,6 +126,35 @@ impl Solver<'_> {
         Ok(prepared)
     }
 
+    /// Takes all caches of a step at once, each once and in one order, so that steps never wait for each other in a circle.
+    fn prepare_caches(&self, run: &Run, workdir: &str, prepared: &mut Prepared) -> Result<()> {
+        let mut wanted: BTreeMap<String, (CacheMount, &str)> = BTreeMap::new();
+        for mount in &run.mounts {
+            let MountKind::Cache(cache) = &mount.kind else { continue };
+            let id = cache_id(cache, &clean(workdir, &mount.target));
+            let (known, _) = wanted.entry(id).or_insert_with(|| (cache.clone(), &mount.target));
+            if known.sharing == Sharing::Shared {
+                known.sharing = cache.sharing;
+            }
+        }
+        for (id, (cache, target)) in wanted {
+            let doing = || format!("preparing the mount {target:?}");
+            if cache.from.is_none() && !matches!(cache.source.as_str(), "" | "/") {
+                return Err(Error::invalid("a cache has a source only of what it begins with")
+                    .with_hint("add from")
+                    .context(doing()));
+            }
+            let fill = |folder: &Path| match &cache.from {
+                Some(from) => self.fill(from, &cache.source, folder),
+                None => Ok(()),
+            };
+            let (path, lock) = self.engine.cache_folder(&id, &cache, &|| self.check(), &fill).context(doing)?;
+            prepared.held.push(lock);
+            prepared.caches.insert(id, path);
+        }
+        Ok(())
+    }
+
     fn prepare_one(&self, mount: &Mount, workdir: &str, prepared: &mut Prepared) -> Result<()> {
         let target = clean(workdir, &mount.target);
         match &mount.kind {
@@ -129,18 +164,8 @@ impl Solver<'_> {
                 Ok(())
             }
             MountKind::Cache(cache) => {
-                let id = if cache.id.is_empty() { target.as_str() } else { cache.id.as_str() };
-                if cache.from.is_none() && !matches!(cache.source.as_str(), "" | "/") {
-                    return Err(
-                        Error::invalid("a cache has a source only of what it begins with").with_hint("add from")
-                    );
-                }
-                let fill = |folder: &Path| match &cache.from {
-                    Some(from) => self.fill(from, &cache.source, folder),
-                    None => Ok(()),
-                };
-                let (path, lock) = self.engine.cache_folder(id, cache, &|| self.check(), &fill)?;
-                prepared.held.push(lock);
+                let path = prepared.caches.get(&cache_id(cache, &target)).cloned();
+                let path = path.ok_or_else(|| Error::failed("a cache was not made ready"))?;
                 prepared.bind(&path, target, cache.read_only)
             }
             MountKind::Bind { from, source, writable } => self.bind(from, source, *writable, target, prepared),
@@ -154,7 +179,10 @@ impl Solver<'_> {
                 };
                 if let Some(name) = env {
                     let text = String::from_utf8(value.0.clone())
-                        .map_err(|_| Error::invalid(format!("the secret {id:?} is not valid text")))?;
+                        .ok()
+                        // An error that says so itself would show the value.
+                        .filter(|text| !text.contains('\0'))
+                        .ok_or_else(|| Error::invalid(format!("the secret {id:?} is not valid text")))?;
                     prepared.secret_env.push((name.clone(), text));
                 }
                 if env.is_none() || !mount.target.is_empty() {
@@ -187,6 +215,11 @@ impl Solver<'_> {
     }
 }
 
+/// The id of a cache; without one its target is.
+fn cache_id(cache: &CacheMount, target: &str) -> String {
+    if cache.id.is_empty() { target.to_owned() } else { cache.id.clone() }
+}
+
 impl Engine {
     /// The folder of a cache, made when it is new, and the lock that keeps it.
     fn cache_folder(
@@ -209,12 +242,26 @@ impl Engine {
                 Sharing::Private if number < MOST_PRIVATE => number += 1,
                 _ => {
                     check()?;
-                    std::thread::sleep(std::time::Duration::from_millis(20));
+                    std::thread::sleep(PAUSE);
                 }
             }
         };
-        let folder = self.paths().builds().join("caches").join(name);
+        let folder = self.paths().builds().join("caches").join(&name);
         let data = folder.join("data");
+        // Who shares the cache might make it as well.
+        let making = self.paths().locks().join(format!("cache-new-{name}"));
+        let _making = loop {
+            if data.exists() {
+                break None;
+            }
+            match lock::try_acquire(&making, Mode::Exclusive)? {
+                Some(lock) => break Some(lock.remove_on_drop()),
+                None => {
+                    check()?;
+                    std::thread::sleep(PAUSE);
+                }
+            }
+        };
         if !data.exists() {
             DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
             let beside = folder.join(format!("new-{}", crate::base::Id::random()?.short()));
@@ -225,13 +272,7 @@ impl Engine {
             }
             std::os::unix::fs::chown(&beside, Some(cache.uid), Some(cache.gid))?;
             std::fs::set_permissions(&beside, std::fs::Permissions::from_mode(cache.mode))?;
-            if let Err(error) = std::fs::rename(&beside, &data) {
-                remove_tree(&beside)?;
-                // Somebody else made it.
-                if !data.exists() {
-                    return Err(error.into());
-                }
-            }
+            std::fs::rename(&beside, &data).context(|| format!("making {data:?}"))?;
         }
         Ok((data, lock))
     }
