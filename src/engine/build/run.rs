@@ -192,7 +192,12 @@ impl Solver<'_> {
     fn remove_stubs(&self, upper: &Path, targets: &[String], state: &State) -> Result<()> {
         let below = self.engine.build_view(&chain_ids(state))?;
         for target in targets {
-            let parts: Vec<&[u8]> = target.split('/').filter(|part| !part.is_empty()).map(str::as_bytes).collect();
+            // The folders on the way may have been links: what was made is where they lead.
+            let place = match &below {
+                Some(below) => super::walk::resolve(below, target.as_bytes(), true)?.path,
+                None => target.trim_matches('/').as_bytes().to_vec(),
+            };
+            let parts: Vec<&[u8]> = place.split(|byte| *byte == b'/').filter(|part| !part.is_empty()).collect();
             for depth in (1..=parts.len()).rev() {
                 let path = parts[..depth].join(&b'/');
                 let known = match &below {
