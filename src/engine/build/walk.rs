@@ -114,10 +114,11 @@ impl Memory {
         {
             return Ok(digest.clone());
         }
+        // Before it is read: what changes meanwhile changed after this.
+        let now = i64::try_from(Timestamp::now().as_secs()).unwrap_or(i64::MAX);
         let file = dir.open_file(name)?;
         // One more than it had shows that it grows.
         let digest = Digest::of_reader(file.take(facts.size_bytes.saturating_add(1)))?;
-        let now = i64::try_from(Timestamp::now().as_secs()).unwrap_or(i64::MAX);
         let youngest = facts.mtime.seconds.max(facts.ctime.seconds);
         if self.file.is_some() && youngest.saturating_add(SETTLED_S as i64) < now {
             self.known.insert(path.to_vec(), (stamp, digest.clone()));
