@@ -18,6 +18,8 @@ use crate::engine::Engine;
 
 /// How many logs are kept.
 const MOST_LOGS: usize = 100;
+/// A log is no longer: a step that never stops writing fills no disk.
+const MOST_LOG_BYTES: usize = 256 << 20;
 /// A line that is longer is written in pieces.
 const MOST_LINE_BYTES: usize = 64 << 10;
 
@@ -29,6 +31,8 @@ pub(super) struct Log(Mutex<Inner>);
 struct Inner {
     /// None when it cannot be written, which is no reason to fail a build.
     file: Option<File>,
+    /// How much more it takes.
+    room: usize,
     steps: usize,
     running: HashMap<(usize, usize), Running>,
 }
@@ -41,7 +45,7 @@ struct Running {
 
 impl Log {
     pub(super) fn new(file: Option<File>) -> Log {
-        Log(Mutex::new(Inner { file, ..Inner::default() }))
+        Log(Mutex::new(Inner { file, room: MOST_LOG_BYTES, ..Inner::default() }))
     }
 
     pub(super) fn began(&self, step: (usize, usize), text: &str) {
@@ -92,10 +96,14 @@ impl Log {
 
 impl Inner {
     fn put(&mut self, bytes: &[u8]) {
-        if let Some(file) = self.file.as_mut() {
-            // The error of a step shows what it wrote anyway.
-            let _ = file.write_all(bytes);
+        let Some(file) = self.file.as_mut() else { return };
+        // The error of a step shows what it wrote anyway.
+        let _ = file.write_all(&bytes[..bytes.len().min(self.room)]);
+        if bytes.len() > self.room {
+            let _ = writeln!(file, "\n(the log ends here: it is {} MiB long)", MOST_LOG_BYTES >> 20);
+            self.file = None;
         }
+        self.room = self.room.saturating_sub(bytes.len());
     }
 }
 

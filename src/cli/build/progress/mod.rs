@@ -121,6 +121,8 @@ impl Names {
                 if lines.next().is_some() {
                     text.push_str(" …");
                 }
+                // A Dockerfile's text is not for the terminal to act on.
+                let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
                 let place = format!("[{name}{}/{}] {text}", step_index + 1, stage.steps.len());
                 names.insert((index, step_index), place);
             }

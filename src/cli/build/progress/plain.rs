@@ -6,6 +6,9 @@ use std::time::Instant;
 use super::{Key, Names, View, key, print, seconds};
 use crate::model::build::BuildEvent;
 
+/// A line that is longer is shown in pieces.
+const MOST_LINE_BYTES: usize = 64 << 10;
+
 pub(super) struct Plain {
     names: Names,
     numbers: usize,
@@ -65,7 +68,7 @@ impl View for Plain {
                 for line in held.split_inclusive(|byte| *byte == b'\n') {
                     match line {
                         b"\n" => text.extend_from_slice(format!("#{}\n", running.number).as_bytes()),
-                        line if line.ends_with(b"\n") => put(&mut text, running, line),
+                        line if line.ends_with(b"\n") || line.len() > MOST_LINE_BYTES => put(&mut text, running, line),
                         line => running.line = line.to_vec(),
                     }
                 }
