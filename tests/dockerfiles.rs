@@ -21,7 +21,7 @@ fn options() -> Options {
         platform: "linux/amd64".to_owned(),
         build_platform: "linux/amd64".to_owned(),
         context: Context { path: PathBuf::from("."), ..Context::default() },
-        named: BTreeMap::from([("assets".to_owned(), Named::Folder(PathBuf::from("assets")))]),
+        named: BTreeMap::from([("assets".to_owned(), Named::Folder(PathBuf::from("assets"), Vec::new()))]),
         ..Options::default()
     }
 }

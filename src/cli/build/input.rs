@@ -3,9 +3,8 @@
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use crate::base::ignore::{Ignore, lines};
 use crate::base::{Context as _, Error, Result};
-use crate::docker::dockerfile::{FILE_NAMES, MAX_BYTES};
+use crate::docker::dockerfile::{FILE_NAMES, IGNORE_FILE, MAX_BYTES, ignore_lines};
 
 /// The name of a build script: it is looked for before a Dockerfile.
 const SCRIPT: &str = "build.rhai";
@@ -41,9 +40,9 @@ impl Input {
                     "with - as the context the Dockerfile is what comes in: --file is too much",
                 ));
             }
-            let context = std::env::temp_dir().join("no-build-context");
             let recipe = Recipe::Dockerfile("Dockerfile".to_owned(), None);
-            // Nothing is in a context that is not there.
+            // There is none.
+            let context = PathBuf::new();
             return Ok(Input { context, recipe, ignore: Vec::new(), ignore_file: PathBuf::new() });
         }
         let context = PathBuf::from(context);
@@ -61,9 +60,9 @@ impl Input {
             (Recipe::Dockerfile(..), Some(file)) if file != "-" => Some(PathBuf::from(format!("{file}.dockerignore"))),
             _ => None,
         };
-        let candidates = own.into_iter().chain([context.join(".dockerignore")]);
+        let candidates = own.into_iter().chain([context.join(IGNORE_FILE)]);
         let ignore_file = candidates.into_iter().find(|path| path.is_file()).unwrap_or_default();
-        let ignore = if ignore_file.as_os_str().is_empty() { Vec::new() } else { ignore(&ignore_file)? };
+        let ignore = if ignore_file.as_os_str().is_empty() { Vec::new() } else { ignore_lines(&ignore_file)? };
         Ok(Input { context, recipe, ignore, ignore_file })
     }
 }
@@ -116,13 +115,4 @@ fn limited(reader: impl std::io::Read) -> std::io::Result<Vec<u8>> {
     let mut text = Vec::new();
     reader.take(MAX_BYTES as u64 + 1).read_to_end(&mut text)?;
     Ok(text)
-}
-
-/// The lines of an ignore file that are patterns; what is wrong with one is said with its line.
-fn ignore(path: &Path) -> Result<Vec<String>> {
-    let reading = || format!("reading {path:?}");
-    let bytes = limited(std::fs::File::open(path).context(reading)?).context(reading)?;
-    let text = String::from_utf8(bytes).map_err(|_| Error::invalid("it is not UTF-8").context(reading()))?;
-    Ignore::parse(&text).context(reading)?;
-    Ok(lines(&text))
 }

@@ -9,7 +9,8 @@
 //! ```
 //!
 //! A file is somebody's text: it is read within limits ([`MAX_BYTES`], [`MAX_INSTRUCTIONS`], …), and whatever it holds
-//! gives a [`ast::Dockerfile`] or an error with its line and column. Nothing here reads a disk or knows an image.
+//! gives a [`ast::Dockerfile`] or an error with its line and column. Nothing here knows an image, and of a disk no more than
+//! ignore files.
 
 pub mod ast;
 pub mod check;
@@ -22,11 +23,18 @@ pub(crate) mod sources;
 pub mod translate;
 mod words;
 
-use crate::base::{Error, Result};
+use std::fs::File;
+use std::io::{ErrorKind, Read as _};
+use std::path::Path;
+
+use crate::base::{Context as _, Error, Result, ignore};
 use ast::{Dockerfile, Instruction, InstructionKind, Span, Stage};
 
 /// What Dockerfiles are called, in the order in which they are looked for.
 pub const FILE_NAMES: [&str; 3] = ["Dockerfile", "Containerfile", "dockerfile"];
+
+/// The file in a folder that says what is not in it.
+pub const IGNORE_FILE: &str = ".dockerignore";
 
 /// The largest file, in bytes.
 pub const MAX_BYTES: usize = 4 << 20;
@@ -103,6 +111,23 @@ pub fn parse_instruction(file: &str, text: &str) -> Result<Instruction> {
     let mut lines = lines::Lines::new(file, text)?;
     let line = lines.next().ok_or_else(|| Error::invalid(format!("{file} has no instruction")))?;
     Ok(instruction::read(file, &line, &mut lines)?.0)
+}
+
+/// The patterns of an ignore file; none when there is no such file.
+///
+/// # Errors
+/// What reading gives; `invalid_argument` with the line of what is no pattern.
+pub fn ignore_lines(file: &Path) -> Result<Vec<String>> {
+    let reading = || format!("reading {file:?}");
+    let opened = match File::open(file) {
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(Vec::new()),
+        opened => opened.context(reading)?,
+    };
+    let mut bytes = Vec::new();
+    opened.take(ignore::MAX_FILE_BYTES as u64 + 1).read_to_end(&mut bytes).context(reading)?;
+    let text = String::from_utf8(bytes).map_err(|_| Error::invalid("it is not UTF-8").context(reading()))?;
+    ignore::Ignore::parse(&text).context(reading)?;
+    Ok(ignore::lines(&text))
 }
 
 /// Puts an instruction where it belongs.

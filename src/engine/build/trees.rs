@@ -23,7 +23,8 @@ impl Solver<'_> {
 
     /// A folder of this machine and what is left out of it.
     pub(super) fn context(&self, index: usize) -> Result<(Dir, Ignore)> {
-        let Some(context) = self.graph.contexts.get(index) else {
+        let context = self.graph.contexts.get(index).filter(|context| !context.path.as_os_str().is_empty());
+        let Some(context) = context else {
             return Err(Error::invalid("the build has no context").with_hint("give it a folder"));
         };
         let root = Dir::open(&context.path).context(|| format!("opening the build context {:?}", context.path))?;

@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use rhai::Map;
 
-use super::{Build, Recipe, ignore_lines};
+use super::{Build, Recipe};
 use crate::base::{Context as _, Error, Kind, Result};
 use crate::docker::dockerfile::translate::{Named, Options, check_rights, own_platform, translate};
-use crate::docker::dockerfile::{FILE_NAMES, MAX_BYTES, parse};
+use crate::docker::dockerfile::{FILE_NAMES, IGNORE_FILE, MAX_BYTES, ignore_lines, parse};
 use crate::engine::Engine;
 use crate::model::build::{Context, Graph, SecretValue};
 use crate::script::convert::Keys;
@@ -33,7 +33,7 @@ pub(super) fn dockerfile(engine: &Engine, path: &Path, options: Map) -> Result<B
     let ssh = keys.text("ssh")?.map(|socket| ("default".to_owned(), PathBuf::from(socket))).into_iter().collect();
     let named = keys.pairs("contexts")?.into_iter().map(|(name, value)| Ok((name, Named::parse(&value)?)));
     let own = file.with_file_name(format!("{}.dockerignore", file_name(&file)));
-    let ignore_file = if own.is_file() { own } else { context.join(super::IGNORE_FILE) };
+    let ignore_file = if own.is_file() { own } else { context.join(IGNORE_FILE) };
     let translation = Options {
         target: keys.text("target")?,
         arguments: keys.pairs("args")?.into_iter().collect(),

@@ -19,14 +19,12 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::base::{Context as _, Result};
+use crate::base::Result;
+use crate::docker::dockerfile::{IGNORE_FILE, ignore_lines};
 use crate::engine::Engine;
 use crate::model::build::{
     Action, Base, BuildOptions, BuildReport, Context, Copy, Graph, MountKind, Origin, SecretValue, Source, Stage, Step,
 };
-
-/// The file in a context that says what is not in it.
-const IGNORE_FILE: &str = ".dockerignore";
 
 /// A recipe that may grow.
 #[derive(Clone)]
@@ -130,14 +128,6 @@ impl Flat {
         }
         self.graph.contexts.push(context);
         Ok(self.graph.contexts.len() - 1)
-    }
-}
-
-/// The patterns of an ignore file; none when there is no such file.
-fn ignore_lines(file: &std::path::Path) -> Result<Vec<String>> {
-    match std::fs::read_to_string(file) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
-        text => Ok(crate::base::ignore::lines(&text.context(|| format!("reading {file:?}"))?)),
     }
 }
 

@@ -15,7 +15,7 @@ use std::path::PathBuf;
 
 use crate::base::{Error, Result};
 use crate::docker::dockerfile::ast::{Dockerfile, Word};
-use crate::docker::dockerfile::{at, expand};
+use crate::docker::dockerfile::{IGNORE_FILE, at, expand, ignore_lines};
 use crate::model::build::{Action, Context, Graph, Network};
 use crate::model::image::ImageConfig;
 
@@ -51,8 +51,8 @@ const QUIET: [&str; 2] = ["SOURCE_DATE_EPOCH", "BUILDKIT_"];
 /// Something with a name that `FROM` and `--from` find, besides stages and images.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Named {
-    /// A folder.
-    Folder(PathBuf),
+    /// A folder, and the patterns of what is not in it.
+    Folder(PathBuf, Vec<String>),
     /// An image.
     Image(String),
 }
@@ -69,7 +69,11 @@ impl Named {
             None if !PathBuf::from(value).is_dir() => {
                 Err(Error::not_found(format!("the build context {value:?} is no folder")))
             }
-            None => Ok(Named::Folder(PathBuf::from(value))),
+            None => {
+                let folder = PathBuf::from(value);
+                let ignore = ignore_lines(&folder.join(IGNORE_FILE))?;
+                Ok(Named::Folder(folder, ignore))
+            }
         }
     }
 }
@@ -151,8 +155,8 @@ pub fn translate(file: &Dockerfile, options: &Options, images: Images<'_>) -> Re
     let plan = stages::plan(file, options, &globals)?;
     let mut graph = Graph { target: 0, contexts: vec![options.context.clone()], ..Graph::default() };
     for (name, named) in &options.named {
-        if let Named::Folder(path) = named {
-            graph.contexts.push(Context { name: name.clone(), path: path.clone(), ..Context::default() });
+        if let Named::Folder(path, ignore) = named {
+            graph.contexts.push(Context { name: name.clone(), path: path.clone(), ignore: ignore.clone() });
         }
     }
     let mut states: Vec<steps::State> = Vec::new();

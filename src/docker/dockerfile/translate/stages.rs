@@ -51,8 +51,8 @@ impl Plan {
         }
         Some(match options.named.get(from) {
             Some(Named::Image(reference)) => Origin::Image(reference.clone()),
-            Some(Named::Folder(_)) => {
-                let folders = options.named.iter().filter(|(_, named)| matches!(named, Named::Folder(_)));
+            Some(Named::Folder(..)) => {
+                let folders = options.named.iter().filter(|(_, named)| matches!(named, Named::Folder(..)));
                 let index = folders.map(|(name, _)| name).position(|name| name == from).expect("it is one of them");
                 Origin::Context(index + 1)
             }
@@ -89,7 +89,7 @@ pub(crate) fn plan(file: &Dockerfile, options: &Options, globals: &Globals) -> R
             Some(stage) => From::Stage(*stage),
             None => match options.named.get(&base) {
                 Some(Named::Image(reference)) => From::Image(reference.clone()),
-                Some(Named::Folder(_)) => From::Folder(base),
+                Some(Named::Folder(..)) => From::Folder(base),
                 None if base == "scratch" => From::Scratch,
                 None => From::Image(base),
             },
