@@ -99,13 +99,7 @@ pub(crate) fn tar(
         refuse_terminal("a tar", "dest=FILE")?;
         return engine.build_tar(graph, options, hears, &mut session.out.writer());
     };
-    let mut file = File::create(path).context(|| format!("making {path:?}"))?;
-    let report = engine.build_tar(graph, options, hears, &mut file);
-    if report.is_err() {
-        // Half a tar is of no use; that it cannot be removed is less than what failed before.
-        let _ = std::fs::remove_file(path);
-    }
-    report
+    engine.build_tar_at(graph, options, hears, path)
 }
 
 /// Writes the image as an archive, with its names.

@@ -1,5 +1,6 @@
 //! What becomes of a build: an image with names, a folder, a tar.
 
+use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::Path;
 
@@ -11,10 +12,12 @@ use crate::engine::Engine;
 use crate::engine::pipe::through;
 use crate::model::build::{BuildOptions, BuildReport, Graph};
 use crate::model::image::Image;
+use crate::store::archive::beside::Beside;
 use crate::store::image::NewImage;
 use crate::store::image::config::{self, Parsed};
 use crate::store::pack::{PackForm, PackOptions, Top, pack_tops};
 use crate::store::spread::{Ground, Owner, SpreadOptions, spread};
+use crate::sys::fs::sync;
 use crate::sys::path::Dir;
 
 impl Engine {
@@ -72,6 +75,28 @@ impl Engine {
         let how = SpreadOptions { owner: Owner::Archive, ids: None, privileges: true };
         through(|writer| pack_tops(&tops, &pack, writer), |reader| spread(&Ground::Host(&target), reader, how))
             .context(doing)?;
+        Ok(report)
+    }
+
+    /// Builds the target and writes its files as a tar, beside its place until it is whole; a pipe or a device is written to.
+    ///
+    /// # Errors
+    /// As [`Engine::build_tar`]. What was there before stays then.
+    pub fn build_tar_at(
+        &self,
+        graph: &Graph,
+        options: &BuildOptions,
+        progress: &Progress<'_>,
+        path: &Path,
+    ) -> Result<BuildReport> {
+        if std::fs::metadata(path).is_ok_and(|facts| !facts.is_file()) {
+            let mut out = OpenOptions::new().write(true).open(path).context(|| format!("opening {path:?}"))?;
+            return self.build_tar(graph, options, progress, &mut out);
+        }
+        let (beside, mut file) = Beside::file(path)?;
+        let report = self.build_tar(graph, options, progress, &mut file)?;
+        sync(&file).context(|| format!("flushing {path:?}"))?;
+        beside.finish()?;
         Ok(report)
     }
 

@@ -61,10 +61,7 @@ fn output(build: &Build, path: &str, mut options: Map) -> Result<()> {
     };
     let report = match kind.as_deref() {
         None | Some("local") => build.engine.build_output(&graph, &all, &quiet, path)?,
-        Some("tar") => {
-            let mut file = std::fs::File::create(path).context(|| format!("making {path:?}"))?;
-            build.engine.build_tar(&graph, &all, &quiet, &mut file)?
-        }
+        Some("tar") => build.engine.build_tar_at(&graph, &all, &quiet, path)?,
         Some("oci") => archive(ArchiveFormat::OciDir)?,
         Some("oci-archive") => archive(ArchiveFormat::OciArchive)?,
         Some("docker") => archive(ArchiveFormat::DockerArchive)?,
