@@ -105,6 +105,23 @@ fn a_context_is_all_that_a_build_sees_of_this_machine() {
     );
 }
 
+/// A value that no variable can hold is in no message, and what a step prints of a secret is in none of its outputs.
+#[test]
+fn a_secret_is_never_shown() {
+    let rhumb = Rhumb::with_base();
+    let folder = context(&rhumb, &[("nul", "a\0hunter22"), ("short", "hunter22"), ("long", "hunter22-and-more")]);
+    let secret = |id: &str, file: &str| format!("id={id},src={}", folder.join(file).display());
+    let step = "FROM base:1\nRUN --mount=type=secret,id=a,env=A true\n";
+    let refused = build(&rhumb, step, &["--secret", &secret("a", "nul")]);
+    assert!(refused.stderr.contains("not valid text") && !refused.stderr.contains("hunter22"), "{refused}");
+    // What might have gone on to be another secret is one all the same.
+    let step = "FROM base:1\nRUN --mount=type=secret,id=a printf %s \"$(cat /run/secrets/a)\" >&2; false\n";
+    let flags = ["--secret", &secret("a", "short"), "--secret", &secret("b", "long"), "--progress", "plain"];
+    let failed = build(&rhumb, step, &flags);
+    assert!(failed.stderr.contains("***") && !failed.stderr.contains("hunter22"), "{failed}");
+    assert!(!rhumb.run(["build", "logs"]).ok().contains("hunter22"));
+}
+
 #[test]
 fn a_step_that_never_ends_is_ended_in_time() {
     let rhumb = Rhumb::with_base();

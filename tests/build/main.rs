@@ -9,5 +9,6 @@ mod example;
 mod fetched;
 mod hostile;
 mod keys;
+mod language;
 mod shell;
 mod translated;

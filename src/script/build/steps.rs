@@ -78,7 +78,12 @@ pub(super) fn run(recipe: &mut Recipe, command: &Dynamic, options: Map, build: &
         let kind = MountKind::Ssh { id: "default".to_owned(), required: true, mode: 0o600, uid: 0, gid: 0 };
         mounts.push(Mount { target: String::new(), kind });
     }
-    for value in keys.take("mounts").map(|list| list.cast::<Array>()).unwrap_or_default() {
+    let list = keys.take("mounts").unwrap_or_else(|| Array::new().into());
+    let Some(list) = list.read_lock::<Array>().map(|list| list.clone()) else {
+        return Err(Error::invalid(format!("\"mounts\" of run takes an array of maps, not a {}", type_name(&list)))
+            .with_hint("write a map for each: [#{ type: \"tmpfs\", target: \"/scratch\" }]"));
+    };
+    for value in list {
         let Some(map) = value.read_lock::<Map>().map(|map| map.clone()) else {
             return Err(Error::invalid(format!("a mount is a map, not a {}", type_name(&value))));
         };
