@@ -188,9 +188,29 @@ fn a_build_is_verified_by_building_twice() {
         ("nproc > /processors", "/processors", "has other content"),
         ("date +%s > /now", "/now", "has other content"),
         ("mkdir /d && touch /d/$(date +%s)", "/d/", "is there the first time only"),
+        ("umask > /mask", "/mask", "has other content"),
+        ("touch /x && stat -c %a /x > /mode", "/mode", "has other content"),
     ] {
         let outcome = build(&rhumb, &format!("{good}RUN {step}\n"), &["-q", "--verify"]);
         let said = &outcome.stderr;
         assert!(said.contains("Dockerfile:5: the step") && said.contains(path) && said.contains(what), "{outcome}");
+    }
+}
+
+/// On a file system that lists entries as they came, so that there is another order at all.
+#[test]
+fn what_depends_on_the_order_of_a_folder_is_found() {
+    let disk = Disk::new("200m");
+    {
+        let rhumb = Rhumb::with_base_in(disk.0.path());
+        context(&rhumb, &[("dir/one", "1"), ("dir/two", "2"), ("dir/three", "3"), ("dir/sub/four", "4")]);
+        let good = "FROM base:1\nCOPY dir /dir\nRUN mkdir /made && touch /made/a /made/b /made/c\nRUN ls /dir /made > /sorted\n";
+        let verified = build(&rhumb, good, &["-q", "--verify"]);
+        assert!(verified.success(), "{verified}");
+        for folder in ["/dir", "/made", "/usr/bin"] {
+            let outcome = build(&rhumb, &format!("{good}RUN ls -U {folder} > /order\n"), &["-q", "--verify"]);
+            assert!(outcome.stderr.contains("/order has other content"), "{folder}: {outcome}");
+        }
+        rhumb.assert_consistent();
     }
 }

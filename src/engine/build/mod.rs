@@ -7,6 +7,7 @@
 //! run     commands in containers, with mounts      output  images, folders and tars
 //! binds   folders and files as mounts              fetch   what is elsewhere
 //! agent   an ssh agent for a command               log     what steps write, with mask
+//! verify  building twice, with disorder
 //! trees   what origins mean                        plan    which stages are needed (pure)
 //! exchange   the cache in a folder
 //! ```
@@ -20,6 +21,7 @@ mod binds;
 mod cache;
 mod chmod;
 mod copy;
+mod disorder;
 mod exchange;
 mod fetch;
 mod key;
@@ -93,6 +95,8 @@ struct Solver<'a> {
     changed: Condvar,
     memories: Mutex<HashMap<usize, Arc<Mutex<Memory>>>>,
     log: log::Log,
+    /// Layers for commands that see another machine.
+    disorder: disorder::Disorder,
     /// Folders with steps of other machines, and what each has.
     folders: Vec<(&'a Path, exchange::Index)>,
 }
@@ -158,6 +162,7 @@ impl Engine {
             changed: Condvar::new(),
             memories: Mutex::default(),
             log: log::Log::new(self.build_log_create(&id)),
+            disorder: disorder::Disorder::default(),
             folders,
         };
         std::thread::scope(|scope| {

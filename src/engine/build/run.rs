@@ -28,6 +28,8 @@ const SHOWN_LINES: usize = 40;
 const HOSTNAME: &str = "build";
 /// Another one, to see what depends on it.
 const OTHER_HOSTNAME: &str = "elsewhere";
+/// Another umask than the usual one: what a command makes, its group may write as well.
+pub(super) const OTHER_UMASK: u32 = 0o002;
 
 impl Solver<'_> {
     /// What the command depends on besides what is below it.
@@ -86,10 +88,13 @@ impl Solver<'_> {
             Ok(())
         };
         let image = self.image_of(state);
+        let elsewhere = self.debug.elsewhere;
         let step = StepRun {
             image: &image,
             options,
             secret_env: prepared.secret_env.clone(),
+            lower: if elsewhere { Some(self.disordered(&chain_ids(state))?) } else { None },
+            umask: elsewhere.then_some(OTHER_UMASK),
             overlays: &prepared.overlays,
             mount_order: &prepared.targets,
             take_failed: self.debug.shell.is_some(),

@@ -38,7 +38,7 @@ pub struct Debug<'a> {
     pub shell: Option<&'a Shell<'a>>,
     /// Also when nothing failed.
     pub at_end: bool,
-    /// Commands see another host: what they come to should not depend on it.
+    /// Commands see another machine: what they come to should not depend on it.
     pub elsewhere: bool,
 }
 
@@ -74,6 +74,8 @@ impl Solver<'_> {
                 image: &image,
                 options: options.clone(),
                 secret_env: prepared.secret_env.clone(),
+                lower: None,
+                umask: None,
                 overlays: &prepared.overlays,
                 mount_order: &prepared.targets,
                 take_failed: false,

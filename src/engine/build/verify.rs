@@ -1,12 +1,14 @@
 //! Building twice: whether a build comes to the same whatever is around it, and where it does not, at which step and file.
 //!
-//! Both times every step is done anew. The second time the host's name, the number of processors and the time of day are
-//! others, and with them process numbers and whatever is random. A umask and an order of folders are not varied: the engine
-//! gives every step the same umask on every machine, and sorts what it packs.
+//! Both times every step is done anew. The second time the host's name, the number of processors, the time of day, the umask
+//! and the order of folders' entries are others, and with them process numbers and whatever is random. That a file's group
+//! may write it under the other umask is no difference: the engine gives every step the same umask on every machine. What a
+//! command makes of it is one.
 
 use std::path::Path;
 use std::time::Duration;
 
+use super::run::OTHER_UMASK;
 use super::walk::{self, Item, Memory};
 use super::{Debug, Progress};
 use crate::base::ignore::Ignore;
@@ -17,6 +19,8 @@ use crate::sys::path::Dir;
 
 /// Times are kept to the second: the second build begins in another one.
 const LATER: Duration = Duration::from_millis(1100);
+/// The umask of processes that are given none.
+const USUAL_UMASK: u32 = 0o022;
 
 impl Engine {
     /// Builds the target twice without the cache, under changed conditions. None when both come to the same.
@@ -38,19 +42,17 @@ impl Engine {
     }
 
     fn first_difference(&self, first: &BuildReport, second: &BuildReport) -> Result<Option<Difference>> {
-        let same = |one: &StepReport, other: &StepReport| {
-            let id = |step: &StepReport| step.layer.as_ref().map(|layer| layer.diff_id.clone());
-            id(one) == id(other)
-        };
-        let Some((one, other)) = first.steps.iter().zip(&second.steps).find(|(one, other)| !same(one, other)) else {
-            return Ok(None);
-        };
+        let id = |step: &StepReport| step.layer.as_ref().map(|layer| layer.diff_id.clone());
         let items = |step: &StepReport| match &step.layer {
             Some(layer) => list(&self.store.layer_diff(&layer.chain_id)),
             None => Ok(Vec::new()),
         };
-        let (path, what) = difference(&items(one)?, &items(other)?);
-        Ok(Some(Difference { text: one.text.clone(), position: one.position.clone(), path, what }))
+        for (one, other) in first.steps.iter().zip(&second.steps).filter(|(one, other)| id(one) != id(other)) {
+            if let Some((path, what)) = difference(&items(one)?, &items(other)?) {
+                return Ok(Some(Difference { text: one.text.clone(), position: one.position.clone(), path, what }));
+            }
+        }
+        Ok(None)
     }
 }
 
@@ -63,33 +65,38 @@ fn list(folder: &Path) -> Result<Vec<Item>> {
     Ok(items)
 }
 
-/// The first path that is not the same, and how.
-fn difference(one: &[Item], other: &[Item]) -> (String, String) {
+/// The first path that is not the same, and how; none when the umask alone made the difference.
+fn difference(one: &[Item], other: &[Item]) -> Option<(String, String)> {
     let shown = |item: &Item| format!("/{}", String::from_utf8_lossy(&item.path));
     let mut others = other.iter().peekable();
+    // Which mode bits the second umask lets through.
+    let let_through = USUAL_UMASK & !OTHER_UMASK;
+    let mut by_umask = false;
     for item in one {
-        let Some(twin) = others.next() else { return (shown(item), "is there the first time only".to_owned()) };
+        let Some(twin) = others.next() else { return Some((shown(item), "is there the first time only".to_owned())) };
         if twin.path != item.path {
-            return match item.path < twin.path {
+            return Some(match item.path < twin.path {
                 true => (shown(item), "is there the first time only".to_owned()),
                 false => (shown(twin), "is there the second time only".to_owned()),
-            };
+            });
         }
         let (a, b) = (&item.facts, &twin.facts);
         let checks = [
             ("is of another kind", a.kind == b.kind && a.device == b.device),
             ("has other content", item.digest == twin.digest && item.link == twin.link),
-            ("has another mode", a.mode == b.mode),
+            ("has another mode", a.mode == b.mode || a.mode | let_through == b.mode),
             ("has another owner", (a.uid, a.gid) == (b.uid, b.gid)),
             ("has other attributes", item.xattrs == twin.xattrs),
             ("has another time", a.mtime.seconds == b.mtime.seconds),
         ];
+        by_umask |= a.mode != b.mode;
         if let Some((what, _)) = checks.iter().find(|(_, same)| !same) {
-            return (shown(item), (*what).to_owned());
+            return Some((shown(item), (*what).to_owned()));
         }
     }
     match others.next() {
-        Some(item) => (shown(item), "is there the second time only".to_owned()),
-        None => ("/".to_owned(), "is the same, but the layers are not".to_owned()),
+        Some(item) => Some((shown(item), "is there the second time only".to_owned())),
+        None if by_umask => None,
+        None => Some(("/".to_owned(), "is the same, but the layers are not".to_owned())),
     }
 }

@@ -1,6 +1,7 @@
 //! Starting containers: the monitor, attaching from the first byte, run and oneshot.
 
 use std::os::unix::fs::DirBuilderExt as _;
+use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
@@ -58,7 +59,7 @@ impl Engine {
             Life::Alive(_) => return Ok(()),
             _ => {}
         }
-        let mut monitor = self.container_launch(&found.record, None)?;
+        let mut monitor = self.container_launch(&found.record, None, None)?;
         monitor.start().context(|| format!("starting the container {:?}", found.name))
     }
 
@@ -77,7 +78,7 @@ impl Engine {
             drop(lock);
             return self.container_attach(container, attachment);
         }
-        let mut monitor = self.container_launch(&found.record, None)?;
+        let mut monitor = self.container_launch(&found.record, None, None)?;
         drop(lock);
         self.tell_of_found(&found, "attach");
         let end = monitor.attach(attachment, true);
@@ -93,7 +94,7 @@ impl Engine {
         let made = self.container_make(image, options)?;
         self.tell_of(&made.record, &made.name, "create");
         let id = made.record.id.clone();
-        let started = self.container_launch(&made.record, Some(&made.spec)).and_then(|mut monitor| {
+        let started = self.container_launch(&made.record, Some(&made.spec), None).and_then(|mut monitor| {
             failpoint::hit("container.run.start")?;
             monitor.start()
         });
@@ -119,7 +120,8 @@ impl Engine {
     ) -> Result<AttachEnd> {
         let made = self.container_make(image, options)?;
         self.tell_of(&made.record, &made.name, "create");
-        let launched = created(&made.record.id).and_then(|()| self.container_launch(&made.record, Some(&made.spec)));
+        let launched =
+            created(&made.record.id).and_then(|()| self.container_launch(&made.record, Some(&made.spec), None));
         let mut monitor = match launched {
             Ok(monitor) => monitor,
             Err(error) => return Err(self.container_abandon(made, error)),
@@ -253,8 +255,14 @@ impl Engine {
         Ok(record.id)
     }
 
-    /// A monitor for a container that does not run, ready to be told to start. Holds nothing but kernel objects.
-    pub(super) fn container_launch(&self, record: &ContainerRecord, ready: Option<&Spec>) -> Result<Monitor> {
+    /// A monitor for a container that does not run, ready to be told to start. Holds nothing but kernel objects. `ready` is
+    /// its specification and `lower` the folders of its layers, highest first, when they are known.
+    pub(super) fn container_launch(
+        &self,
+        record: &ContainerRecord,
+        ready: Option<&Spec>,
+        lower: Option<Vec<PathBuf>>,
+    ) -> Result<Monitor> {
         let id = &record.id;
         let (state_dir, run_dir) = (self.paths().container(id), self.paths().container_run(id));
         failpoint::hit("container.start.sweep")?;
@@ -280,7 +288,7 @@ impl Engine {
             Some(spec) => spec.clone(),
             None => self.container_spec(record, &others.joined())?,
         };
-        let mut lower = self.lower_dirs(&record.layers);
+        let mut lower = lower.unwrap_or_else(|| self.lower_dirs(&record.layers));
         skeleton::ensure(&self.paths().mount_points())?;
         lower.push(self.paths().mount_points());
         let plan = Plan {

@@ -28,6 +28,10 @@ pub(in crate::engine) struct StepRun<'a> {
     pub(in crate::engine) options: ContainerOptions,
     /// Variables that are never written down.
     pub(in crate::engine) secret_env: Vec<(String, String)>,
+    /// The folders of the layers, highest first, when they are others than the store's.
+    pub(in crate::engine) lower: Option<Vec<PathBuf>>,
+    /// Its umask; none is the usual one.
+    pub(in crate::engine) umask: Option<u32>,
     /// What is mounted by overlays, besides the mounts of the options.
     pub(in crate::engine) overlays: &'a [StepOverlay],
     /// The targets of all these mounts, in the order in which the user has them.
@@ -113,11 +117,14 @@ impl Engine {
             let secret = step.secret_env.into_iter().map(|(name, value)| format!("{name}={value}"));
             let env = process.env().iter().flatten().cloned().chain(secret).collect();
             process.set_env(Some(env));
+            let mut user = process.user().clone();
+            user.set_umask(step.umask);
+            process.set_user(user);
         }
         if let Err(error) = arrange(&mut made.spec, step.overlays, step.mount_order) {
             return Err(self.container_abandon(made, error));
         }
-        let mut monitor = match self.container_launch(&made.record, Some(&made.spec)) {
+        let mut monitor = match self.container_launch(&made.record, Some(&made.spec), step.lower) {
             Ok(monitor) => monitor,
             Err(error) => return Err(self.container_abandon(made, error)),
         };
