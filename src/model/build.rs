@@ -134,6 +134,8 @@ pub struct Run {
     pub extra_hosts: Vec<String>,
     /// Contents of files that the command finds under `/dev/pipes` or where its text names them.
     pub files: Vec<Inline>,
+    /// What it writes to its standard output is what it comes to: a layer with that file alone. What it changes is dropped.
+    pub capture: bool,
 }
 
 /// What a [`Run`] executes.

@@ -8,28 +8,56 @@ use super::key::Inputs;
 use super::mask::Mask;
 use super::mounts::Prepared;
 use super::state::State;
-use super::{At, Solver};
+use super::{At, Progress, Solved, Solver};
 use crate::base::error::CommandFailure;
 use crate::base::{Digest, Error, Kind, Result};
+use crate::engine::Engine;
 use crate::engine::container::StepRun;
-use crate::model::build::{BuildEvent, Command, Network, Run};
+use crate::model::build::{BuildEvent, BuildOptions, BuildReport, Command, Graph, Network, Run};
 use crate::model::container::{ContainerOptions, NetworkMode};
 use crate::model::image::{Image, ImageConfig, Layer};
 use crate::model::limits::Limits;
 use crate::model::log::{LogDriver, LogOptions, Stream};
-use crate::sys::node;
+use crate::store::assemble::{Body, Piece};
+use crate::sys::node::{self, Time};
 use crate::sys::path::{Dir, EntryKind};
 
 /// How much of each stream an error carries; the log has all of it.
 const MOST_KEPT_BYTES: usize = 4 << 20;
 /// How many lines of a failed command an error shows.
 const SHOWN_LINES: usize = 40;
+/// The longest output that is captured.
+const MOST_CAPTURED_BYTES: usize = 1 << 20;
+/// The name of the file that it is in.
+const CAPTURED: &[u8] = b"output";
 /// The host name of steps: the same on every machine.
 const HOSTNAME: &str = "build";
 /// Another one, to see what depends on it.
 const OTHER_HOSTNAME: &str = "elsewhere";
 /// Another umask than the usual one: what a command makes, its group may write as well.
 pub(super) const OTHER_UMASK: u32 = 0o002;
+
+impl Engine {
+    /// Builds the target, whose last step captures the output of its command, and gives that.
+    ///
+    /// # Errors
+    /// As [`Engine::build_solve`]; `invalid_argument` for an output that is too long.
+    pub fn build_capture(
+        &self,
+        graph: &Graph,
+        options: &BuildOptions,
+        progress: &Progress<'_>,
+    ) -> Result<(Vec<u8>, BuildReport)> {
+        use std::io::Read as _;
+        let _lease = self.store.lease()?;
+        let Solved { state, report } = self.solve(graph, options, progress)?;
+        let layer = state.layers.last().ok_or_else(|| Error::failed("nothing was captured"))?;
+        let folder = Dir::open(&self.store.layer_diff(&layer.chain_id))?;
+        let mut output = Vec::new();
+        folder.open_file(CAPTURED)?.take(MOST_CAPTURED_BYTES as u64).read_to_end(&mut output)?;
+        Ok((output, report))
+    }
+}
 
 impl Solver<'_> {
     /// What the command depends on besides what is below it.
@@ -52,6 +80,9 @@ impl Solver<'_> {
         inputs.add("the epoch", state.epoch.as_secs().to_string());
         if !self.options.ulimits.is_empty() || self.options.shm_size_bytes.is_some() {
             inputs.add_json("the limits", &(&self.options.ulimits, self.options.shm_size_bytes));
+        }
+        if run.capture {
+            inputs.add("what is kept of it", "its output");
         }
         self.mount_inputs(run, inputs)
     }
@@ -107,6 +138,9 @@ impl Solver<'_> {
         let files = run.files.iter().map(|file| super::state::clean("/dev/pipes", &file.name));
         let targets: Vec<String> = prepared.targets.iter().cloned().chain(files).collect();
         let ended = self.engine.container_step(step, |upper| {
+            if run.capture {
+                return Ok(None);
+            }
             self.remove_stubs(upper, &targets, state)?;
             self.engine.layer_of_upper(upper, state.layers.last(), Some(state.epoch))
         });
@@ -120,6 +154,7 @@ impl Solver<'_> {
             stderr: String::from_utf8_lossy(&seen.stderr).into_owned(),
         };
         match ended {
+            Ok((0, _)) if run.capture => self.captured(&seen.stdout, state).map(Some),
             Ok((0, layer)) => Ok(layer.flatten()),
             Ok((code, changed)) => {
                 self.shell_of_failed(&at.step.text, &run, state, changed.flatten())?;
@@ -142,6 +177,25 @@ impl Solver<'_> {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// What a command wrote, as a layer of one file.
+    fn captured(&self, output: &[u8], state: &State) -> Result<Layer> {
+        if output.len() > MOST_CAPTURED_BYTES {
+            return Err(Error::invalid(format!("the command wrote more than {} MiB", MOST_CAPTURED_BYTES >> 20))
+                .with_hint("write it to a file, and copy that"));
+        }
+        let piece = Piece {
+            path: CAPTURED.to_vec(),
+            body: Body::Inline(output.to_vec()),
+            mode: 0o600,
+            uid: 0,
+            gid: 0,
+            mtime: Time { seconds: 0, nanos: 0 },
+            xattrs: Vec::new(),
+        };
+        let parent = state.layers.last().map(|layer| layer.chain_id.clone());
+        self.engine.layer_of_pieces(&[piece], &[], parent, None)
     }
 
     /// The container that a command runs in.

@@ -11,7 +11,7 @@ use super::{Build, Recipe, dockerfile, steps};
 use crate::base::{Error, Result};
 use crate::engine::Engine;
 use crate::engine::build::CachePrune;
-use crate::model::build::{Action, Base, Change, Context, Origin, Position, Step};
+use crate::model::build::{Action, Base, Change, Context, Origin, Position, Run, Step};
 use crate::script::context::engine;
 use crate::script::convert::Keys;
 use crate::script::error::{Fallible, Raise};
@@ -217,6 +217,37 @@ pub(crate) mod build_functions {
     #[rhai_fn(global, name = "run", return_raw)]
     pub fn run(ctx: NativeCallContext, build: Build, command: Command) -> Fallible<Build> {
         run_with(ctx, build, command, Map::new())
+    }
+
+    /// Runs a command on what the build has come to so far, and gives what it writes to its standard output, without the line's
+    /// end: for the image's environment, a label, or for what the script does next. What it changes is dropped. It is cached
+    /// as any step is. Options as `run`.
+    ///
+    /// ```rhai
+    /// let b = build::from("base:1").run("echo 1.2 > /version");
+    /// b.env("VERSION", b.capture("cat /version"));
+    /// assert(b.run("test $VERSION = 1.2").capture("echo $VERSION") == "1.2");
+    /// ```
+    #[rhai_fn(global, name = "capture", return_raw)]
+    pub fn capture_with(
+        ctx: NativeCallContext,
+        build: Build,
+        command: Command,
+        options: Map,
+    ) -> Fallible<ImmutableString> {
+        let (words, shell) = steps::words(&command, "capture").raise(&ctx)?;
+        // The build itself has no such step.
+        let aside = build.aside();
+        let run = steps::run(&mut aside.recipe(), &command, options, &build).raise(&ctx)?;
+        let run = Run { capture: true, ..run };
+        add(&ctx, &aside, format!("CAPTURE {}", shown_words(&words, shell)), Action::Run(Box::new(run)));
+        let output = aside.captured().raise(&ctx)?;
+        Ok(output.into())
+    }
+
+    #[rhai_fn(global, name = "capture", return_raw)]
+    pub fn capture(ctx: NativeCallContext, build: Build, command: Command) -> Fallible<ImmutableString> {
+        capture_with(ctx, build, command, Map::new())
     }
 
     /// Copies files of the context, or of another build or an image (`from`). Further options: `chown`, `chmod`, `exclude`,

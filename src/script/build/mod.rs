@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::base::Result;
+use crate::base::{Error, Result};
 use crate::docker::dockerfile::{IGNORE_FILE, ignore_lines};
 use crate::engine::Engine;
 use crate::model::build::{
@@ -62,6 +62,19 @@ impl Build {
     /// What it is now, for another one to use.
     fn frozen(&self) -> Arc<Recipe> {
         Arc::new(Recipe { report: None, ..self.recipe().clone() })
+    }
+
+    /// A build of its own that goes on from here.
+    fn aside(&self) -> Build {
+        Build::new(self.engine.clone(), Recipe { report: None, ..self.recipe().clone() })
+    }
+
+    /// What its last step, which captures it, writes.
+    fn captured(&self) -> Result<String> {
+        let (graph, options) = self.graph()?;
+        let (output, _) = self.engine.build_capture(&graph, &options, &|_| {})?;
+        let text = String::from_utf8(output).map_err(|_| Error::invalid("what the command wrote is no text"))?;
+        Ok(text.trim_end_matches(['\n', '\r']).to_owned())
     }
 
     /// Its text: how many steps.

@@ -108,6 +108,7 @@ pub(super) fn run(recipe: &mut Recipe, command: &Dynamic, options: Map, build: &
         timeout: keys.duration("timeout")?,
         extra_hosts: keys.texts("extra_hosts")?,
         files: Vec::new(),
+        capture: false,
     };
     keys.finish()?;
     Ok(run)
