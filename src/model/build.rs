@@ -444,6 +444,17 @@ pub struct BuildOptions {
     pub shm_size_bytes: Option<u64>,
     /// Folders that a cache was exported to: steps that are not in this machine's cache are taken from them.
     pub cache_from: Vec<PathBuf>,
+    /// Folders that the cache is exported to when the build is done.
+    pub cache_to: Vec<CacheTarget>,
+}
+
+/// Where a cache is exported to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CacheTarget {
+    /// The folder.
+    pub path: PathBuf,
+    /// What commands keep in their caches is exported as well.
+    pub mounts: bool,
 }
 
 /// How a step came to its result.
@@ -480,6 +491,8 @@ pub struct BuildReport {
     pub steps: Vec<StepReport>,
     /// What it found or left in the cache: the keys of the steps, those in groups as well.
     pub keys: Vec<Digest>,
+    /// The ids of the caches that its commands have, cached or not.
+    pub caches: Vec<String>,
     /// How long all of it took.
     pub elapsed: Duration,
 }

@@ -254,6 +254,37 @@ fn the_cache_goes_to_another_machine_in_a_folder() {
     assert!(!outcome.success() && outcome.stderr.contains("taking a step from the cache"), "{outcome}");
 }
 
+/// buildkit#1474, moby#1996: what commands keep in their caches goes along when it is asked for.
+#[test]
+fn the_caches_of_commands_go_to_another_machine_in_a_folder() {
+    let rhumb = Rhumb::with_base();
+    let cache = rhumb.path("cache");
+    let (to, from) = (format!("type=local,dest={}", cache.display()), format!("type=local,src={}", cache.display()));
+    let step = |line: &str| format!("FROM base:1\nRUN --mount=type=cache,id=kept,target=/kept {line}\n");
+    build(&rhumb, &step("mkdir /kept/d && echo warm > /kept/d/f && chown 5:6 /kept/d/f"), &["--cache-to", &to]).ok();
+    let blobs = || std::fs::read_dir(cache.join("blobs/sha256")).unwrap().count();
+    let without = blobs();
+    let with = format!("{to},mounts=true");
+    // The step itself is cached by now.
+    build(&rhumb, &step("mkdir /kept/d && echo warm > /kept/d/f && chown 5:6 /kept/d/f"), &["--cache-to", &with]).ok();
+    assert_eq!(blobs(), without + 1);
+    let other = Rhumb::with_base();
+    let look = step("cat /kept/d/f; stat -c %u:%g /kept/d/f; echo more > /kept/more");
+    let outcome = build(&other, &look, &["--progress", "plain", "--cache-from", &from, "--cache-to", &with]);
+    assert!(outcome.success() && outcome.stderr.contains("warm") && outcome.stderr.contains("5:6"), "{outcome}");
+    // What it was before is not kept for ever, and what is not what the index says is refused.
+    assert_eq!(blobs(), without + 1, "the second step changed no file");
+    for blob in std::fs::read_dir(cache.join("blobs/sha256")).unwrap() {
+        let path = blob.unwrap().path();
+        let bytes = std::fs::read(&path).unwrap();
+        std::fs::write(&path, [&bytes[..], &[0; 1024]].concat()).unwrap();
+    }
+    let third = Rhumb::with_base();
+    let outcome = build(&third, &step("cat /kept/d/f"), &["--cache-from", &from]);
+    assert!(!outcome.success() && outcome.stderr.contains("taking the cache \"kept\""), "{outcome}");
+    assert!(build(&third, &step("! test -e /kept/d"), &[]).success(), "nothing half-filled is left");
+}
+
 /// A command may be anybody; what it says to the agent's socket reaches the agent, and the answer comes back.
 #[test]
 fn an_agent_is_reached_through_a_socket_of_the_steps_own() {

@@ -82,7 +82,7 @@ pub(crate) struct BuildArgs {
     /// Take steps from a folder that --cache-to wrote: type=local,src=DIR
     #[arg(long, value_name = "CACHE")]
     cache_from: Vec<String>,
-    /// Write the steps' results into a folder: type=local,dest=DIR
+    /// Write the steps' results into a folder: type=local,dest=DIR, and RUN's caches with mounts=true
     #[arg(long, value_name = "CACHE")]
     cache_to: Vec<String>,
     /// Write the result: DIR, or type=local|tar|oci|docker,dest=PATH
@@ -253,6 +253,7 @@ impl BuildArgs {
 
     /// What is asked for besides the graph.
     fn options(&self) -> Result<BuildOptions> {
+        let cache_from = |text: &String| values::cache("from", text).map(|cache| cache.path);
         let shm_size = self.shm_size.as_deref().map(units::parse_bytes).transpose();
         Ok(BuildOptions {
             tags: self.tag.clone(),
@@ -266,7 +267,8 @@ impl BuildArgs {
             labels: values::labels(&self.label)?,
             ulimits: self.ulimit.iter().map(|text| words::ulimit(text)).collect::<Result<_>>()?,
             shm_size_bytes: shm_size.map_err(|error| error.context("reading --shm-size"))?,
-            cache_from: self.cache_from.iter().map(|text| values::cache("from", text)).collect::<Result<_>>()?,
+            cache_from: self.cache_from.iter().map(cache_from).collect::<Result<_>>()?,
+            cache_to: self.cache_to.iter().map(|text| values::cache("to", text)).collect::<Result<_>>()?,
             ..BuildOptions::default()
         })
     }
@@ -274,7 +276,6 @@ impl BuildArgs {
     fn build(&self, graph: &Graph, session: &mut Session) -> Result<()> {
         let targets = give::targets(&self.output)?;
         let mut options = self.options()?;
-        let cache_to = self.cache_to.iter().map(|text| values::cache("to", text)).collect::<Result<Vec<_>>>()?;
         let form = if self.quiet { Form::Quiet } else { self.progress };
         let engine = session.engine()?;
         if self.verify {
@@ -305,9 +306,6 @@ impl BuildArgs {
             let (made, report) = made.map_err(without_output)?;
             if let (Some(image), Target::Archive { path, format }) = (&made, target) {
                 give::archive(&engine, image, &self.tag, path.as_deref(), *format, session)?;
-            }
-            for folder in &cache_to {
-                engine.build_cache_export(&report, folder)?;
             }
             if let Some(file) = &self.timeline {
                 give::file(file, timeline::svg(&report).as_bytes())?;

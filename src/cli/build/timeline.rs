@@ -108,8 +108,13 @@ mod tests {
             begun: Duration::from_millis(900),
             elapsed: Duration::from_millis(100),
         };
-        let report =
-            BuildReport { id: "x".to_owned(), steps: vec![step], keys: Vec::new(), elapsed: Duration::from_secs(1) };
+        let report = BuildReport {
+            id: "x".to_owned(),
+            steps: vec![step],
+            keys: Vec::new(),
+            caches: Vec::new(),
+            elapsed: Duration::from_secs(1),
+        };
         let picture = svg(&report);
         assert!(picture.contains("RUN echo &quot;&lt;script&gt;&quot; &amp;  [2J"), "{picture}");
         assert!(picture.contains("text-anchor=\"end\"") && !picture.contains('\u{1b}'));

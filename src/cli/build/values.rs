@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use crate::base::{Context as _, Error, Result, Timestamp, suggest};
 use crate::docker::dockerfile::translate::Named;
 use crate::docker::env;
-use crate::model::build::{Network, SecretValue};
+use crate::model::build::{CacheTarget, Network, SecretValue};
 
 /// The variable, and the argument, that says how late a file may be.
 const EPOCH: &str = "SOURCE_DATE_EPOCH";
@@ -161,8 +161,8 @@ pub(crate) fn epoch(arguments: &BTreeMap<String, String>) -> Result<Option<Times
     Ok(Some(Timestamp::from_nanos(nanos)))
 }
 
-/// The folder of `--cache-from` or `--cache-to`.
-pub(crate) fn cache(way: &str, text: &str) -> Result<PathBuf> {
+/// The folder of `--cache-from` or `--cache-to`, and for the latter whether commands' caches are exported, too.
+pub(crate) fn cache(way: &str, text: &str) -> Result<CacheTarget> {
     let path = if way == "from" { "src" } else { "dest" };
     let hint = format!("write type=local,{path}=DIR");
     if !text.contains('=') {
@@ -182,10 +182,14 @@ pub(crate) fn cache(way: &str, text: &str) -> Result<PathBuf> {
         }
         _ => return Err(Error::invalid(format!("the cache {text:?} has no type that is known")).with_hint(hint)),
     }
-    let mut fields = fields("cache", text, &["type", path, "mode"])?;
-    fields
-        .remove(path)
-        .filter(|path| !path.is_empty())
-        .map(PathBuf::from)
-        .ok_or_else(|| Error::invalid(format!("the cache {text:?} has no folder")).with_hint(hint))
+    let names: &[&str] = if way == "from" { &["type", path] } else { &["type", path, "mode", "mounts"] };
+    let mut fields = fields("cache", text, names)?;
+    let mounts = match fields.remove("mounts").as_deref() {
+        None | Some("false") => false,
+        Some("true") => true,
+        Some(other) => return Err(Error::invalid(format!("mounts of a cache is true or false, not {other:?}"))),
+    };
+    let path = fields.remove(path).filter(|path| !path.is_empty()).map(PathBuf::from);
+    let path = path.ok_or_else(|| Error::invalid(format!("the cache {text:?} has no folder")).with_hint(hint))?;
+    Ok(CacheTarget { path, mounts })
 }

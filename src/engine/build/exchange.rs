@@ -1,8 +1,8 @@
 //! The cache in a folder: what a build came to is written there, and another machine's builds take from it what they need.
 //!
 //! ```text
-//! rhumb-cache.json            version, and for each key: the step's text, inputs and layer
-//! blobs/sha256/<hex>          the layers, as they are in the store
+//! rhumb-cache.json            version, for each key the step's text, inputs and layer, for each id of a command's cache a tar
+//! blobs/sha256/<hex>          the layers, as they are in the store, and the tars
 //! ```
 //!
 //! A step is taken by its key, which holds the digest of all that is below it: nothing that a folder says can stand for
@@ -11,23 +11,32 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::path::Path;
+use std::io::{BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::key::Inputs;
 use super::state::State;
 use super::{At, Solver};
-use crate::base::{Context as _, Digest, Error, Result};
+use crate::base::digest::Hasher;
+use crate::base::{Context as _, Digest, Error, Id, Result};
 use crate::engine::Engine;
-use crate::model::build::BuildReport;
+use crate::model::build::{BuildReport, CacheTarget};
 use crate::model::image::Layer;
 use crate::store::layer::LayerSource;
+use crate::store::pack::{PackForm, PackOptions, pack};
+use crate::store::spread::{Ground, Owner, SpreadOptions, spread};
+use crate::sys::lock::{self, Mode};
+use crate::sys::path::Dir;
 
 /// The file that says what is there.
 const INDEX: &str = "rhumb-cache.json";
 /// The version of that file.
 const VERSION: u32 = 1;
+/// How long another build may write to a folder.
+const PATIENCE: Duration = Duration::from_secs(600);
 /// The largest one that is read.
 const MOST_INDEX_BYTES: u64 = 256 << 20;
 
@@ -36,6 +45,9 @@ const MOST_INDEX_BYTES: u64 = 256 << 20;
 pub(super) struct Index {
     version: u32,
     steps: BTreeMap<Digest, Entry>,
+    /// What commands keep, by id: what a new cache of that id begins with.
+    #[serde(default)]
+    caches: BTreeMap<String, Digest>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -47,7 +59,6 @@ struct Entry {
 
 /// The index of a folder; none when there is no such folder yet.
 pub(super) fn index(folder: &Path) -> Result<Option<Index>> {
-    use std::io::Read as _;
     let path = folder.join(INDEX);
     let reading = || format!("reading the cache {path:?}");
     let file = match File::open(&path) {
@@ -73,9 +84,12 @@ impl Engine {
     ///
     /// # Errors
     /// What writing gives; `corrupt` and `unsupported` for what is in the folder already.
-    pub fn build_cache_export(&self, report: &BuildReport, folder: &Path) -> Result<()> {
+    pub(super) fn build_cache_export(&self, report: &BuildReport, target: &CacheTarget) -> Result<()> {
+        let CacheTarget { path: folder, mounts } = target;
         let writing = || format!("writing the cache {folder:?}");
         std::fs::create_dir_all(folder.join("blobs/sha256")).context(writing)?;
+        // Two builds may write at one time: neither loses what the other wrote.
+        let _turn = lock::acquire_folder(folder, Mode::Exclusive, PATIENCE).context(writing)?;
         let _lease = self.store.lease()?;
         let mut all = index(folder)?.unwrap_or_default();
         all.version = VERSION;
@@ -84,29 +98,107 @@ impl Engine {
             if let Some(layer) = &layer {
                 let target = blob(folder, &layer.blob);
                 if !target.exists() {
-                    let beside = target.with_extension(format!("{}", std::process::id()));
-                    let mut out = File::create(&beside).context(writing)?;
-                    let copied = std::io::copy(&mut self.store.blob_open(&layer.blob)?, &mut out)
-                        .and_then(|_| std::fs::rename(&beside, &target));
-                    if copied.is_err() {
-                        // What is left of it has another name than any blob.
-                        let _ = std::fs::remove_file(&beside);
-                    }
-                    copied.context(writing)?;
+                    beside(folder, |out| {
+                        std::io::copy(&mut self.store.blob_open(&layer.blob)?, out)?;
+                        Ok(target)
+                    })
+                    .context(writing)?;
                 }
             }
             all.steps.insert(key.clone(), Entry { text, layer, inputs });
         }
+        let mut old = Vec::new();
+        for id in report.caches.iter().filter(|_| *mounts) {
+            let Some(digest) = self.export_cache(id, folder).context(writing)? else { continue };
+            old.extend(all.caches.insert(id.clone(), digest));
+        }
         let text = serde_json::to_vec(&all).map_err(|error| Error::failed(error.to_string()))?;
-        let beside = folder.join(format!("{INDEX}.{}", std::process::id()));
-        std::fs::write(&beside, text)
-            .and_then(|()| std::fs::rename(&beside, folder.join(INDEX)))
-            .inspect_err(|_| drop(std::fs::remove_file(&beside)))
-            .context(writing)
+        beside(folder, |out| {
+            out.write_all(&text)?;
+            Ok(folder.join(INDEX))
+        })
+        .context(writing)?;
+        for gone in old.iter().filter(|digest| !all.caches.values().any(|kept| kept == *digest)) {
+            // It is of no use any more, and of no harm either.
+            let _ = std::fs::remove_file(blob(folder, gone));
+        }
+        Ok(())
+    }
+
+    /// Writes what is in a command's cache into a folder; gives its digest, or none when there is no such cache.
+    fn export_cache(&self, id: &str, folder: &Path) -> Result<Option<Digest>> {
+        let Some((data, _lock)) = self.cache_kept(id)? else { return Ok(None) };
+        let mut made = None;
+        beside(folder, |out| {
+            let mut hashing = Hashing { inner: out, hasher: Hasher::new() };
+            pack(&data, &PackOptions { form: PackForm::Tree, ..PackOptions::default() }, &mut hashing)?;
+            let digest = hashing.hasher.finish();
+            Ok(blob(folder, made.insert(digest)))
+        })?;
+        Ok(made)
+    }
+}
+
+/// Writes a file under a name of its own, and gives it the name that comes of that.
+fn beside(folder: &Path, write: impl FnOnce(&mut File) -> Result<PathBuf>) -> Result<()> {
+    let path = folder.join(format!("new-{}", Id::random()?.short()));
+    let written = File::create_new(&path).map_err(Error::from).and_then(|mut file| {
+        let name = write(&mut file)?;
+        file.sync_all()?;
+        Ok(std::fs::rename(&path, name)?)
+    });
+    if written.is_err() {
+        // What is left of it has another name than anything that is looked for.
+        let _ = std::fs::remove_file(&path);
+    }
+    written
+}
+
+/// Passes on, and hashes what passes.
+struct Hashing<T> {
+    inner: T,
+    hasher: Hasher,
+}
+
+impl<T: Write> Write for Hashing<T> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let count = self.inner.write(bytes)?;
+        self.hasher.update(&bytes[..count]);
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+impl<T: Read> Read for Hashing<T> {
+    fn read(&mut self, bytes: &mut [u8]) -> std::io::Result<usize> {
+        let count = self.inner.read(bytes)?;
+        self.hasher.update(&bytes[..count]);
+        Ok(count)
     }
 }
 
 impl Solver<'_> {
+    /// Puts what a folder has of a command's cache into a new one; gives whether it has any.
+    pub(super) fn import_cache(&self, id: &str, into: &Path) -> Result<bool> {
+        let found = self.folders.iter().find_map(|(path, index)| Some((path, index.caches.get(id)?)));
+        let Some((folder, wanted)) = found else { return Ok(false) };
+        let taking = || format!("taking the cache {id:?} from {folder:?}");
+        let file = File::open(blob(folder, wanted)).context(taking)?;
+        let mut hashing = Hashing { inner: BufReader::new(file), hasher: Hasher::new() };
+        let ground = Dir::open(into)?;
+        let how = SpreadOptions { owner: Owner::Archive, ids: None, privileges: true };
+        spread(&Ground::Host(&ground), &mut hashing, how).context(taking)?;
+        std::io::copy(&mut hashing, &mut std::io::sink()).context(taking)?;
+        let digest = hashing.hasher.finish();
+        if digest != *wanted {
+            return Err(Error::corrupt(format!("it has the digest {digest}, and not {wanted}")).context(taking()));
+        }
+        Ok(true)
+    }
+
     /// The result of a step, from a folder that has it. From then on it is in this machine's cache.
     pub(super) fn import(&self, at: At<'_>, inputs: &Inputs, state: &State) -> Result<Option<Option<Layer>>> {
         let key = inputs.key();

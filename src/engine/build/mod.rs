@@ -113,6 +113,8 @@ struct Board {
     used: BTreeSet<Digest>,
     /// All keys, those of steps in groups as well.
     keys: BTreeSet<Digest>,
+    /// The ids of commands' caches.
+    caches: BTreeSet<String>,
 }
 
 struct Solved {
@@ -198,7 +200,11 @@ impl Engine {
         let state = board.stages.remove(&graph.target).ok_or_else(|| Error::failed("the target was not built"))?;
         board.steps.sort_by_key(|step| (step.stage, step.step));
         let keys = board.keys.into_iter().collect();
-        let report = BuildReport { id, steps: board.steps, keys, elapsed: begun.elapsed() };
+        let caches = board.caches.into_iter().collect();
+        let report = BuildReport { id, steps: board.steps, keys, caches, elapsed: begun.elapsed() };
+        for target in &options.cache_to {
+            self.build_cache_export(&report, target)?;
+        }
         Ok(Solved { state: Arc::unwrap_or_clone(state), report })
     }
 

@@ -84,8 +84,12 @@ impl Prepared {
 
 impl Solver<'_> {
     /// Adds what the mounts are to the inputs of a step. Secrets are their ids alone.
-    pub(super) fn mount_inputs(&self, run: &Run, inputs: &mut Inputs) -> Result<()> {
+    pub(super) fn mount_inputs(&self, run: &Run, state: &State, inputs: &mut Inputs) -> Result<()> {
         for mount in &run.mounts {
+            if let MountKind::Cache(cache) = &mount.kind {
+                let target = clean(&state.path(run.workdir.as_deref().unwrap_or(".")), &mount.target);
+                self.board().caches.insert(cache_id(cache, &target));
+            }
             let mut plain = mount.clone();
             match &mut plain.kind {
                 // The number of a stage or a context is no part of what is mounted.
@@ -145,6 +149,7 @@ impl Solver<'_> {
                     .context(doing()));
             }
             let fill = |folder: &Path| match &cache.from {
+                _ if self.import_cache(&id, folder)? => Ok(()),
                 Some(from) => self.fill(from, &cache.source, folder),
                 None => Ok(()),
             };
@@ -220,6 +225,11 @@ fn cache_id(cache: &CacheMount, target: &str) -> String {
     if cache.id.is_empty() { target.to_owned() } else { cache.id.clone() }
 }
 
+/// The name of a cache's folder.
+fn cache_name(id: &str) -> String {
+    Digest::of(id.as_bytes()).hex()[..32].to_owned()
+}
+
 impl Engine {
     /// The folder of a cache, made when it is new, and the lock that keeps it.
     fn cache_folder(
@@ -229,7 +239,7 @@ impl Engine {
         check: &dyn Fn() -> Result<()>,
         fill: &dyn Fn(&Path) -> Result<()>,
     ) -> Result<(PathBuf, Lock)> {
-        let base = Digest::of(id.as_bytes()).hex()[..32].to_owned();
+        let base = cache_name(id);
         let mode = if cache.sharing == Sharing::Shared { Mode::Shared } else { Mode::Exclusive };
         let mut number = 0;
         let (name, lock) = loop {
@@ -275,6 +285,21 @@ impl Engine {
             std::fs::rename(&beside, &data).context(|| format!("making {data:?}"))?;
         }
         Ok((data, lock))
+    }
+
+    /// What is in a cache, and the lock that keeps it; none when there is no such cache.
+    pub(super) fn cache_kept(&self, id: &str) -> Result<Option<(PathBuf, Lock)>> {
+        let name = cache_name(id);
+        let data = self.paths().builds().join("caches").join(&name).join("data");
+        let path = self.paths().locks().join(format!("cache-{name}"));
+        while data.exists() {
+            if let Some(lock) = lock::try_acquire(&path, Mode::Shared)? {
+                return Ok(Some((data, lock)));
+            }
+            self.check_interrupt()?;
+            std::thread::sleep(PAUSE);
+        }
+        Ok(None)
     }
 
     /// Removes the caches that no command has now; gives the bytes that are free again.

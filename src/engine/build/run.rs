@@ -84,7 +84,7 @@ impl Solver<'_> {
         if run.capture {
             inputs.add("what is kept of it", "its output");
         }
-        self.mount_inputs(run, inputs)
+        self.mount_inputs(run, state, inputs)
     }
 
     fn network(&self, run: &Run) -> Network {

@@ -34,7 +34,7 @@ impl Engine {
         progress: &Progress<'_>,
     ) -> Result<Option<Difference>> {
         let _lease = self.store.lease()?;
-        let options = BuildOptions { no_cache: true, ..options.clone() };
+        let options = BuildOptions { no_cache: true, cache_to: Vec::new(), ..options.clone() };
         let first = self.solve_with(graph, &options, progress, &Debug::default())?.report;
         std::thread::sleep(LATER);
         let second = self.solve_with(graph, &options, progress, &Debug { elsewhere: true, ..Debug::default() })?.report;

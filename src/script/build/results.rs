@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 use std::os::fd::AsFd as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
 
 use rhai::plugin::*;
@@ -13,7 +13,7 @@ use super::{Build, steps};
 use crate::base::{Context as _, Error, Result};
 use crate::engine::build::{Debug, Enter};
 use crate::engine::container::Attachment;
-use crate::model::build::{BuildEvent, BuildOptions, Network};
+use crate::model::build::{BuildEvent, BuildOptions, CacheTarget, Network};
 use crate::model::image::ArchiveFormat;
 use crate::model::log::Stream;
 use crate::script::context::{Host, tag};
@@ -31,6 +31,9 @@ fn options_of(build: &Build, of: &'static str, options: Map) -> Result<(crate::m
     all.timeout = keys.duration("timeout")?;
     all.jobs = keys.integer("jobs")?.and_then(|jobs| usize::try_from(jobs).ok());
     all.labels = keys.labels()?;
+    all.cache_from = keys.texts("cache_from")?.into_iter().map(PathBuf::from).collect();
+    let mounts = keys.flag("cache_mounts")?;
+    all.cache_to = keys.texts("cache_to")?.into_iter().map(|path| CacheTarget { path: path.into(), mounts }).collect();
     all.network = match keys.text("network")?.as_deref() {
         None | Some("default") => Network::Default,
         Some("none") => Network::None,
@@ -160,7 +163,9 @@ fn why(build: &Build) -> Result<String> {
 pub(crate) mod build_results {
     use super::*;
 
-    /// Does the steps, and keeps them in the cache. Options: `no_cache`, `network`, `timeout`, `jobs`, `epoch`.
+    /// Does the steps, and keeps them in the cache. Options: `no_cache`, `network`, `timeout`, `jobs`, `epoch`; `cache_from`,
+    /// folders that steps are taken from which are not in the cache, `cache_to`, folders that the steps are written to, with
+    /// `cache_mounts: true` also what commands keep in their caches.
     ///
     /// ```rhai
     /// let b = build::from("base:1").run("true").solve();
