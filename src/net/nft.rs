@@ -8,7 +8,7 @@ use std::ffi::CString;
 use std::io;
 
 use netlink_bindings::nftables::{Chained, ChainedFinal, Nfgenmsg, Request, SetelemListElemAttrs};
-use netlink_bindings::traits::NetlinkChained;
+use netlink_bindings::traits::{NetlinkChained, NetlinkRequest};
 use netlink_socket2::NetlinkSocket;
 
 use crate::base::{Error, Result};
@@ -448,37 +448,30 @@ fn encode(request: Request<'_>, table: &CString, change: &Change, number: u32) {
 /// # Errors
 /// `not_found` when there is no such table; what the kernel gives.
 pub fn count_rules(table: &str) -> Result<BTreeMap<String, usize>> {
-    let name = CString::new(table).map_err(|_| Error::invalid("the name of a table contains a zero byte"))?;
-    let mut header = Nfgenmsg::new();
-    header.nfgen_family = INET;
-    let mut socket = NetlinkSocket::new();
+    let (name, header) = of_table(table)?;
     let mut counts = BTreeMap::new();
-    let mut chains = Request::new().op_getchain_dump(&header);
-    chains.encode().push_table(&name);
-    let mut replies = socket.request(&chains).map_err(|error| refused(table, &error, &error.to_string()))?;
-    while let Some(reply) = replies.recv() {
-        let (_, chain) = reply.map_err(|error| refused(table, error.as_io_error(), &error.to_string()))?;
+    let mut request = Request::new().op_getchain_dump(&header);
+    request.encode().push_table(&name);
+    list(table, &request, |(_, chain)| {
         // The kernel gives the chains of all tables.
         if let (Ok(of), Ok(chain)) = (chain.get_table(), chain.get_name())
             && of == name.as_c_str()
         {
             counts.insert(chain.to_string_lossy().into_owned(), 0);
         }
-    }
+    })?;
     if counts.is_empty() {
         return Err(Error::not_found(format!("there is no table {table:?} of nf_tables")));
     }
-    let mut rules = Request::new().op_getrule_dump(&header);
-    rules.encode().push_table(&name);
-    let mut replies = socket.request(&rules).map_err(|error| refused(table, &error, &error.to_string()))?;
-    while let Some(reply) = replies.recv() {
-        let (_, rule) = reply.map_err(|error| refused(table, error.as_io_error(), &error.to_string()))?;
+    let mut request = Request::new().op_getrule_dump(&header);
+    request.encode().push_table(&name);
+    list(table, &request, |(_, rule)| {
         if let (Ok(of), Ok(chain)) = (rule.get_table(), rule.get_chain())
             && of == name.as_c_str()
         {
             *counts.entry(chain.to_string_lossy().into_owned()).or_default() += 1;
         }
-    }
+    })?;
     Ok(counts)
 }
 
@@ -487,24 +480,35 @@ pub fn count_rules(table: &str) -> Result<BTreeMap<String, usize>> {
 /// # Errors
 /// `not_found` when there is no such table or map; what the kernel gives.
 pub fn keys(table: &str, map: &str) -> Result<BTreeSet<Vec<u8>>> {
-    let name = CString::new(table).map_err(|_| Error::invalid("the name of a table contains a zero byte"))?;
-    let mut header = Nfgenmsg::new();
-    header.nfgen_family = INET;
-    let mut socket = NetlinkSocket::new();
+    let (name, header) = of_table(table)?;
+    let mut keys = BTreeSet::new();
     let mut request = Request::new().op_getsetelem_dump(&header);
     request.encode().push_table(&name).push_set(&text(map));
-    let mut keys = BTreeSet::new();
-    let mut replies = socket.request(&request).map_err(|error| refused(table, &error, &error.to_string()))?;
-    while let Some(reply) = replies.recv() {
-        let (_, list) = reply.map_err(|error| refused(table, error.as_io_error(), &error.to_string()))?;
-        let Ok(elements) = list.get_elements() else { continue };
-        for element in elements.flatten() {
+    list(table, &request, |(_, part)| {
+        for element in part.get_elements().into_iter().flatten().flatten() {
             if let SetelemListElemAttrs::Elem(element) = element
                 && let Ok(key) = element.get_key().and_then(|key| key.get_value())
             {
                 keys.insert(key.to_vec());
             }
         }
-    }
+    })?;
     Ok(keys)
+}
+
+fn of_table(table: &str) -> Result<(CString, Nfgenmsg)> {
+    let name = CString::new(table).map_err(|_| Error::invalid("the name of a table contains a zero byte"))?;
+    let mut header = Nfgenmsg::new();
+    header.nfgen_family = INET;
+    Ok((name, header))
+}
+
+/// Asks for a list, and hands every part of it to `take`.
+fn list<R: NetlinkRequest>(table: &str, request: &R, mut take: impl FnMut(R::ReplyType<'_>)) -> Result<()> {
+    let mut socket = NetlinkSocket::new();
+    let mut replies = socket.request(request).map_err(|error| refused(table, &error, &error.to_string()))?;
+    while let Some(reply) = replies.recv() {
+        take(reply.map_err(|error| refused(table, error.as_io_error(), &error.to_string()))?);
+    }
+    Ok(())
 }
