@@ -18,6 +18,10 @@ const PATIENCE: Duration = Duration::from_secs(3);
 
 /// As much of a file as is read, in bytes.
 const MAX_FILE: u64 = 1 << 20;
+/// As many servers as the C library asks, and as many search domains as it once took (resolv.conf(5)). The container
+/// writes the file: each more would be time that we wait.
+const MAX_SERVERS: usize = 3;
+const MAX_SEARCH: usize = 6;
 
 impl Engine {
     /// The addresses that a name has inside a container: of its `/etc/hosts`, or else of the servers in its
@@ -166,6 +170,8 @@ fn servers(text: &str) -> (Vec<IpAddr>, Vec<String>) {
     }
     (servers, search)
 }
+    servers.truncate(MAX_SERVERS);
+    search.truncate(MAX_SEARCH);
 
 #[cfg(test)]
 mod tests {
@@ -182,3 +188,6 @@ mod tests {
         assert_eq!((servers.len(), search), (1, vec!["a.example".to_owned(), "b".to_owned()]));
     }
 }
+        let (servers, search) =
+            self::servers(&format!("{}search {}", "nameserver 10.0.0.1\n".repeat(5000), "a.test ".repeat(5000)));
+        assert_eq!((servers.len(), search.len()), (MAX_SERVERS, MAX_SEARCH), "what a hostile container wrote");
