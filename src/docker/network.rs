@@ -449,6 +449,9 @@ pub(super) fn settings(container: &Container) -> Value {
                     let mut names = vec![container.name.clone()];
                     names.extend(attachment.aliases.iter().cloned());
                     names.push(container.record.id.short().to_owned());
+                    if !names.contains(&container.record.hostname) {
+                        names.push(container.record.hostname.clone());
+                    }
                     facts["DNSNames"] = json!(names);
                 }
                 networks.insert(one.name.clone(), facts);

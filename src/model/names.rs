@@ -65,6 +65,9 @@ pub struct Member {
     pub container: String,
     /// Its name.
     pub name: String,
+    /// Its host name, which is a name too.
+    #[serde(default)]
+    pub hostname: String,
     /// Further names. Several members may share one: it then has the addresses of all.
     #[serde(default)]
     pub aliases: Vec<String>,

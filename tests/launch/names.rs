@@ -29,7 +29,14 @@ fn write_names(container: &Box_) {
     let folder = container.path("front");
     fs::create_dir_all(&folder).unwrap();
     let ip = Some("10.0.0.2".parse().unwrap());
-    let member = Member { container: "a".repeat(64), name: "web".into(), aliases: Vec::new(), ip, ip6: None };
+    let member = Member {
+        container: "a".repeat(64),
+        name: "web".into(),
+        hostname: String::new(),
+        aliases: Vec::new(),
+        ip,
+        ip6: None,
+    };
     fs::write(folder.join(&member.container), serde_json::to_vec(&member).unwrap()).unwrap();
     let zones = vec![Zone { network: "front".into(), folder }];
     let names = Names { version: VERSION, zones, ..Names::default() };

@@ -85,6 +85,7 @@ impl Space {
     /// Connects a container to a network, or changes what it is there.
     pub(crate) fn join(&self, network: &str, id: &str, names: &[&str], addresses: &[&str]) {
         let member = Member {
+            hostname: String::new(),
             container: id.repeat(64),
             name: names[0].to_owned(),
             aliases: names[1..].iter().map(|name| (*name).to_owned()).collect(),

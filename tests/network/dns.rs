@@ -15,14 +15,16 @@ fn with_names(subnet: &str) -> Rhumb {
 #[test]
 fn containers_find_each_other_by_name() {
     let rhumb = with_names("10.231.40.0/24");
-    rhumb.sh(&format!("run -d --name web --network my --network-alias www {BASE} sleep 300")).ok();
+    rhumb.sh(&format!("run -d --name web --hostname front1 --network my --network-alias www {BASE} sleep 300")).ok();
     rhumb.sh("run -d --name asker --network my names:1 sleep 300").ok();
     let conf = rhumb.sh("exec asker cat /etc/resolv.conf").ok();
     assert!(conf.contains("nameserver 127.0.0.11\n") && conf.contains("ndots:0"), "{conf}");
-    for name in ["web", "www", "WEB.my"] {
+    for name in ["web", "www", "WEB.my", "front1"] {
         let found = rhumb.sh(&format!("exec asker getent ahostsv4 {name}")).ok();
         assert!(found.starts_with("10.231.40.2 "), "{name}: {found}");
     }
+    let names = rhumb.inspect("web")["NetworkSettings"]["Networks"]["my"]["DNSNames"].clone();
+    assert_eq!((&names[0], &names[1], &names[3]), (&"web".into(), &"www".into(), &"front1".into()));
     let reverse = rhumb.sh("exec asker getent hosts 10.231.40.2").ok();
     assert!(reverse.contains("web.my"), "{reverse}");
     rhumb.sh("rename web shop").ok();

@@ -126,7 +126,8 @@ impl Table {
                 table.by_address.entry(*address).or_insert_with(|| format!("{}.{network}", member.name));
             }
             let short = member.container.get(..Id::SHORT).unwrap_or(&member.container);
-            let mut names = vec![member.name.to_lowercase(), short.to_lowercase()];
+            let mut names = vec![member.name.to_lowercase(), short.to_lowercase(), member.hostname.to_lowercase()];
+            names.retain(|name| !name.is_empty());
             names.extend(member.aliases.iter().map(|name| name.to_lowercase()));
             names.sort();
             names.dedup();
@@ -222,6 +223,7 @@ mod tests {
         let member = Member {
             container: id.repeat(32),
             name: names[0].to_owned(),
+            hostname: format!("host-of-{}", names[0]),
             aliases: names[1..].iter().map(|name| (*name).to_owned()).collect(),
             ip: addresses.iter().find_map(|address| address.parse().ok()),
             ip6: addresses.iter().find_map(|address| address.parse().ok()),
@@ -251,6 +253,7 @@ mod tests {
         };
         assert_eq!(ask(&book, "web").as_deref(), Some("10.0.0.2 fd00::2"));
         assert_eq!(ask(&book, "a1a1a1a1a1a1").as_deref(), Some("10.0.0.2 fd00::2"));
+        assert_eq!(ask(&book, "host-of-web").as_deref(), Some("10.0.0.2 fd00::2"));
         assert_eq!(ask(&book, "www").as_deref(), Some("10.0.0.2 fd00::2 10.0.0.3"));
         assert_eq!(ask(&book, "www.back").as_deref(), Some("10.1.0.9"));
         assert_eq!(ask(&book, "web.front").as_deref(), Some("10.0.0.2 fd00::2"));
