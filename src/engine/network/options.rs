@@ -9,6 +9,13 @@ const MAX_NAME: usize = 128;
 const MAX_LINK: usize = 15;
 /// The option that names the bridge.
 const BRIDGE_NAME: &str = "com.docker.network.bridge.name";
+/// Docker's options that would change who reaches whom.
+const UNKNOWN_MODES: [&str; 4] = [
+    "com.docker.network.bridge.gateway_mode_ipv4",
+    "com.docker.network.bridge.gateway_mode_ipv6",
+    "com.docker.network.bridge.inhibit_ipv4",
+    "com.docker.network.bridge.trusted_host_interfaces",
+];
 /// The most ranges of addresses.
 const MAX_SUBNETS: usize = 16;
 
@@ -41,6 +48,20 @@ pub(super) fn check(options: &NetworkOptions) -> Result<()> {
             && !matches!(value.as_str(), "true" | "false" | "1" | "0")
         {
             return Err(Error::invalid(format!("{value:?} is not a value for {key:?}")).with_hint("true or false"));
+        }
+    }
+    // What says who may reach a container is never passed over in silence.
+    if let Some(value) = options.options.get("com.docker.network.bridge.host_binding_ipv4")
+        && value.parse::<std::net::Ipv4Addr>().is_err()
+    {
+        return Err(Error::invalid(format!("{value:?} is not an IPv4 address to publish ports at")));
+    }
+    for key in UNKNOWN_MODES {
+        if let Some(value) = options.options.get(key)
+            && !matches!(value.as_str(), "" | "nat" | "false" | "0")
+        {
+            return Err(Error::unsupported(format!("the option {key}={value} is not built yet"))
+                .with_hint("leave it out: a bridge has its gateway's address, and ports are translated"));
         }
     }
     if let Some(value) = options.options.get("com.docker.network.driver.mtu")
