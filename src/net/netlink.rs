@@ -124,8 +124,9 @@ impl Netlink {
     ///
     /// # Errors
     /// `already_exists`; what the kernel gives.
-    pub fn add_vlan(&self, name: &str, parent: u32, number: u16) -> Result<()> {
-        self.add(LinkVlan::new(name, parent, number).up().build(), || format!("making the interface {name:?}"))
+    pub fn add_vlan(&self, name: &str, parent: u32, number: u16, group: u32) -> Result<()> {
+        let link = LinkVlan::new(name, parent, number).link_group(group).up();
+        self.add(link.build(), || format!("making the interface {name:?}"))
     }
 
     /// Makes a pair of interfaces whose other end is born in `netns`: moving it there would take ten times as long.

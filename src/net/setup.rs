@@ -80,26 +80,52 @@ pub enum Kindred {
     },
 }
 
-/// Makes a bridge, or what is missing of it. Tells whether it had to be made.
+/// Makes a bridge, or what is missing of it.
 ///
 /// # Errors
-/// What the kernel gives.
-pub fn ensure_bridge(bridge: &BridgeLink) -> Result<bool> {
-    // The usual case costs one look.
-    if Path::new("/sys/class/net").join(&bridge.name).exists() && is_up(&bridge.name) {
-        return Ok(false);
-    }
+/// `conflict` when somebody else has an interface of that name; what the kernel gives.
+pub fn ensure_bridge(bridge: &BridgeLink) -> Result<()> {
     let netlink = Netlink::open()?;
-    match netlink.add_bridge(&bridge.name, bridge.group, bridge.mac, bridge.mtu) {
-        Err(error) if error.kind() == Kind::AlreadyExists => {}
-        other => other?,
-    }
+    let is_new = match netlink.add_bridge(&bridge.name, bridge.group, bridge.mac, bridge.mtu) {
+        Err(error) if error.kind() == Kind::AlreadyExists && is_own_bridge(&bridge.name, bridge.group) => false,
+        Err(error) if error.kind() == Kind::AlreadyExists => {
+            return Err(Error::conflict(format!("the interface {:?} is there and belongs to others", bridge.name))
+                .with_hint("choose another name for the bridge, or leave it out"));
+        }
+        made => made.map(|()| true)?,
+    };
     let made = finish_bridge(&netlink, bridge);
-    if made.is_err() {
+    if made.is_err() && is_new {
         // The error of what failed is what matters; the bridge is found by its name.
         let _ = netlink.delete(&bridge.name);
     }
-    made.map(|()| true)
+    made
+}
+
+/// Takes a bridge of this group away; one that is gone is fine, and one of others is not touched.
+///
+/// # Errors
+/// What the kernel gives.
+pub fn remove_bridge(name: &str, group: u32) -> Result<()> {
+    if is_own_bridge(name, group) { remove_links([name]) } else { Ok(()) }
+}
+
+/// Takes a VLAN interface of this group away; one that is gone is fine, and one of others is not touched.
+///
+/// # Errors
+/// What the kernel gives.
+pub fn remove_parent(name: &str, group: u32) -> Result<()> {
+    if is_of_group(name, group) { remove_links([name]) } else { Ok(()) }
+}
+
+/// A bridge that was made for a network of this group.
+fn is_own_bridge(name: &str, group: u32) -> bool {
+    Path::new("/sys/class/net").join(name).join("bridge").exists() && is_of_group(name, group)
+}
+
+fn is_of_group(name: &str, group: u32) -> bool {
+    let of = fs::read_to_string(Path::new("/sys/class/net").join(name).join("netdev_group"));
+    of.is_ok_and(|text| text.trim().parse() == Ok(group))
 }
 
 fn finish_bridge(netlink: &Netlink, bridge: &BridgeLink) -> Result<()> {
@@ -184,11 +210,11 @@ pub fn routed_ranges(v6: bool) -> Result<Vec<IpNet>> {
     Ok(Netlink::open()?.routes(v6)?.into_iter().map(|(range, _)| range).collect())
 }
 
-/// Makes a VLAN interface `parent.number` unless it is there.
+/// Makes a VLAN interface `parent.number` of this group unless it is there.
 ///
 /// # Errors
 /// `not_found` for the interface below it; what the kernel gives.
-pub fn ensure_parent(name: &str) -> Result<()> {
+pub fn ensure_parent(name: &str, group: u32) -> Result<()> {
     let netlink = Netlink::open()?;
     if netlink.index(name)?.is_some() {
         return Ok(());
@@ -200,7 +226,7 @@ pub fn ensure_parent(name: &str) -> Result<()> {
     let (below, number) = name.rsplit_once('.').ok_or_else(missing)?;
     let number: u16 = number.parse().ok().filter(|number| (1..4095).contains(number)).ok_or_else(missing)?;
     let below = netlink.index(below)?.ok_or_else(missing)?;
-    netlink.add_vlan(name, below, number).map_err(|error| match error.kind() {
+    netlink.add_vlan(name, below, number, group).map_err(|error| match error.kind() {
         Kind::Unsupported => {
             Error::unsupported("this kernel has no VLAN interfaces").with_hint("load the module 8021q")
         }

@@ -15,6 +15,9 @@ use crate::store::db::{Noun, Phase};
 /// The first byte of the groups of interfaces that Rhumb uses: "R".
 const GROUPS: u32 = 0x5200_0000;
 
+/// What is different in a group of parents.
+const PARENTS: u32 = 0x0100_0000;
+
 /// The most elements of maps in one batch; a socket takes some 200 KiB.
 const MAX_ELEMENTS: usize = 500;
 
@@ -28,9 +31,14 @@ impl Engine {
     }
 
     /// The group of interfaces of this state root.
-    fn group(&self) -> u32 {
+    pub(super) fn group(&self) -> u32 {
         let hash = Digest::of(self.paths().root().as_os_str().as_encoded_bytes());
         GROUPS | u32::from_str_radix(&hash.hex()[..6], 16).expect("digits of a digest")
+    }
+
+    /// The group of interfaces of this state root that others are on top of: another one, since no rule is meant for them.
+    pub(super) fn parent_group(&self) -> u32 {
+        self.group() ^ PARENTS
     }
 
     /// The name of the bridge of a new network.
@@ -64,8 +72,8 @@ impl Engine {
     /// Makes what a network needs on this host, or what is missing of it.
     pub(super) fn ensure_network(&self, network: &Network) -> Result<()> {
         match network.driver {
-            Driver::Bridge => setup::ensure_bridge(&self.bridge_link(network)).map(drop),
-            Driver::Macvlan | Driver::Ipvlan => setup::ensure_parent(&network.link),
+            Driver::Bridge => setup::ensure_bridge(&self.bridge_link(network)),
+            Driver::Macvlan | Driver::Ipvlan => setup::ensure_parent(&network.link, self.parent_group()),
             Driver::Host | Driver::None => Ok(()),
         }
     }

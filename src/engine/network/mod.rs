@@ -57,9 +57,6 @@ impl Engine {
             Driver::Bridge => self.routed(options)?,
             _ => Vec::new(),
         };
-        if options.driver != Driver::Bridge {
-            setup::ensure_parent(options::parent(options)?)?;
-        }
         let network = self.store.write(|tx| {
             if let Some(holder) = tx.named(Noun::Network, &options.name)? {
                 let short = holder.get(..Id::SHORT).unwrap_or(&holder);
@@ -289,7 +286,12 @@ impl Engine {
         failpoint::hit("network.remove.links")?;
         if network.driver == Driver::Bridge {
             self.network_bury(&network.id, Duration::ZERO)?;
-            setup::remove_links([network.link.as_str()])?;
+            setup::remove_bridge(&network.link, self.group())?;
+        } else {
+            let others = self.store.read(|tx| tx.list::<Network>(Noun::Network))?;
+            if !others.iter().any(|other| other.body.link == network.link && other.body.id != network.id) {
+                setup::remove_parent(&network.link, self.parent_group())?;
+            }
         }
         let folder = self.paths().network_run(&network.id);
         crate::sys::path::remove_tree(&folder)?;
