@@ -93,7 +93,7 @@ fn the_rules_are_the_golden_ones() {
     let options =
         "-o com.docker.network.bridge.enable_ip_masquerade=false -o com.docker.network.bridge.enable_icc=false";
     rhumb.sh(&format!("network create --subnet 10.231.16.0/24 --ipv6 --subnet fd31::/64 {options} six")).ok();
-    let ports = "-p 28453:80 -p 127.0.0.1:28454:81/udp -p [::1]:28455:82";
+    let ports = "-p 28453:80 -p 127.0.0.1:28454:81/udp -p [fd31::1]:28455:82";
     rhumb.sh(&format!("run -d --name web --network name=six,ip=10.231.16.9,ip6=fd31::9 {ports} base:1 sleep 300")).ok();
     let mut list = Command::new(nft.get_program());
     list.args(["-j", "-n", "list", "table", "inet", &format!("rhumb-{}", rhumb.root_id())]);

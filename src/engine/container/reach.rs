@@ -2,14 +2,14 @@
 //! from here.
 
 use std::io::Read as _;
-use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::time::Duration;
 
 use crate::base::{Context as _, Error, Result};
 use crate::engine::Engine;
 use crate::engine::container::Found;
-use crate::model::network::Protocol;
+use crate::model::network::{PortBinding, Protocol};
 use crate::net::{dns, setup};
 use crate::runtime::state::Life;
 
@@ -121,14 +121,15 @@ impl Engine {
         }
         let endpoints = || now.state.networks.iter().filter_map(|one| one.endpoint.as_ref());
         let published = endpoints().flat_map(|one| &one.ports);
-        let published = published.filter(|one| one.container_port == port && one.protocol == Protocol::Tcp);
+        // There is no way from ::1 to a container.
+        let fits = |one: &&PortBinding| {
+            let everywhere6 = one.host_ip.is_ipv6() && one.host_ip.is_unspecified();
+            one.container_port == port && one.protocol == Protocol::Tcp && !everywhere6
+        };
         // One of this host's own addresses as it is; every address as the loopback one.
-        if let Some(one) = published.min_by_key(|one| (one.host_ip.is_ipv6(), !one.host_ip.is_loopback())) {
-            let ip = match (one.host_ip.is_unspecified(), one.host_ip.is_ipv6()) {
-                (false, _) => one.host_ip,
-                (true, false) => std::net::Ipv4Addr::LOCALHOST.into(),
-                (true, true) => std::net::Ipv6Addr::LOCALHOST.into(),
-            };
+        let key = |one: &&PortBinding| (one.host_ip.is_ipv6(), !one.host_ip.is_loopback());
+        if let Some(one) = published.filter(fits).min_by_key(key) {
+            let ip = if one.host_ip.is_unspecified() { Ipv4Addr::LOCALHOST.into() } else { one.host_ip };
             return Ok(SocketAddr::new(ip, one.host_port));
         }
         // Of macvlan and ipvlan the host itself is no part: only those with an end here are reached.

@@ -109,7 +109,7 @@ impl Engine {
                     let (v4, v6) = (endpoints[at].ip.is_some(), endpoints[at].ip6.is_some());
                     let mut taken = if publish.is_empty() { None } else { Some(Taken::read(tx)?) };
                     for one in publish {
-                        let ips = ports::host_addresses(one, networks[at].publish_ip(), v4, v6);
+                        let ips = ports::host_addresses(one, networks[at].publish_ip(), v4, v6)?;
                         if let Some(taken) = taken.as_mut().filter(|_| !ips.is_empty()) {
                             endpoints[at].ports.extend(ports::claim(tx, guest.id, one, &ips, taken)?);
                         }
@@ -303,8 +303,8 @@ impl Engine {
             let mut added = Vec::new();
             let mut taken = Taken::read(tx)?;
             for one in wanted {
-                let ips =
-                    ports::host_addresses(one, network.publish_ip(), endpoint.ip.is_some(), endpoint.ip6.is_some());
+                let (v4, v6) = (endpoint.ip.is_some(), endpoint.ip6.is_some());
+                let ips = ports::host_addresses(one, network.publish_ip(), v4, v6)?;
                 if ips.is_empty() {
                     return Err(Error::invalid("the container has no address of the family of that port's address"));
                 }

@@ -99,11 +99,7 @@ pub(super) fn claim(
             continue;
         }
         if let Some(ip) = ips.iter().find(|ip| !is_free(publish.protocol, **ip, port)) {
-            why.get_or_insert(Error::conflict(format!(
-                "the port {port}/{} of {} is used by another program of this host",
-                publish.protocol,
-                shown(*ip)
-            )));
+            why.get_or_insert(in_use(publish.protocol, *ip, port));
             continue;
         }
         let mut bindings = Vec::new();
@@ -121,6 +117,10 @@ pub(super) fn claim(
     }
     let error = why.unwrap_or_else(|| Error::invalid(format!("there is no port between {first} and {last}")));
     Err(error.with_hint("choose another port of the host, or leave it out to get a free one"))
+}
+
+fn in_use(protocol: Protocol, ip: IpAddr, port: u16) -> Error {
+    Error::conflict(format!("the port {port}/{protocol} of {} is used by another program of this host", shown(ip)))
 }
 
 fn shown(ip: IpAddr) -> String {
@@ -155,12 +155,9 @@ pub(in crate::engine) fn reserve(port: &PortBinding) -> Result<Option<OwnedFd>> 
     let address = SocketAddr::new(port.host_ip, port.host_port);
     match socket::reserve(port.protocol == Protocol::Tcp, address) {
         Ok(socket) => Ok(Some(socket)),
-        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => Err(Error::conflict(format!(
-            "the port {}/{} of {} is used by another program of this host",
-            port.host_port,
-            port.protocol,
-            shown(port.host_ip)
-        ))),
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
+            Err(in_use(port.protocol, port.host_ip, port.host_port))
+        }
         Err(_) => Ok(None),
     }
 }
@@ -180,8 +177,39 @@ fn proposed(protocol: Protocol, ip: IpAddr) -> Option<u16> {
     bound.ok().map(|address| address.port())
 }
 
-/// The addresses of the host at which a port is published.
-pub(super) fn host_addresses(publish: &Publish, default: Option<IpAddr>, v4: bool, v6: bool) -> Vec<IpAddr> {
+/// The addresses of the host at which a port is published; `v4` and `v6` are what the container has an address of.
+///
+/// # Errors
+/// `invalid_argument` for one that this host has not, or whose family the container has not; `unsupported` for the loopback
+/// address of IPv6.
+pub(super) fn host_addresses(publish: &Publish, default: Option<IpAddr>, v4: bool, v6: bool) -> Result<Vec<IpAddr>> {
+    let all = addresses(publish, default, v4, v6);
+    let Some(ip) = publish.host_ip else { return Ok(all) };
+    if all.is_empty() {
+        let family = if ip.is_ipv6() { "IPv6" } else { "IPv4" };
+        return Err(Error::invalid(format!(
+            "the port {} cannot be published at {ip}: the container has no {family} address",
+            publish.container_port
+        ))
+        .with_hint("use a network that has such addresses, or publish at another address"));
+    }
+    if ip == IpAddr::V6(Ipv6Addr::LOCALHOST) {
+        return Err(Error::unsupported(format!(
+            "the port {} cannot be published at {ip}: the kernel has no way from there to a container",
+            publish.container_port
+        ))
+        .with_hint("publish at 127.0.0.1, or at another IPv6 address of this host"));
+    }
+    // What others can have, or this host at another time, the kernel lets bind when the administrator says so.
+    let bound = UdpSocket::bind(SocketAddr::new(ip, 0));
+    match bound.is_err_and(|error| error.kind() == std::io::ErrorKind::AddrNotAvailable) {
+        true => Err(Error::invalid(format!("{ip} is not an address of this host"))
+            .with_hint("ports are published at addresses of this host; leave it out for all of them")),
+        false => Ok(all),
+    }
+}
+
+fn addresses(publish: &Publish, default: Option<IpAddr>, v4: bool, v6: bool) -> Vec<IpAddr> {
     match publish.host_ip.or(default) {
         Some(ip) if ip.is_unspecified() && ip.is_ipv4() && v6 && publish.host_ip.is_none() => {
             vec![ip, IpAddr::V6(Ipv6Addr::UNSPECIFIED)]
