@@ -3,7 +3,7 @@
 //! ```text
 //! table inet rhumb[-<root id>]
 //!   guard         prerouting, raw      nobody but this host reaches 127.0.0.0/8 through a bridge (CVE-2020-8558)
-//!   prerouting    nat                  to an address of this host ─▶ ports
+//!   prerouting    nat                  to an address of this host that others may know ─▶ ports
 //!   output        nat                  likewise, from this host itself
 //!   ports                              protocol and port, or address, protocol and port, looked up in four maps ─▶ dnat
 //!   forward       filter               who may reach whom
@@ -31,6 +31,8 @@ pub struct Bridge {
     pub internal: bool,
     /// What leaves it has the host's address.
     pub masquerade: bool,
+    /// Its containers may talk to each other.
+    pub icc: bool,
 }
 
 /// A published port and where it leads.
@@ -83,6 +85,11 @@ pub fn rules(bridges: &[Bridge], group: u32) -> Vec<Change> {
     let accept = || vec![Expression::Accept];
     let drop = || vec![Expression::Drop];
     rule("guard", vec![in_group(group, false), destination(loopback()), drop()]);
+    // What comes by a wire to 127.0.0.1 is the kernel's to refuse, which it does by the destination: a changed one would
+    // show everybody on that wire what is published for this host alone (moby#45610).
+    rule("prerouting", vec![destination(loopback()), accept()]);
+    // The kernel takes no answer for ::1 from a bridge: who tries is refused at once, and not left to wait.
+    rule("output", vec![destination(IpNet::from(IpAddr::V6(Ipv6Addr::LOCALHOST))), accept()]);
     for chain in ["prerouting", "output"] {
         rule(chain, vec![to_this_host(), vec![Expression::Jump("ports")]]);
     }
@@ -96,7 +103,10 @@ pub fn rules(bridges: &[Bridge], group: u32) -> Vec<Change> {
             rule("forward", vec![from(false), to(true), drop()]);
             rule("forward", vec![to(false), from(true), drop()]);
         }
-        rule("forward", vec![from(false), to(false), accept()]);
+        // The ports of the bridge keep containers apart, but not those who have this host route to one beside them.
+        if bridge.icc {
+            rule("forward", vec![from(false), to(false), accept()]);
+        }
     }
     rule("forward", vec![out_group(group, false), ct(Ct::Status, DST_NAT), accept()]);
     // Neither from a bridge to another nor from elsewhere to what is not published.

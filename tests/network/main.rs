@@ -2,6 +2,7 @@
 //! state root and ranges of addresses of its own; the guard looks for links and rules.
 
 mod dns;
+mod guards;
 mod picture;
 mod repair;
 #[path = "../support/mod.rs"]

@@ -119,6 +119,7 @@ impl Engine {
                 subnets: network.subnets.iter().map(|subnet| subnet.subnet).collect(),
                 internal: network.internal,
                 masquerade: network.masquerades(),
+                icc: network.icc(),
                 name: network.link,
             })
             .collect();
