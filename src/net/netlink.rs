@@ -31,8 +31,6 @@ pub struct Veth<'a> {
     pub link: &'a str,
     /// The end there.
     pub interface: &'a str,
-    /// The number of the end there.
-    pub index: u32,
     /// The hardware address of the end there.
     pub mac: [u8; 6],
     /// The largest packet.
@@ -46,8 +44,6 @@ pub struct Child<'a> {
     pub parent: u32,
     /// Its name there.
     pub interface: &'a str,
-    /// Its number there.
-    pub index: u32,
     /// The hardware address; ipvlan has its parent's.
     pub mac: Option<[u8; 6]>,
     /// The largest packet.
@@ -97,17 +93,6 @@ impl Netlink {
         }
     }
 
-    /// A number above those of all interfaces.
-    ///
-    /// # Errors
-    /// What the kernel gives.
-    pub fn next_index(&self) -> Result<u32> {
-        let all: std::result::Result<Vec<LinkMessage>, _> =
-            self.runtime.block_on(self.handle.link().get().execute().try_collect());
-        let all = all.map_err(|error| translate(&error, || "listing interfaces".to_owned()))?;
-        Ok(all.iter().map(|link| link.header.index).max().unwrap_or(0).saturating_add(1))
-    }
-
     /// Makes a bridge, not up.
     ///
     /// # Errors
@@ -134,10 +119,8 @@ impl Netlink {
     /// # Errors
     /// `already_exists`; what the kernel gives.
     pub fn add_veth(&self, veth: &Veth<'_>, netns: BorrowedFd<'_>) -> Result<()> {
-        let mut peer = LinkUnspec::new_with_name(veth.interface)
-            .index(veth.index)
-            .address(veth.mac.to_vec())
-            .setns_by_fd(netns.as_raw_fd());
+        let mut peer =
+            LinkUnspec::new_with_name(veth.interface).address(veth.mac.to_vec()).setns_by_fd(netns.as_raw_fd());
         let mut link = LinkVeth::new(veth.link, veth.interface);
         if let Some(mtu) = veth.mtu {
             (peer, link) = (peer.mtu(mtu), link.mtu(mtu));
@@ -159,7 +142,7 @@ impl Netlink {
                     "passthru" => MacVlanMode::Passthrough,
                     _ => MacVlanMode::Bridge,
                 };
-                let mut link = LinkMacVlan::new(child.interface, child.parent, mode).index(child.index);
+                let mut link = LinkMacVlan::new(child.interface, child.parent, mode);
                 if let Some(mac) = child.mac {
                     link = link.address(mac.to_vec());
                 }
@@ -174,7 +157,7 @@ impl Netlink {
                     "l3s" => IpVlanMode::L3S,
                     _ => IpVlanMode::L2,
                 };
-                let mut link = LinkIpVlan::new(child.interface, child.parent, mode).index(child.index);
+                let mut link = LinkIpVlan::new(child.interface, child.parent, mode);
                 if let Some(mtu) = child.mtu {
                     link = link.mtu(mtu);
                 }

@@ -11,8 +11,8 @@
 use std::fs;
 use std::io;
 use std::net::IpAddr;
-use std::os::fd::{AsFd as _, BorrowedFd};
-use std::path::{Path, PathBuf};
+use std::os::fd::BorrowedFd;
+use std::path::Path;
 
 use ipnet::IpNet;
 
@@ -20,8 +20,6 @@ use super::netlink::{Child, ChildKind, Netlink, Veth};
 use crate::base::{Context as _, Error, Kind, Result};
 use crate::sys::namespace;
 
-/// The number of the first interface that is made in a namespace beside the loopback one.
-const FIRST_INDEX: u32 = 2;
 /// How often a name that an earlier interface still has, since the kernel is taking it away, is tried again.
 const NAME_TRIES: u32 = 50;
 
@@ -238,18 +236,23 @@ pub fn ensure_parent(name: &str, group: u32) -> Result<()> {
 ///
 /// # Errors
 /// What the kernel gives.
-pub fn attach(netns: BorrowedFd<'_>, interfaces: &[Interface], first: bool) -> Result<()> {
+pub fn attach(netns: BorrowedFd<'_>, interfaces: &[Interface]) -> Result<()> {
     if interfaces.is_empty() {
         return Ok(());
     }
     let host = Netlink::open()?;
     inside(netns, || {
-        let made = attach_in(&host, netns, interfaces, first);
+        let netlink = Netlink::open()?;
+        let mut children = Vec::new();
+        let made = attach_in(&host, &netlink, netns, interfaces, &mut children);
         if made.is_err() {
             for interface in interfaces {
                 if let Kindred::Port { link, .. } = &interface.kind {
                     let _ = host.delete(link); // found by its name later
                 }
+            }
+            for name in children {
+                let _ = netlink.delete(name); // goes with the namespace
             }
         }
         made
@@ -271,11 +274,16 @@ pub fn inside<T: Send>(netns: BorrowedFd<'_>, work: impl FnOnce() -> Result<T> +
     })
 }
 
-fn attach_in(host: &Netlink, netns: BorrowedFd<'_>, interfaces: &[Interface], first: bool) -> Result<()> {
-    let netlink = Netlink::open()?;
-    // Others may be there.
-    let free = if first { FIRST_INDEX } else { netlink.next_index()? };
-    for (index, interface) in (free..).zip(interfaces) {
+/// `children` gets the names of what was made that has no end on the host.
+fn attach_in<'a>(
+    host: &Netlink,
+    netlink: &Netlink,
+    netns: BorrowedFd<'_>,
+    interfaces: &'a [Interface],
+    children: &mut Vec<&'a str>,
+) -> Result<()> {
+    let missing = |name: &str| Error::not_found(format!("the interface {name:?} is gone"));
+    for interface in interfaces {
         let v6 = interface.addresses.iter().any(|address| address.addr().is_ipv6());
         // Before it exists, so that it never has an address that nobody asked for.
         set("ipv6/conf/default/disable_ipv6", if v6 { "0" } else { "1" })?;
@@ -283,9 +291,8 @@ fn attach_in(host: &Netlink, netns: BorrowedFd<'_>, interfaces: &[Interface], fi
         match &interface.kind {
             Kindred::Port { link, bridge, isolated } => {
                 let mac = interface.mac.ok_or_else(|| Error::failed("an interface has no hardware address"))?;
-                let veth = Veth { link, interface: &interface.name, index, mac, mtu: interface.mtu };
+                let veth = Veth { link, interface: &interface.name, mac, mtu: interface.mtu };
                 add_veth(host, &veth, netns)?;
-                let missing = |name: &str| Error::not_found(format!("the interface {name:?} is gone"));
                 let port = host.index(link)?.ok_or_else(|| missing(link))?;
                 let bridge = host.index(bridge)?.ok_or_else(|| missing(bridge))?;
                 host.set_up(port, Some(bridge))?;
@@ -295,9 +302,12 @@ fn attach_in(host: &Netlink, netns: BorrowedFd<'_>, interfaces: &[Interface], fi
                 let parent = host.index(parent)?;
                 let parent = parent.ok_or_else(|| Error::not_found("the parent interface is gone"))?;
                 let (name, mac, mtu) = (interface.name.as_str(), interface.mac, interface.mtu);
-                host.add_child(&Child { parent, interface: name, index, mac, mtu, kind: *kind }, netns)?;
+                host.add_child(&Child { parent, interface: name, mac, mtu, kind: *kind }, netns)?;
+                children.push(name);
             }
         }
+        // Its number is the kernel's choice: it never gives one twice.
+        let index = netlink.index(&interface.name)?.ok_or_else(|| missing(&interface.name))?;
         for address in &interface.addresses {
             netlink.add_address(index, *address)?;
         }
@@ -351,23 +361,6 @@ pub fn route_by(netns: BorrowedFd<'_>, gateways: &[(IpAddr, String)]) -> Result<
         }
         Ok(())
     })
-}
-
-/// Opens the network namespace of a process.
-///
-/// # Errors
-/// What open(2) gives.
-pub fn netns_of(pid: i32) -> Result<std::os::fd::OwnedFd> {
-    let path = PathBuf::from(format!("/proc/{pid}/ns/net"));
-    namespace::open(&path).context(|| format!("opening {path:?}"))
-}
-
-/// Both are the same network namespace.
-///
-/// # Errors
-/// What fstat(2) gives.
-pub fn is_same(one: BorrowedFd<'_>, other: &std::os::fd::OwnedFd) -> Result<bool> {
-    namespace::same(one, other.as_fd()).context(|| "looking at network namespaces")
 }
 
 /// Sets a kernel parameter of the network namespace of this thread; a kernel without IPv6 has none of those.

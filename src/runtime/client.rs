@@ -335,6 +335,20 @@ impl Monitor {
         self.ask(&Request::Names)
     }
 
+    /// The container's network namespace. Found by the number of its first process it could be another's by now.
+    ///
+    /// # Errors
+    /// `conflict` between two runs, when it is not kept; `unavailable` when the monitor is gone.
+    pub fn network(&mut self) -> Result<OwnedFd> {
+        match self.talk(&Request::Network)? {
+            Reply::Network => {
+                let fd = self.channel.decoder.fds.pop_front();
+                fd.ok_or_else(|| Error::corrupt("no network namespace came along"))
+            }
+            other => Err(unexpected(&other)),
+        }
+    }
+
     /// Has the monitor keep a descriptor for as long as it lives, under a name.
     ///
     /// # Errors

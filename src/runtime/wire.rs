@@ -90,6 +90,8 @@ pub(crate) enum Request {
     SetRestart(RestartPolicy),
     /// The container has names now: start its resolver unless it runs.
     Names,
+    /// Give me the container's network namespace.
+    Network,
     /// Keep the descriptor that comes along as long as the container has you, under this name.
     Hold(String),
     /// Close what you keep under this name.
@@ -139,6 +141,8 @@ pub(crate) enum Reply {
     Done,
     /// So much output of this run did not get into the log.
     LogLost(LogLoss),
+    /// The network namespace came along.
+    Network,
     /// The command was executed.
     Started,
     /// It could not be done.

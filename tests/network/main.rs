@@ -1,6 +1,7 @@
 //! Networks end to end: what a container has on them, what the kernel has, and that nothing of it is left. Every test has a
 //! state root and ranges of addresses of its own; the guard looks for links and rules.
 
+mod change;
 mod dns;
 mod guards;
 mod picture;

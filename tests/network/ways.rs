@@ -43,5 +43,21 @@ fn links_are_lines_of_hosts_on_the_default_network() {
     assert!(line.contains("store ") && line.ends_with(" db"), "{hosts}");
     rhumb.sh("stop -t 0 db").ok();
     rhumb.sh("run --rm --network bridge --link db base:1 true").fails_with(125, "does not run on the same network");
-    rhumb.sh("rm -f web db").ok();
+    // What ended meanwhile is no reason not to join other networks, or to leave them.
+    rhumb.sh("network create --subnet 10.231.20.0/24 joined").ok();
+    rhumb.sh("network connect joined web").ok();
+    rhumb.sh("network disconnect joined web").ok();
+    rhumb.sh("network rm joined").ok();
+    // Another has its address when it comes back: its line follows.
+    rhumb.sh("run -d --name thief --network bridge base:1 sleep 300").ok();
+    let of = |name: &str| rhumb.inspect(name)["NetworkSettings"]["Networks"]["bridge"]["IPAddress"].to_string();
+    assert_eq!(of("thief"), format!("\"{address}\""));
+    rhumb.run(["exec", "web", "sh", "-c", "echo '10.1.1.1 own' >> /etc/hosts"]).ok();
+    rhumb.sh("start db").ok();
+    let hosts = rhumb.sh("exec web cat /etc/hosts").ok();
+    let lines: Vec<&str> = hosts.lines().filter(|line| line.contains("store ")).collect();
+    let moved = of("db").trim_matches('"').to_owned();
+    assert!(lines.len() == 1 && lines[0].starts_with(&format!("{moved}\t")) && moved != address, "{moved}: {hosts}");
+    assert!(hosts.contains("10.1.1.1 own"), "what the container wrote itself stays: {hosts}");
+    rhumb.sh("rm -f web db thief").ok();
 }

@@ -263,6 +263,7 @@ impl Engine {
             // A later command's turn: its monitor is being born or about to go, or something in it resists.
             let _ = self.container_recover_one(&id);
         }
+        self.container_connect_recover()?;
         self.container_update_recover()
     }
 

@@ -54,6 +54,25 @@ pub(super) fn hosts(
     text
 }
 
+/// The most that is read of a container's own file, in bytes.
+pub(super) const MAX_HOSTS: u64 = 1 << 20;
+
+/// hosts(5) with another address of a linked container: on the line that has the name of the link and the container's short
+/// id, or on a new one.
+pub(super) fn with_link(text: &str, address: IpAddr, alias: &str, short: &str, names: &str) -> String {
+    let is_its = |line: &&str| {
+        let words: Vec<&str> = line.split_whitespace().skip(1).collect();
+        words.first() == Some(&alias) && words.contains(&short)
+    };
+    let new = format!("{address}\t{names}");
+    let mut lines: Vec<&str> = text.lines().collect();
+    match lines.iter().position(is_its) {
+        Some(at) => lines[at] = &new,
+        None => lines.push(&new),
+    }
+    lines.iter().map(|line| format!("{line}\n")).collect()
+}
+
 /// The host as a network shows it; known for internal ones too, since its containers reach it there.
 fn gateway_of(endpoint: &Endpoint) -> Option<IpAddr> {
     endpoint.gateway.map(IpAddr::V4).or(endpoint.gateway6.map(IpAddr::V6))
@@ -163,6 +182,18 @@ mod tests {
             "nameserver 8.8.8.8\nnameserver 8.8.4.4\n",
         );
         check(|_| {}, "", Servers::Names, "nameserver 127.0.0.11\noptions ndots:0\n");
+    }
+
+    #[test]
+    fn the_line_of_a_link_follows_its_container_and_no_other_line_does() {
+        let text = "127.0.0.1\tlocalhost\n10.0.0.2\tstore 0123456789ab db\n10.0.0.2\tother 0123456789ab db\n# own";
+        let address = "10.0.0.9".parse().unwrap();
+        let moved = with_link(text, address, "store", "0123456789ab", "store 0123456789ab shop");
+        assert_eq!(
+            moved,
+            "127.0.0.1\tlocalhost\n10.0.0.9\tstore 0123456789ab shop\n10.0.0.2\tother 0123456789ab db\n# own\n"
+        );
+        assert_eq!(with_link("", address, "a", "b", "a b"), "10.0.0.9\ta b\n");
     }
 
     #[test]

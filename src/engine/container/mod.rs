@@ -13,7 +13,7 @@
 //! seccomp  the filter of system calls (pure)         top     its processes
 //! resolver whose names it knows, and whom it asks for others
 //! restart  policies of containers that exist          wait    for their end
-//! network  its networks: joining, leaving, published ports
+//! network  its networks at a start, published ports  connect  joining and leaving networks
 //! reach    whom it reaches, and how it is reached from here
 //! stats    what it uses                              update  other limits
 //! step     a command of a build
@@ -25,6 +25,7 @@
 //! `Removing` records belong to a verb under way, or to one that died; [`Engine::container_recover`] ends those.
 
 mod changes;
+mod connect;
 mod content;
 mod copy;
 mod create;

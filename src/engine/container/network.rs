@@ -1,21 +1,20 @@
-//! A container's networks: what options name, what a start leases and makes, what is changed while it runs.
+//! A container's networks: what options name, what a start leases and makes, ports that are published while it runs.
 
 use std::os::fd::AsFd as _;
 
-use crate::base::{Context as _, Error, Id, Kind, Result, failpoint};
+use crate::base::{Context as _, Error, Id, Kind, Result};
 use crate::engine::Engine;
 use crate::engine::container::{Found, files, resolver};
 use crate::engine::network::{Guest, parse_mac, ports};
 use crate::model::container::{Connection, ContainerOptions, ContainerRecord, ContainerRemove, NetworkMode};
 use crate::model::network::{Attachment, DEFAULT_NETWORK, Driver, Endpoint, PortBinding, Publish};
-use crate::net::setup;
 use crate::runtime::client::Monitor;
 use crate::runtime::monitor::MAX_HELD;
 use crate::runtime::state::Life;
-use crate::store::db::{Noun, Tx};
+use crate::store::db::Noun;
 
 /// The most networks of one container.
-const MAX_NETWORKS: usize = 64;
+pub(super) const MAX_NETWORKS: usize = 64;
 /// The most ports that one container publishes.
 const MAX_PORTS: usize = 4096;
 
@@ -72,7 +71,7 @@ impl Engine {
     }
 
     /// Checks an attachment, and names its network by id.
-    fn resolve_attachment(&self, mut one: Attachment) -> Result<Attachment> {
+    pub(super) fn resolve_attachment(&self, mut one: Attachment) -> Result<Attachment> {
         let network = self.network_get(&one.network)?;
         if matches!(network.driver, Driver::Host | Driver::None) {
             return Err(Error::conflict(format!("a container cannot be connected to the network {:?}", network.name))
@@ -104,9 +103,12 @@ impl Engine {
         let name = name.into_iter().next().unwrap_or_else(|| record.id.short().to_owned());
         let guest = Guest { id: &record.id, name: &name, hostname: &record.hostname };
         let publish = published(record)?;
+        // What was under way is decided by this start.
+        self.end_connection(&record.id)?;
         let endpoints = self.network_lease(&guest, &record.options.networks, &publish, &[])?;
-        match self.write_network_files(record, &endpoints) {
-            Ok(_) => Ok(endpoints),
+        match self.write_network_files(record, &endpoints, true).and_then(|_| self.tell_linked(&record.id, &endpoints))
+        {
+            Ok(()) => Ok(endpoints),
             Err(error) => Err(match self.network_release(&record.id) {
                 Ok(_) => error,
                 Err(more) => error.context(format!("and giving addresses back failed: {more}")),
@@ -120,19 +122,24 @@ impl Engine {
             return Ok(());
         }
         let netns = monitor.take_netns().ok_or_else(|| Error::failed("the monitor gave no network namespace"))?;
-        self.network_attach(netns.as_fd(), endpoints, true)?;
+        self.network_attach(netns.as_fd(), endpoints)?;
         endpoints.iter().try_for_each(|endpoint| hold_ports(monitor, &endpoint.ports))
     }
 
     /// `/etc/hosts` and `/etc/resolv.conf` as its networks want them, written in place since they are mounted, and what its
-    /// resolver is to know. True when it has one.
-    fn write_network_files(&self, record: &ContainerRecord, endpoints: &[Endpoint]) -> Result<bool> {
+    /// resolver is to know. True when it has one. At its start those that it is linked to must be there.
+    pub(super) fn write_network_files(
+        &self,
+        record: &ContainerRecord,
+        endpoints: &[Endpoint],
+        starts: bool,
+    ) -> Result<bool> {
         let dir = self.paths().container(&record.id);
         let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default(); // a host may have none: an empty one
         let write = |path: std::path::PathBuf, text: String| {
             std::fs::write(&path, text).context(|| format!("writing {path:?}"))
         };
-        let links = self.linked(endpoints)?;
+        let links = self.linked(endpoints, starts)?;
         write(dir.join("hosts"), files::hosts(record, &read("/etc/hosts"), endpoints, &links))?;
         let has_names = self.write_names(record, endpoints)?;
         let servers = match has_names {
@@ -155,174 +162,6 @@ impl Engine {
             list.push(Connection { name, id, attachment: attachment.clone(), endpoint });
         }
         Ok(list)
-    }
-
-    /// Connects a container to a network, also while it runs.
-    ///
-    /// # Errors
-    /// `conflict` when it is connected already or has no networks of its own; as a start.
-    pub fn network_connect(&self, container: &str, attachment: &Attachment) -> Result<()> {
-        let id = self.container_find(container)?.id;
-        let _lock = self.lock_container(&id)?;
-        let found = self.container_reload(&id)?;
-        require_networks(&found)?;
-        let one = self.resolve_attachment(attachment.clone())?;
-        if found.record.options.networks.iter().any(|other| other.network == one.network) {
-            return Err(Error::conflict(format!(
-                "the container {:?} is connected to the network {:?} already",
-                found.name, attachment.network
-            )));
-        }
-        if found.record.options.networks.len() >= MAX_NETWORKS {
-            return Err(Error::invalid(format!("a container is on at most {MAX_NETWORKS} networks")));
-        }
-        failpoint::hit("network.connect.record")?;
-        let network = Id::parse(&one.network)?;
-        // On record first: whoever finds half of it knows that it is to be cleared up with the container.
-        self.change_networks(&id, |tx, networks| {
-            tx.add_use((Noun::Container, id.as_str()), (Noun::Network, network.as_str()))?;
-            networks.push(one.clone());
-            Ok(())
-        })?;
-        if let Life::Alive(run) = self.container_life(&id)?
-            && let Some((pid, _)) = run.init
-        {
-            let connected = self.connect_running(&found, &one, pid);
-            if let Err(error) = connected {
-                let error = error.context(format!("connecting the container {:?}", found.name));
-                return Err(match self.forget_network(&id, &network) {
-                    Ok(()) => error,
-                    Err(more) => error.context(format!("and undoing it failed: {more}")),
-                });
-            }
-        }
-        self.store.flush()?;
-        if let Ok(network) = self.network_get(network.as_str()) {
-            self.tell_of_network(&network, &id, "connect");
-        }
-        Ok(())
-    }
-
-    fn connect_running(&self, found: &Found, one: &Attachment, pid: i32) -> Result<()> {
-        let before = self.network_endpoints_of(&found.id)?;
-        let guest = Guest { id: &found.id, name: &found.name, hostname: &found.record.hostname };
-        let mut new = self.network_lease(&guest, std::slice::from_ref(one), &[], &before)?;
-        let netns = setup::netns_of(pid)?;
-        let made = failpoint::hit("network.connect.links")
-            .and_then(|()| self.network_attach(netns.as_fd(), &new, false))
-            .and_then(|()| {
-                let all: Vec<Endpoint> = before.iter().chain(&new).cloned().collect();
-                if self.write_network_files(&found.record, &all)? {
-                    self.container_monitor(&found.id, &found.name)?.begin_names()?;
-                }
-                Ok(())
-            });
-        if let Err(error) = made {
-            return Err(match self.give_back(&found.id, &new) {
-                Ok(()) => error,
-                Err(more) => error.context(format!("and undoing it failed: {more}")),
-            });
-        }
-        // The first way out that it has, or one that is preferred.
-        let leads = new[0].gateway.is_some() || new[0].gateway6.is_some();
-        if leads && self.is_preferred(found, one, &before) {
-            self.move_gateway(&found.id, netns.as_fd(), &mut new[0], &before)?;
-        }
-        Ok(())
-    }
-
-    /// Whether a network that is joined now has the default route from now on.
-    fn is_preferred(&self, found: &Found, one: &Attachment, before: &[Endpoint]) -> bool {
-        let current = before.iter().find(|endpoint| endpoint.is_gateway);
-        let Some(current) = current else { return true };
-        let priority = |network: &Id| {
-            let known = found.record.options.networks.iter().find(|other| other.network == network.as_str());
-            known.map_or(0, |other| other.priority)
-        };
-        one.priority > priority(&current.network)
-    }
-
-    /// Gives one endpoint the default route.
-    fn move_gateway(
-        &self,
-        id: &Id,
-        netns: std::os::fd::BorrowedFd<'_>,
-        to: &mut Endpoint,
-        others: &[Endpoint],
-    ) -> Result<()> {
-        for other in others.iter().filter(|other| other.is_gateway && other.network != to.network) {
-            self.write_endpoint(&Endpoint { is_gateway: false, ..other.clone() })?;
-        }
-        to.is_gateway = true;
-        self.write_endpoint(to)?;
-        let gateways: Vec<(std::net::IpAddr, String)> = to
-            .gateway
-            .map(std::net::IpAddr::V4)
-            .into_iter()
-            .chain(to.gateway6.map(std::net::IpAddr::V6))
-            .map(|gateway| (gateway, to.interface.clone()))
-            .collect();
-        setup::route_by(netns, &gateways).context(|| format!("moving the default route of {}", id.short()))
-    }
-
-    /// Disconnects a container from a network, also while it runs.
-    ///
-    /// # Errors
-    /// `not_found` when it is not connected.
-    pub fn network_disconnect(&self, container: &str, network: &str) -> Result<()> {
-        let id = self.container_find(container)?.id;
-        let _lock = self.lock_container(&id)?;
-        let found = self.container_reload(&id)?;
-        let network = self.network_get(network)?;
-        if !found.record.options.networks.iter().any(|one| one.network == network.id.as_str()) {
-            return Err(Error::not_found(format!(
-                "the container {:?} is not connected to the network {:?}",
-                found.name, network.name
-            )));
-        }
-        failpoint::hit("network.disconnect.links")?;
-        let endpoints = self.network_endpoints_of(&id)?;
-        let (gone, mut kept): (Vec<Endpoint>, Vec<Endpoint>) =
-            endpoints.into_iter().partition(|endpoint| endpoint.network == network.id);
-        if let Life::Alive(run) = self.container_life(&id)?
-            && let Some((pid, _)) = run.init
-        {
-            let netns = setup::netns_of(pid)?;
-            for endpoint in &gone {
-                setup::detach(netns.as_fd(), &endpoint.interface)?;
-            }
-            self.give_back(&id, &gone)?;
-            if gone.iter().any(|endpoint| endpoint.is_gateway) {
-                let next = kept.iter().position(|one| one.gateway.is_some() || one.gateway6.is_some());
-                if let Some(at) = next {
-                    let mut to = kept.remove(at);
-                    self.move_gateway(&id, netns.as_fd(), &mut to, &kept)?;
-                    kept.push(to);
-                }
-            }
-            self.write_network_files(&found.record, &kept)?;
-        }
-        failpoint::hit("network.disconnect.record")?;
-        self.forget_network(&id, &network.id)?;
-        self.store.flush()?;
-        self.tell_of_network(&network, &id, "disconnect");
-        Ok(())
-    }
-
-    fn forget_network(&self, id: &Id, network: &Id) -> Result<()> {
-        self.change_networks(id, |tx, networks| {
-            networks.retain(|one| one.network != network.as_str());
-            tx.drop_use((Noun::Container, id.as_str()), (Noun::Network, network.as_str()))
-        })
-    }
-
-    fn change_networks(&self, id: &Id, change: impl FnOnce(&Tx<'_>, &mut Vec<Attachment>) -> Result<()>) -> Result<()> {
-        self.store.write(|tx| {
-            let row = tx.get::<ContainerRecord>(Noun::Container, id.as_str())?;
-            let mut record = row.ok_or_else(|| Error::not_found(format!("no such container {:?}", id.short())))?.body;
-            change(tx, &mut record.options.networks)?;
-            tx.update(Noun::Container, id.as_str(), &record)
-        })
     }
 
     /// Publishes further ports of a running container.
@@ -416,7 +255,7 @@ impl Engine {
 }
 
 /// Has the monitor keep published ports from programs of this host, as many as it keeps.
-fn hold_ports(monitor: &mut Monitor, ports: &[PortBinding]) -> Result<()> {
+pub(super) fn hold_ports(monitor: &mut Monitor, ports: &[PortBinding]) -> Result<()> {
     for port in ports.iter().take(MAX_HELD) {
         if let Some(socket) = ports::reserve(port)? {
             match monitor.hold(&ports::socket_name(port), socket.as_fd()) {
@@ -429,19 +268,8 @@ fn hold_ports(monitor: &mut Monitor, ports: &[PortBinding]) -> Result<()> {
     Ok(())
 }
 
-/// One whose network namespace is another's cannot be changed.
-fn require_networks(found: &Found) -> Result<()> {
-    match &found.record.options.network_mode {
-        NetworkMode::Bridge => Ok(()),
-        NetworkMode::None | NetworkMode::Host | NetworkMode::Container(_) => {
-            Err(Error::conflict(format!("the container {:?} has no networks of its own", found.name))
-                .with_hint("it was made with no network, the host's, or that of another container"))
-        }
-    }
-}
-
 /// What is published: what was named, and with `publish_all` every other port that is exposed.
-fn published(record: &ContainerRecord) -> Result<Vec<Publish>> {
+pub(super) fn published(record: &ContainerRecord) -> Result<Vec<Publish>> {
     let mut all = record.options.publish.clone();
     if record.options.publish_all {
         for exposed in &record.exposed_ports {

@@ -37,9 +37,10 @@ impl Engine {
 
     fn netns_of(&self, found: &Found) -> Result<OwnedFd> {
         let stopped = || Error::conflict(format!("the container {:?} does not run", found.name));
-        let Life::Alive(run) = self.container_life(&found.id)? else { return Err(stopped()) };
-        let (pid, _) = run.init.ok_or_else(stopped)?;
-        setup::netns_of(pid)
+        match self.container_life(&found.id)? {
+            Life::Alive(_) => self.container_monitor(&found.id, &found.name)?.network(),
+            _ => Err(stopped()),
+        }
     }
 
     fn resolve_in(&self, found: &Found, netns: &OwnedFd, name: &str) -> Result<Vec<IpAddr>> {
@@ -169,10 +170,10 @@ fn servers(text: &str) -> (Vec<IpAddr>, Vec<String>) {
             _ => {}
         }
     }
-    (servers, search)
-}
     servers.truncate(MAX_SERVERS);
     search.truncate(MAX_SEARCH);
+    (servers, search)
+}
 
 #[cfg(test)]
 mod tests {
@@ -187,8 +188,8 @@ mod tests {
         let (servers, search) =
             servers("# x\nnameserver 127.0.0.11\nsearch a.example b\noptions ndots:0\nnameserver x\n");
         assert_eq!((servers.len(), search), (1, vec!["a.example".to_owned(), "b".to_owned()]));
-    }
-}
         let (servers, search) =
             self::servers(&format!("{}search {}", "nameserver 10.0.0.1\n".repeat(5000), "a.test ".repeat(5000)));
         assert_eq!((servers.len(), search.len()), (MAX_SERVERS, MAX_SEARCH), "what a hostile container wrote");
+    }
+}

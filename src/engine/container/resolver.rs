@@ -5,11 +5,13 @@
 //! <run>/networks/<network id>/…        who is there: endpoints, which the resolver reads by itself
 //! ```
 
+use std::io::Read as _;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use crate::base::{Context as _, Error, Id, Result};
+use crate::base::{Context as _, Error, Id, Kind, Result};
 use crate::engine::Engine;
+use crate::engine::container::files;
 use crate::model::container::{ContainerOptions, ContainerRecord};
 use crate::model::names::{Link, Names, VERSION, Zone};
 use crate::model::network::Endpoint;
@@ -60,33 +62,67 @@ impl Engine {
     }
 
     /// The addresses and names of the containers that one is linked to where names are not resolved: the default network.
+    /// Once it has started, those that ended are left out.
     ///
     /// # Errors
-    /// `conflict` for one that does not run there.
-    pub(super) fn linked(&self, endpoints: &[Endpoint]) -> Result<Vec<(IpAddr, String)>> {
+    /// `conflict` at its start for one that does not run there.
+    pub(super) fn linked(&self, endpoints: &[Endpoint], starts: bool) -> Result<Vec<(IpAddr, String)>> {
         let mut lines = Vec::new();
         for endpoint in endpoints.iter().filter(|endpoint| !endpoint.links.is_empty()) {
             if self.network_get(endpoint.network.as_str())?.has_names() {
                 continue;
             }
             for (container, alias) in &endpoint.links {
-                let target = self.container_find(container)?;
+                let target = match self.container_find(container) {
+                    Err(error) if error.kind() == Kind::NotFound && !starts => continue,
+                    found => found?,
+                };
+                self.note_link(&endpoint.network, &target.id, &endpoint.container)?;
                 // What one that ended had may not have been given back yet.
                 let there = match self.container_life(&target.id)? {
                     Life::Alive(_) => self.network_endpoint(&endpoint.network, &target.id)?,
                     _ => None,
                 };
-                let address = there.as_ref().and_then(|one| one.ip.map(IpAddr::V4).or(one.ip6.map(IpAddr::V6)));
-                let address = address.ok_or_else(|| {
-                    Error::conflict(format!("the linked container {container:?} does not run on the same network"))
-                        .with_hint("start it first, or use a network of your own, where names are resolved")
-                })?;
-                let mut names = vec![alias.as_str(), target.id.short(), &target.name];
-                names.dedup();
-                lines.push((address, names.join(" ")));
+                match there.as_ref().and_then(address) {
+                    Some(address) => lines.push((address, line_of_link(alias, &target.id, &target.name))),
+                    None if !starts => {}
+                    None => {
+                        let text = format!("the linked container {container:?} does not run on the same network");
+                        return Err(Error::conflict(text)
+                            .with_hint("start it first, or use a network of your own, where names are resolved"));
+                    }
+                }
             }
         }
         Ok(lines)
+    }
+
+    /// Tells those that are linked to a container where names are not resolved which address it has from now on.
+    ///
+    /// # Errors
+    /// What reading endpoints and writing their files gives.
+    pub(super) fn tell_linked(&self, id: &Id, endpoints: &[Endpoint]) -> Result<()> {
+        for endpoint in endpoints {
+            let Some(address) = address(endpoint) else { continue };
+            if self.network_get(endpoint.network.as_str())?.has_names() {
+                continue;
+            }
+            for other in self.network_linked(&endpoint.network, id)? {
+                let path = self.paths().container(&other.container).join("hosts");
+                // In place, since it is mounted; the container may have written what it likes.
+                let file = std::fs::File::open(&path).context(|| format!("reading {path:?}"))?;
+                let mut text = Vec::new();
+                file.take(files::MAX_HOSTS).read_to_end(&mut text).context(|| format!("reading {path:?}"))?;
+                let mut text = String::from_utf8_lossy(&text).into_owned();
+                let is_meant = |name: &String| self.container_find(name).is_ok_and(|found| found.id == *id);
+                for (_, alias) in other.links.iter().filter(|(container, _)| is_meant(container)) {
+                    let names = line_of_link(alias, id, &endpoint.name);
+                    text = files::with_link(&text, address, alias, id.short(), &names);
+                }
+                std::fs::write(&path, text).context(|| format!("writing {path:?}"))?;
+            }
+        }
+        Ok(())
     }
 
     /// A container that is gone has no addresses, and its name is nobody's.
@@ -105,6 +141,17 @@ impl Engine {
         }
         Ok(())
     }
+}
+
+fn address(endpoint: &Endpoint) -> Option<IpAddr> {
+    endpoint.ip.map(IpAddr::V4).or(endpoint.ip6.map(IpAddr::V6))
+}
+
+/// The names of a linked container in hosts(5).
+fn line_of_link(alias: &str, id: &Id, name: &str) -> String {
+    let mut names = vec![alias, id.short(), name];
+    names.dedup();
+    names.join(" ")
 }
 
 /// The user said how many dots make a name a full one.

@@ -5,17 +5,17 @@
 //! still wrong after a while is a fault.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use crate::base::{Context as _, Id, Kind, Result};
 use crate::engine::Engine;
+use crate::engine::network::endpoints::uses;
 use crate::engine::network::ports;
-use crate::model::network::{Driver, Endpoint, Network};
+use crate::model::network::{Driver, Network};
 use crate::model::system::Problem;
 use crate::net::plan::{self, Published};
 use crate::net::{nft, nft::Change, setup};
-use crate::store::db::{Claim, Noun, Phase};
+use crate::store::db::{Noun, Phase};
 
 /// How long what is wrong may take to become right by itself, and how often it is looked at.
 const SETTLE: Duration = Duration::from_secs(2);
@@ -224,21 +224,6 @@ impl Engine {
         match nft::apply(&self.table(), &[Change::Delete(element)]) {
             Err(error) if error.kind() == Kind::NotFound => Ok(true),
             other => other.map(|()| true),
-        }
-    }
-}
-
-/// A container's place on a network is what a claim is for.
-fn uses(endpoint: &Endpoint, claim: &Claim) -> bool {
-    match ports::of_claim(&claim.space, &claim.key) {
-        Some(port) => endpoint
-            .ports
-            .iter()
-            .any(|one| (one.protocol, one.host_ip, one.host_port) == (port.protocol, port.host_ip, port.host_port)),
-        None => {
-            let ip = claim.key.parse().ok();
-            claim.space.strip_prefix("address/") == Some(endpoint.network.as_str())
-                && (ip == endpoint.ip.map(IpAddr::V4) || ip == endpoint.ip6.map(IpAddr::V6))
         }
     }
 }

@@ -27,7 +27,7 @@ use crate::net::netlink::ChildKind;
 use crate::net::nft::Sent;
 use crate::net::setup::{self, Interface, Kindred};
 use crate::runtime::state::is_held;
-use crate::store::db::Tx;
+use crate::store::db::{Claim, Tx};
 
 /// A container that is to be on networks.
 pub(in crate::engine) struct Guest<'a> {
@@ -96,6 +96,11 @@ impl Engine {
                 let number = before.len() + endpoints.len();
                 let mut endpoint = claim_addresses(tx, guest, attachment, network)?;
                 endpoint.interface = interface_name(attachment, number, before, &endpoints);
+                if before.iter().chain(&endpoints).any(|other| other.interface == endpoint.interface) {
+                    let name = &endpoint.interface;
+                    return Err(Error::conflict(format!("the container has an interface {name:?} already"))
+                        .with_hint("choose another name for it, or leave it out"));
+                }
                 if network.driver == Driver::Bridge {
                     endpoint.link = self.link_name(guest.id, &network.id);
                 }
@@ -120,39 +125,39 @@ impl Engine {
         })
     }
 
-    /// Makes what was leased in a network namespace; `first` when nothing is there yet.
-    pub(in crate::engine) fn network_attach(
-        &self,
-        netns: BorrowedFd<'_>,
-        endpoints: &[Endpoint],
-        first: bool,
-    ) -> Result<()> {
+    /// Makes what was leased in a network namespace.
+    pub(in crate::engine) fn network_attach(&self, netns: BorrowedFd<'_>, endpoints: &[Endpoint]) -> Result<()> {
         let mut interfaces = Vec::new();
         for endpoint in endpoints {
             let network = self.store.read(|tx| find(tx, endpoint.network.as_str()))?;
             interfaces.push(interface(&network, endpoint)?);
         }
         failpoint::hit("network.attach.links")?;
-        match setup::attach(netns, &interfaces, first) {
+        match setup::attach(netns, &interfaces) {
             // Somebody took the bridge away since it was looked at.
             Err(error) if error.kind() == Kind::NotFound => {
                 for endpoint in endpoints {
                     let network = self.store.read(|tx| find(tx, endpoint.network.as_str()))?;
                     self.ensure_network_ready(&network)?;
                 }
-                setup::attach(netns, &interfaces, first)?;
+                setup::attach(netns, &interfaces)?;
             }
             other => other?,
         }
         failpoint::hit("network.attach.ports")?;
-        for endpoint in endpoints.iter().filter(|endpoint| !endpoint.ports.is_empty()) {
-            match self.insert_ports(endpoint, &endpoint.ports) {
-                // The administrator took the table away: it is made anew, with everything that others need.
-                Err(error) if error.kind() == Kind::NotFound => self.network_repair()?,
-                other => other?,
+        endpoints.iter().try_for_each(|endpoint| self.network_insert_ports(endpoint, &endpoint.ports))
+    }
+
+    /// Has published ports lead to an endpoint; its container's lock is held.
+    pub(in crate::engine) fn network_insert_ports(&self, endpoint: &Endpoint, ports: &[PortBinding]) -> Result<()> {
+        match self.insert_ports(endpoint, ports) {
+            // The administrator took the table away: it is made anew, with everything that others need.
+            Err(error) if error.kind() == Kind::NotFound => {
+                self.network_repair()?;
+                self.insert_ports(endpoint, ports)
             }
+            other => other,
         }
-        Ok(())
     }
 
     /// Takes everything away that a container has on networks. Nothing to do for one that has nothing. Whoever has more to
@@ -204,6 +209,18 @@ impl Engine {
         })
     }
 
+    /// Gives back what a container has claimed and makes no use of: `used` is all that it has.
+    pub(in crate::engine) fn network_unclaim_unused(&self, container: &Id, used: &[Endpoint]) -> Result<()> {
+        let claims = self.store.read(|tx| tx.claims_of(container.as_str()))?;
+        let unused: Vec<Claim> = claims.into_iter().filter(|claim| !used.iter().any(|one| uses(one, claim))).collect();
+        if unused.is_empty() {
+            return Ok(());
+        }
+        self.store.write(|tx| {
+            unused.iter().try_for_each(|claim| tx.unclaim(&claim.space, &claim.key, &claim.holder).map(drop))
+        })
+    }
+
     /// Gives back what containers have whose monitors are gone; how many there were.
     pub(in crate::engine) fn network_sweep(&self) -> Result<usize> {
         let mut swept = 0;
@@ -223,7 +240,7 @@ impl Engine {
     }
 
     /// A monitor holds the container.
-    pub(super) fn is_up(&self, container: &Id) -> Result<bool> {
+    pub(in crate::engine) fn is_up(&self, container: &Id) -> Result<bool> {
         is_held(&self.paths().container_run(container))
     }
 
@@ -312,13 +329,21 @@ impl Engine {
             }
             Ok(added)
         })?;
-        failpoint::hit("network.publish.file")?;
+        let before = endpoint.clone();
         endpoint.ports.extend(added.iter().cloned());
-        self.write_endpoint(endpoint)?;
-        failpoint::hit("network.publish.ports")?;
-        match self.insert_ports(endpoint, &added) {
-            Err(error) if error.kind() == Kind::NotFound => self.network_repair()?,
-            other => other?,
+        let made = failpoint::hit("network.publish.file")
+            .and_then(|()| self.write_endpoint(endpoint))
+            .and_then(|()| failpoint::hit("network.publish.ports"))
+            .and_then(|()| self.network_insert_ports(endpoint, &added));
+        if let Err(error) = made {
+            let undone = self
+                .delete_ports(&added)
+                .and_then(|_| self.write_endpoint(&before))
+                .and_then(|()| self.network_unclaim_unused(container, &[endpoints, vec![before]].concat()));
+            return Err(match undone {
+                Ok(()) => error,
+                Err(more) => error.context(format!("and undoing it failed: {more}")),
+            });
         }
         Ok(added)
     }
@@ -350,6 +375,20 @@ impl Engine {
             all.extend(gone);
         }
         Ok(all)
+    }
+}
+
+/// A container's place on a network is what a claim is for.
+pub(super) fn uses(endpoint: &Endpoint, claim: &Claim) -> bool {
+    match ports::of_claim(&claim.space, &claim.key) {
+        Some(port) => endpoint
+            .ports
+            .iter()
+            .any(|one| (one.protocol, one.host_ip, one.host_port) == (port.protocol, port.host_ip, port.host_port)),
+        None => {
+            claim.space.strip_prefix("address/") == Some(endpoint.network.as_str())
+                && addresses_of(endpoint).any(|ip| ip.to_string() == claim.key)
+        }
     }
 }
 

@@ -158,7 +158,13 @@ impl Engine {
                 if network.driver == Driver::Bridge && !setup::is_plugged(&endpoint.link, &network.link) {
                     setup::plug(&endpoint.link, &network.link, !network.icc())?;
                 }
-                self.insert_ports(&endpoint, &endpoint.ports)?;
+                // Whoever has the lock is making it or taking it away, and deals with its ports.
+                let Some(_lock) = self.try_lock_container(&endpoint.container)? else { continue };
+                if let Some(now) = self.network_endpoint(&network.id, &endpoint.container)?
+                    && self.is_up(&now.container)?
+                {
+                    self.insert_ports(&now, &now.ports)?;
+                }
             }
         }
         Ok(())
@@ -185,7 +191,7 @@ impl Engine {
     }
 
     /// Takes published ports out of the maps. Those that are not there are fine.
-    pub(super) fn delete_ports(&self, ports: &[crate::model::network::PortBinding]) -> Result<nft::Sent> {
+    pub(in crate::engine) fn delete_ports(&self, ports: &[crate::model::network::PortBinding]) -> Result<nft::Sent> {
         let change = |port: &crate::model::network::PortBinding| {
             Change::Delete(plan::element(&Published { port: port.clone(), to: port.host_ip }))
         };

@@ -3,7 +3,7 @@
 //! ```text
 //! create     record "creating" ─▶ bridge, rules ─▶ "ready"        endpoints  addresses and ports for a container, and back
 //! remove     record "removing" ─▶ bridge, rules gone ─▶ no record   kernel     bridges and rules as they shall be; repair
-//! bury       interfaces that outlive their containers
+//! bury       interfaces that outlive their containers          links      who is linked where names are not resolved
 //! check      what is wrong with all of it                            topology   who reaches whom, drawn
 //! ```
 //!
@@ -15,6 +15,7 @@ mod bury;
 mod check;
 mod endpoints;
 mod kernel;
+mod links;
 mod options;
 pub(in crate::engine) mod ports;
 pub mod topology;

@@ -97,6 +97,14 @@ impl Monitor {
             }
             Request::SetRestart(policy) => self.plan.restart = policy,
             Request::Names => self.begin_names()?,
+            Request::Network => {
+                let netns = match &self.netns {
+                    Some(netns) => netns.try_clone().context(|| "passing a namespace on")?,
+                    None => run.network()?,
+                };
+                conn.send(&Reply::Network, Some(netns));
+                return Ok(None);
+            }
             Request::Hold(name) => {
                 let fd = conn.decoder.fds.pop_front().ok_or_else(|| Error::corrupt("no descriptor came along"))?;
                 if self.held.len() >= MAX_HELD {

@@ -42,14 +42,15 @@ impl Monitor {
     /// # Errors
     /// What it says.
     pub(super) fn begin_names(&mut self) -> Result<()> {
-        let Some(resolve) = self.resolve else { return Ok(()) };
+        // Between two runs there is nobody to ask it: the next run has one.
+        let Some(resolve) = self.resolve.filter(|_| self.run.exit_code.is_none()) else { return Ok(()) };
         self.run.begin_names(&self.plan, resolve)?;
         self.run.await_names()
     }
 
     /// Another one is due.
     pub(super) fn names_on_time(&mut self) {
-        if self.run.exit_code.is_none() && self.begin_names().is_err() {
+        if self.begin_names().is_err() {
             self.timers.set(Timer::Names, AGAIN);
         }
     }

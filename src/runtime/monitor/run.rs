@@ -90,9 +90,7 @@ impl Run {
         };
         let Newborn { init, stage, streams, terminal } = birth::make(order, &cgroup)?;
         if plan.hold_network && netns.is_none() {
-            let path = format!("/proc/{}/ns/net", init.pid);
-            let opened = crate::sys::namespace::open(Path::new(&path)).context(|| format!("opening {path:?}"));
-            *netns = Some(opened.inspect_err(|_| {
+            *netns = Some(open_netns(init.pid).inspect_err(|_| {
                 birth::end(&init);
                 let _ = cgroup.remove(); // the error of the namespace is what matters
             })?);
@@ -176,6 +174,15 @@ impl Run {
     /// Refuses what only a running command can have done to it.
     pub(super) fn must_run(&self) -> Result<()> {
         if self.is_running() { Ok(()) } else { Err(Error::conflict("the container does not run")) }
+    }
+
+    /// The network namespace of the first process.
+    ///
+    /// # Errors
+    /// `conflict` when it does not run.
+    pub(super) fn network(&self) -> Result<OwnedFd> {
+        self.must_run()?;
+        open_netns(self.init.pid)
     }
 
     /// Sends a signal to the first process.
@@ -421,6 +428,12 @@ impl Run {
             }
         }
     }
+}
+
+/// Opens the network namespace of our child, whose number is nobody else's until it is taken in.
+fn open_netns(pid: i32) -> Result<OwnedFd> {
+    let path = format!("/proc/{pid}/ns/net");
+    crate::sys::namespace::open(Path::new(&path)).context(|| format!("opening {path:?}"))
 }
 
 /// Has the next run join the network namespace of the first one.
