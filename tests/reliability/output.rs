@@ -213,7 +213,9 @@ fn a_log_on_a_full_disk_stops_nobody_and_tells_what_is_missing() {
     {
         let rhumb = Rhumb::with_base_in(disk.path());
         for driver in ["json-file", "local"] {
-            let script = "i=0; while [ ! -e /tmp/end ]; do i=$((i+1)); echo line $i; done; echo the end";
+            // Slow enough that what comes after the loss does not fill the disk once more on a busy machine.
+            let script = "i=0; while [ ! -e /tmp/end ]; do i=$((i+1)); echo line $i; [ $((i % 100)) = 0 ] && sleep 0.01; done;\
+                echo the end";
             let args = ["run", "-d", "--tmpfs", "/tmp", "--name", "box", "--log-driver", driver];
             let small: &[&str] = if driver == "local" { &["--log-opt", "max-size=1g"] } else { &[] };
             rhumb.run(args.iter().chain(small).copied().chain([BASE, "sh", "-c", script])).ok();
