@@ -99,3 +99,24 @@ fn nothing_that_was_mounted_outlives_a_killed_build() {
     assert!(!folder.join("new").exists());
     rhumb.assert_consistent();
 }
+
+#[test]
+fn a_build_makes_anew_what_another_process_removed_under_it() {
+    let rhumb = Rhumb::with_base();
+    let steps = r#"build::from("base:1").run("echo one > /one").run("echo two > /two")"#;
+    rhumb.script(&format!("{steps}.solve()")).ok();
+    // It has found both steps, waits, and then builds a third one on them.
+    let trace = rhumb.path("trace");
+    std::fs::write(&trace, "").unwrap();
+    let line = format!(r#"let i = {steps}.run("cat /one /two > /all").commit("built:1"); print(container::oneshot(i, "cat /all"));"#);
+    let mut command = rhumb.command(["-e", &line]);
+    command.env("RHUMB_FAILPOINT", "build.stage.recalled=pause:2000").env("RHUMB_FAILPOINT_TRACE", &trace);
+    let build = std::thread::spawn(move || process::run(&mut command, None, PATIENCE));
+    process::eventually("both steps were found", PATIENCE, || {
+        std::fs::read_to_string(&trace).unwrap().contains("build.stage.recalled").then_some(())
+    });
+    let pruned = rhumb.script("print(build::cache(#{ prune: true }).removed)").ok();
+    assert_eq!(build.join().unwrap().ok(), "one\ntwo", "pruned {pruned}");
+    assert_ne!(pruned, "0", "nothing was removed meanwhile");
+    rhumb.assert_consistent();
+}

@@ -108,14 +108,14 @@ impl Engine {
         Ok(PruneReport { items, freed_bytes, ..PruneReport::default() })
     }
 
-    /// What a step came to, when that is known; `Some(None)` for one that changed nothing. The held lease keeps it.
+    /// What a step came to, when that is known; `Some(None)` for one that changed nothing. Nothing keeps it yet.
     pub(super) fn step_recall(&self, key: &Digest) -> Result<Option<Option<Layer>>> {
         let row = self.store.read(|tx| tx.get::<Record>(Noun::Step, key.as_str()))?;
         let Some(row) = row else { return Ok(None) };
         match row.body.layer {
             None => Ok(Some(None)),
             // A layer that was lost is made anew.
-            Some(layer) => Ok(self.store.layer_adopt(&layer.chain_id)?.map(Some)),
+            Some(layer) => Ok(self.store.layer_get(&layer.chain_id)?.map(Some)),
         }
     }
 

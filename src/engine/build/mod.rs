@@ -115,6 +115,11 @@ struct Board {
     keys: BTreeSet<Digest>,
     /// The ids of commands' caches.
     caches: BTreeSet<String>,
+    /// Layers that stages have recalled and that nothing keeps yet: noting each by itself costs more than all the rest of
+    /// a build in which nothing changed.
+    recalled: HashMap<usize, Vec<Digest>>,
+    /// Stages of which a recalled layer was removed by another process.
+    removed: BTreeSet<usize>,
 }
 
 struct Solved {
@@ -279,7 +284,13 @@ impl Solver<'_> {
     }
 
     fn stage_to_end(&self, index: usize) {
-        match self.stage(index) {
+        let mut built = self.stage(index);
+        // What is gone is not recalled again.
+        while self.board().removed.remove(&index) {
+            self.board().steps.retain(|step| step.stage != index);
+            built = self.stage(index);
+        }
+        match built {
             Ok(state) => {
                 self.board().stages.insert(index, Arc::new(state));
                 self.changed.notify_all();
@@ -339,7 +350,22 @@ impl Solver<'_> {
                 None => error.context(format!("building {:?}", step.text)),
             })?;
         }
+        self.keep_recalled(index)?;
         Ok(state)
+    }
+
+    /// Keeps the layers that a stage has recalled, before anything is built on them.
+    fn keep_recalled(&self, stage: usize) -> Result<()> {
+        let recalled = self.board().recalled.remove(&stage).unwrap_or_default();
+        if recalled.is_empty() {
+            return Ok(());
+        }
+        failpoint::hit("build.stage.recalled")?;
+        if self.engine.store.layers_adopt(&recalled)? {
+            return Ok(());
+        }
+        self.board().removed.insert(stage);
+        Err(Error::conflict("a cached layer was removed meanwhile"))
     }
 
     fn image(&self, name: &str) -> Result<crate::model::image::Image> {
@@ -349,10 +375,11 @@ impl Solver<'_> {
             }
             _ => error,
         })?;
-        for layer in &image.layers {
-            self.engine.store.layer_adopt(&layer.chain_id)?;
+        let layers: Vec<Digest> = image.layers.iter().map(|layer| layer.chain_id.clone()).collect();
+        match self.engine.store.layers_adopt(&layers)? {
+            true => Ok(image),
+            false => Err(Error::conflict(format!("the image {name} was removed meanwhile"))),
         }
-        Ok(image)
     }
 
     /// Does what a step says.
@@ -435,6 +462,7 @@ impl Solver<'_> {
         {
             return Ok(outcome);
         }
+        self.keep_recalled(at.stage)?;
         let view = self.engine.build_view(&chain_ids(state))?;
         let planned = copy::plan(
             copy,
@@ -511,9 +539,12 @@ impl Solver<'_> {
             },
         };
         let changed = layer.is_some();
-        state.layers.extend(layer);
         self.log.cached(&at.step.text);
         let mut board = self.board();
+        if let Some(layer) = &layer {
+            board.recalled.entry(at.stage).or_default().push(layer.chain_id.clone());
+        }
+        state.layers.extend(layer);
         board.used.insert(key.clone());
         board.keys.insert(key.clone());
         drop(board);
@@ -544,6 +575,7 @@ impl Solver<'_> {
         (self.progress)(&BuildEvent::Started { stage: at.stage, step: at.index, text: &at.step.text });
         self.log.began((at.stage, at.index), &at.step.text);
         failpoint::hit("build.step.begin")?;
+        self.keep_recalled(at.stage)?;
         let layer = work(state)?;
         failpoint::hit("build.step.layer")?;
         self.remember(at, layer.as_ref(), inputs)?;

@@ -29,7 +29,7 @@ use std::path::PathBuf;
 
 use crate::base::{Context as _, Error, Result};
 use crate::runtime::cgroup;
-use crate::sys::{memory, process, self_exe};
+use crate::sys::{process, self_exe};
 
 pub use create::{CreateOptions, RunOptions, create, run, start};
 pub use end::{delete, kill};

@@ -68,6 +68,27 @@ impl Store {
         })
     }
 
+    /// Whether all of these layers are in the store; the held lease keeps them, and their blobs, from now on.
+    ///
+    /// # Errors
+    /// As [`Store::layer_get`].
+    pub fn layers_adopt(&self, chain_ids: &[Digest]) -> Result<bool> {
+        for chain_id in chain_ids {
+            if self.layer_get(chain_id)?.is_none() {
+                return Ok(false);
+            }
+        }
+        self.write(|tx| {
+            for chain_id in chain_ids {
+                if tx.phase(Noun::Layer, chain_id.as_str())?.is_none() {
+                    return Ok(false);
+                }
+                self.lease_in(tx, (Noun::Layer, chain_id.as_str()))?;
+            }
+            Ok(true)
+        })
+    }
+
     /// The folder with a layer's files, for overlay's `lowerdir`.
     pub fn layer_diff(&self, chain_id: &Digest) -> PathBuf {
         self.layer_folder(chain_id).join("diff")
