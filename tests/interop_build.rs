@@ -14,16 +14,12 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
 use serde_json::{Value, json};
+use support::debian::{self, SLOW};
 use support::process::{self, PATIENCE};
 use support::{Rhumb, Scratch, peer};
 
-/// Bootstrapping Debian and copying it around takes a while.
-const SLOW: Duration = Duration::from_secs(600);
-/// The packages of `debian:base`.
-const PACKAGES: [&str; 6] = ["gcc", "libc6-dev", "make", "python3-pip", "python3-setuptools", "python3-wheel"];
 /// Where buildah leaves the folders that it mounted on; we take them away.
 const MOUNT_POINTS: [&str; 2] = ["root/.cache", "mnt"];
 /// What builders leave behind from their own running: mount points and files that they made for a step.
@@ -185,22 +181,6 @@ fn serve() -> u16 {
     port
 }
 
-/// Debian with a compiler and Python, as an archive that is made once and kept beside what is built.
-fn debian(rhumb: &Rhumb) -> PathBuf {
-    let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join("interop-debian.tar");
-    if !kept.exists() {
-        let mut command = rhumb.command(["image", "bootstrap", "bookworm", "--tag", "debian:base"]);
-        for package in PACKAGES {
-            command.args(["--package", package]);
-        }
-        process::run(&mut command, None, SLOW).ok();
-        let beside = kept.with_extension("new");
-        rhumb.run(["save", "-o", beside.to_str().unwrap(), "debian:base"]).ok();
-        std::fs::rename(beside, &kept).unwrap();
-    }
-    kept
-}
-
 /// Builds one case with both, and gives what differs.
 fn compare(name: &str, rhumb: &Rhumb, buildah: &Buildah, port: u16) -> Vec<String> {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/build/interop").join(name);
@@ -257,7 +237,7 @@ fn twenty_dockerfiles_come_to_what_buildah_makes_of_them() {
         rhumb.run(["save", "-o", archive(name).to_str().unwrap(), name]).ok();
         buildah.load(&archive(name), name);
     }
-    let debian = debian(&rhumb);
+    let debian = debian::archive(&rhumb);
     rhumb.run(["load", "-q", "-i", debian.to_str().unwrap()]).ok();
     buildah.load(&debian, "debian:base");
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/build/interop");

@@ -1,10 +1,11 @@
 //! What the integration tests share: a state root of their own with the real binary ([`rhumb`]), a guard that nothing is
-//! left in the kernel or on the disk ([`leaks`]), and the programs of other projects that some tests need ([`peers`]).
+//! left in the kernel or on the disk ([`leaks`]), and the programs of other projects that some tests need ([`peers`]), and an image of Debian ([`debian`]).
 //!
 //! Every test crate takes it in with `#[path = "../support/mod.rs"] mod support;`. There are no mocks here and there is no
 //! way to reach into the engine: tests see what a user sees.
 #![allow(dead_code, unused_imports, reason = "each test crate uses another part of it")]
 
+pub(crate) mod debian;
 pub(crate) mod leaks;
 pub(crate) mod peers;
 pub(crate) mod process;
