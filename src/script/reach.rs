@@ -11,7 +11,7 @@ use crate::script::container::waits::port_of;
 use crate::script::error::{Fallible, Raise};
 
 /// How long a port is tried to be reached.
-const REACH: Duration = Duration::from_secs(2);
+const REACH: Duration = Duration::from_secs(3);
 /// The port whose addresses begin with https.
 const HTTPS: u16 = 443;
 
@@ -20,8 +20,8 @@ const HTTPS: u16 = 443;
 pub(crate) mod container_reach {
     use super::*;
 
-    /// Whether something answers on a TCP port of a host, seen from inside the container. The host is an address, or a name
-    /// as programs in the container know it.
+    /// Whether something answers on a TCP port of a host within three seconds, seen from inside the container. The host is
+    /// an address, or a name as programs in the container know it.
     ///
     /// ```rhai
     /// let n = network::create("doc-reach", #{ internal: true });

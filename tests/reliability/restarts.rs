@@ -140,10 +140,18 @@ fn waits_see_every_condition() {
     assert_eq!(rhumb.run(["wait", "box"]).ok(), "0", "one that never ran does not run");
     let waiting = |condition: &str| {
         let mut command = rhumb.command(["wait", "--condition", condition, "box"]);
-        command.stdout(Stdio::piped()).spawn().expect("starting the binary")
+        let child = command.stdout(Stdio::piped()).spawn().expect("starting the binary");
+        eventually("it sleeps, and sleeps on", PATIENCE, || {
+            (0..5).all(|_| {
+                std::thread::sleep(Duration::from_millis(20));
+                let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap();
+                stat.contains("(rhumb) S ")
+            })
+            .then_some(())
+        });
+        child
     };
     let (next, removed) = (waiting("next-exit"), waiting("removed"));
-    std::thread::sleep(Duration::from_millis(200)); // both wait by now, as far as that can be known
     rhumb.run(["start", "box"]).ok();
     assert_eq!(output(next), "6\n");
     rhumb.run(["rm", "-f", "box"]).ok();

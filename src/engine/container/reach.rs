@@ -1,10 +1,10 @@
 //! What a container sees of the network, asked from inside: whom a name means there, what answers, and where it is found
 //! from here.
 
-use std::io::Read as _;
+use std::io::{ErrorKind, Read as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::base::{Context as _, Error, Result};
 use crate::engine::Engine;
@@ -16,6 +16,8 @@ use crate::runtime::state::Life;
 /// How long a name server may take each time it is asked.
 const PATIENCE: Duration = Duration::from_secs(3);
 
+/// How long to wait before a refused connection is tried again.
+const AGAIN: Duration = Duration::from_millis(50);
 /// As much of a file as is read, in bytes.
 const MAX_FILE: u64 = 1 << 20;
 /// As many servers as the C library asks, and as many search domains as it once took (resolv.conf(5)). The container
@@ -72,7 +74,7 @@ impl Engine {
     }
 
     /// Whether something answers on a TCP port of an address, or of a name, seen from inside a container. A name that is
-    /// not known there is not reached.
+    /// not known there is not reached; a program that does not listen yet is tried again while the patience lasts.
     ///
     /// # Errors
     /// As [`Engine::container_resolve`].
@@ -81,7 +83,18 @@ impl Engine {
         let netns = self.netns_of(&found)?;
         let addresses = self.resolve_in(&found, &netns, host)?;
         setup::inside(netns.as_fd(), || {
-            let answers = |ip: &IpAddr| TcpStream::connect_timeout(&SocketAddr::new(*ip, port), patience).is_ok();
+            let answers = |ip: &IpAddr| {
+                let begun = Instant::now();
+                loop {
+                    let left = patience.saturating_sub(begun.elapsed()).max(AGAIN);
+                    match TcpStream::connect_timeout(&SocketAddr::new(*ip, port), left) {
+                        Err(error) if error.kind() == ErrorKind::ConnectionRefused && begun.elapsed() < patience => {
+                            std::thread::sleep(AGAIN);
+                        }
+                        connected => return connected.is_ok(),
+                    }
+                }
+            };
             Ok(addresses.iter().any(answers))
         })
     }
