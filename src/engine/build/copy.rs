@@ -14,19 +14,17 @@ use std::io::Read;
 
 use super::chmod::Mode;
 use super::fetch::Fetched;
+use super::pattern::{Matched, Matches, matches, missing};
 use super::squash::is_whiteout;
 use super::state::{State, clean};
 use super::walk::{self, Item, Memory, Place, trimmed};
-use crate::base::ignore::{Ignore, Pattern};
-use crate::base::{Digest, Error, Kind, Result, Timestamp, suggest};
+use crate::base::ignore::Ignore;
+use crate::base::{Digest, Error, Kind, Result, Timestamp};
 use crate::model::build::{Copy, Inline, Origin, Source};
 use crate::store::assemble::{Body, Piece};
 use crate::store::scratch::Scratch;
 use crate::sys::node::{self, Time};
 use crate::sys::path::{Dir, EntryKind};
-
-/// The most folders that a pattern looks into.
-const MOST_MATCHES: usize = 1_000_000;
 
 /// A tree that is copied from.
 pub(super) struct Tree<'a> {
@@ -181,16 +179,6 @@ enum Found<'a> {
     Tree(Matched),
 }
 
-/// A source that is there.
-struct Matched {
-    root: usize,
-    /// Its path as it was named, in the tree.
-    named: Vec<u8>,
-    items: Vec<Item>,
-    /// Files belong to whom they did, unless another owner is given.
-    keep_owner: bool,
-}
-
 /// What was fetched, as a source that is there.
 fn remote(
     copy: &Copy,
@@ -253,112 +241,6 @@ fn unpacked(tree: &Tree<'_>, one: &Matched, target: &Target<'_>) -> Result<Optio
         // Compressed, but no archive.
         Err(error) if error.kind() == Kind::Corrupt => Ok(None),
         unpacked => unpacked.map(Some),
-    }
-}
-
-/// What a pattern means.
-struct Matches {
-    found: Vec<Matched>,
-    /// It is the name of one path.
-    literal: bool,
-}
-
-/// The paths that a pattern means, with everything below them.
-fn matches(tree: &mut Tree<'_>, pattern: &str, exclude: &Ignore, parents: bool) -> Result<Matches> {
-    let text = clean("/", pattern);
-    let text = text.trim_start_matches('/');
-    let read = |text: &str| if parents { Pattern::new(text) } else { Pattern::plain(text) };
-    let compiled = read(text)?;
-    // What is in front of `/./` is not kept with the path.
-    let pivot = match pattern.split_once("/./").filter(|_| parents) {
-        Some((front, _)) => Some(read(clean("/", front).trim_start_matches('/'))?),
-        None => None,
-    };
-    let literal = compiled.is_literal() || text.is_empty();
-    let mut paths = Vec::new();
-    if literal {
-        paths.push(text.replace('\\', ""));
-    } else {
-        expand(tree.root, &compiled, &mut Vec::new(), &mut paths)?;
-        paths.sort();
-    }
-    let mut found = Vec::new();
-    for path in paths {
-        if !path.is_empty() && tree.ignore.excludes(&path) && tree.ignore.excludes_all_below(&path) {
-            continue;
-        }
-        let place = walk::resolve(tree.root, path.as_bytes(), true)?;
-        if place.facts.is_none() {
-            continue;
-        }
-        // A link to something that is left out leads nowhere.
-        let led_to = String::from_utf8_lossy(&place.path);
-        if led_to != path && tree.ignore.excludes(&led_to) && tree.ignore.excludes_all_below(&led_to) {
-            continue;
-        }
-        let items = walk::list(tree.root, &place.path, tree.ignore, exclude, tree.memory)?;
-        let Some(first) = items.first() else { continue };
-        let is_file = first.facts.kind != EntryKind::Dir;
-        if is_file && (tree.ignore.excludes(&path) || tree.ignore.excludes(&led_to) || exclude.excludes(&path)) {
-            continue;
-        }
-        let kept = pivot.as_ref().map_or(path.as_str(), |pivot| behind(pivot, &path));
-        found.push(Matched { root: 0, named: kept.as_bytes().to_vec(), items, keep_owner: false });
-    }
-    Ok(Matches { found, literal })
-}
-
-/// What is left of a path behind the shortest beginning that a pattern means.
-fn behind<'a>(pivot: &Pattern, path: &'a str) -> &'a str {
-    let mut ends = path.match_indices('/').map(|(at, _)| at).chain([path.len()]);
-    let end = ends.find(|end| pivot.matches(&path[..*end]));
-    end.map_or(path, |end| path[end..].trim_start_matches('/'))
-}
-
-fn expand(dir: &Dir, pattern: &Pattern, path: &mut Vec<u8>, found: &mut Vec<String>) -> Result<()> {
-    if found.len() > MOST_MATCHES {
-        return Err(Error::unsupported(format!("a pattern matches more than {MOST_MATCHES} paths")));
-    }
-    for (name, kind) in dir.entries()? {
-        let length = path.len();
-        if length > 0 {
-            path.push(b'/');
-        }
-        path.extend_from_slice(&name);
-        if let Ok(text) = std::str::from_utf8(path) {
-            if pattern.matches(text) {
-                found.push(text.to_owned());
-            } else if kind == EntryKind::Dir && pattern.can_match_below(text) {
-                expand(&dir.child(&name)?, pattern, path, found)?;
-            }
-        }
-        path.truncate(length);
-    }
-    Ok(())
-}
-
-fn missing(tree: &Tree<'_>, pattern: &str) -> Error {
-    let path = clean("/", pattern);
-    let (folder, name) = path.rsplit_once('/').unwrap_or(("", &path));
-    let error = Error::not_found(format!("{pattern:?} is not in {}", tree.name));
-    let led_to = walk::resolve(tree.root, path.as_bytes(), true).map(|place| place.path).unwrap_or_default();
-    if [path.trim_start_matches('/'), &String::from_utf8_lossy(&led_to)].iter().any(|path| tree.ignore.excludes(path)) {
-        return error.with_hint("an ignore pattern leaves it out");
-    }
-    let names: Vec<String> = walk::resolve(tree.root, folder.as_bytes(), true)
-        .ok()
-        .filter(|place| place.facts.is_some())
-        .and_then(|place| match place.path.is_empty() {
-            true => tree.root.entries().ok(),
-            false => tree.root.open_dir_in(&place.path).and_then(|dir| dir.entries()).ok(),
-        })
-        .into_iter()
-        .flatten()
-        .map(|(name, _)| String::from_utf8_lossy(&name).into_owned())
-        .collect();
-    match suggest::hint(name, names.iter().map(String::as_str)) {
-        Some(hint) => error.with_hint(hint),
-        None => error,
     }
 }
 

@@ -3,7 +3,7 @@
 //! ```text
 //! state   config and arguments so far (pure)       key     what a step depends on (pure)
 //! copy    what a copy puts where (pure but for     walk    what is in a folder, remembered
-//!         reading), with chmod                     cache   results on record
+//!         reading), with chmod and pattern         cache   results on record
 //! run     commands in containers, with mounts      output  images, folders and tars
 //! binds   folders and files as mounts              fetch   what is elsewhere
 //! agent   an ssh agent for a command               log     what steps write, with mask
@@ -29,6 +29,7 @@ mod log;
 mod mask;
 mod mounts;
 mod output;
+mod pattern;
 mod plan;
 mod run;
 mod shell;
