@@ -448,6 +448,15 @@ pub struct BuildOptions {
     pub cache_to: Vec<CacheTarget>,
 }
 
+/// What is said of an image that is built.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Attest {
+    /// How it was built.
+    pub provenance: bool,
+    /// Which packages are in it.
+    pub sbom: bool,
+}
+
 /// Where a cache is exported to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CacheTarget {

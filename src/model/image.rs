@@ -145,3 +145,12 @@ pub enum ArchiveFormat {
     /// An OCI image layout in a folder.
     OciDir,
 }
+
+/// Something that is said of an image, and goes with it as what refers to it: an in-toto statement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attestation {
+    /// What kind of statement it is.
+    pub predicate_type: String,
+    /// The statement, in JSON.
+    pub statement: Vec<u8>,
+}

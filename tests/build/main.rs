@@ -3,6 +3,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod attested;
 mod death;
 mod dockerfile;
 mod example;

@@ -12,8 +12,9 @@ use crate::cli::Session;
 use crate::cli::container::refuse_terminal;
 use crate::engine::Engine;
 use crate::engine::build::Progress;
+use crate::engine::image::SaveTo;
 use crate::model::build::{BuildOptions, BuildReport, Graph};
-use crate::model::image::{ArchiveFormat, Image};
+use crate::model::image::{ArchiveFormat, Attestation, Image};
 
 /// Where the result goes. Without a path it is standard output.
 #[derive(Debug, PartialEq, Eq)]
@@ -110,13 +111,15 @@ pub(crate) fn archive(
     path: Option<&Path>,
     format: ArchiveFormat,
     session: &mut Session,
+    attestations: Vec<Attestation>,
 ) -> Result<()> {
     let names = if tags.is_empty() { vec![image.id.to_string()] } else { tags.to_vec() };
     let Some(path) = path else {
         refuse_terminal("an archive", "dest=FILE")?;
-        return engine.image_save_to(&names, &mut session.out.writer(), format);
+        let to = SaveTo::Stream(&mut session.out.writer());
+        return engine.image_save_attested(&names, to, format, attestations);
     };
-    engine.image_save(&names, path, format)
+    engine.image_save_attested(&names, SaveTo::Path(path), format, attestations)
 }
 
 /// `--metadata-file`, under Docker's names.

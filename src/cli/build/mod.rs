@@ -29,7 +29,7 @@ use crate::docker::words;
 use crate::engine::Engine;
 use crate::engine::build::{Debug, Enter};
 use crate::engine::container::AttachEnd;
-use crate::model::build::{BuildOptions, Context, Difference, Graph};
+use crate::model::build::{Attest, BuildOptions, Context, Difference, Graph};
 use crate::model::image::ImageConfig;
 use give::Target;
 use input::{Input, Recipe};
@@ -125,6 +125,15 @@ pub(crate) struct BuildArgs {
     /// Give RUN so much shared memory
     #[arg(long, value_name = "SIZE")]
     shm_size: Option<String>,
+    /// Say in the OCI layout how the image was built (SLSA provenance)
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    provenance: Option<String>,
+    /// Say in the OCI layout which packages the image has (SPDX)
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    sbom: Option<String>,
+    /// Say the one or the other: type=provenance, type=sbom
+    #[arg(long, value_name = "ATTESTATION")]
+    attest: Vec<String>,
     /// Build twice without the cache, and say which step and file differ first
     #[arg(long)]
     verify: bool,
@@ -189,6 +198,9 @@ impl BuildArgs {
             ("--add-host", !self.add_host.is_empty()),
             ("--allow", !self.allow.is_empty()),
             ("--verify", self.verify),
+            ("--provenance", self.provenance.is_some()),
+            ("--sbom", self.sbom.is_some()),
+            ("--attest", !self.attest.is_empty()),
             ("--ulimit", !self.ulimit.is_empty()),
             ("--shm-size", self.shm_size.is_some()),
             ("--check", self.check),
@@ -275,6 +287,11 @@ impl BuildArgs {
 
     fn build(&self, graph: &Graph, session: &mut Session) -> Result<()> {
         let targets = give::targets(&self.output)?;
+        let attest = values::attest(&self.attest, self.provenance.as_deref(), self.sbom.as_deref())?;
+        if attest != Attest::default() && !targets.iter().any(|target| matches!(target, Target::Archive { .. })) {
+            return Err(Error::unsupported("attestations go into an OCI layout, and none is written")
+                .with_hint("add --output type=oci,dest=FILE"));
+        }
         let mut options = self.options()?;
         let form = if self.quiet { Form::Quiet } else { self.progress };
         let engine = session.engine()?;
@@ -305,7 +322,8 @@ impl BuildArgs {
             });
             let (made, report) = made.map_err(without_output)?;
             if let (Some(image), Target::Archive { path, format }) = (&made, target) {
-                give::archive(&engine, image, &self.tag, path.as_deref(), *format, session)?;
+                let said = engine.build_attest(graph, &options, &report, image, attest)?;
+                give::archive(&engine, image, &self.tag, path.as_deref(), *format, session, said)?;
             }
             if let Some(file) = &self.timeline {
                 give::file(file, timeline::svg(&report).as_bytes())?;

@@ -5,12 +5,10 @@ use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 use crate::base::{Error, Result};
 
 const ONE_BUILDER: &str = "there is one builder: the engine itself";
-const ATTESTED: &str = "attestations are not made yet";
 
 /// Long name, whether it takes a value, and the hint.
 const FLAGS: &[(&str, bool, &str)] = &[
     ("annotation", true, "use --label"),
-    ("attest", true, ATTESTED),
     ("builder", true, ONE_BUILDER),
     ("call", true, "use --check"),
     ("cgroup-parent", true, "steps run below the engine's own group"),
@@ -23,10 +21,8 @@ const FLAGS: &[(&str, bool, &str)] = &[
     ("isolation", true, "this is for Windows"),
     ("memory", true, "steps have no limits yet"),
     ("memory-swap", true, "steps have no limits yet"),
-    ("provenance", true, ATTESTED),
     ("pull", false, "pull the base first"),
     ("push", false, "push the image afterwards"),
-    ("sbom", true, ATTESTED),
     ("security-opt", true, "steps run with the engine's own profile"),
     ("squash", false, "write the steps in one RUN"),
 ];

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use crate::base::{Context as _, Error, Result, Timestamp, suggest};
 use crate::docker::dockerfile::translate::Named;
 use crate::docker::env;
-use crate::model::build::{CacheTarget, Network, SecretValue};
+use crate::model::build::{Attest, CacheTarget, Network, SecretValue};
 
 /// The variable, and the argument, that says how late a file may be.
 const EPOCH: &str = "SOURCE_DATE_EPOCH";
@@ -159,6 +159,30 @@ pub(crate) fn epoch(arguments: &BTreeMap<String, String>) -> Result<Option<Times
         Error::invalid(format!("{EPOCH} is {text:?}, which is no time")).with_hint("give seconds since 1970")
     })?;
     Ok(Some(Timestamp::from_nanos(nanos)))
+}
+
+/// `--attest`, `--provenance` and `--sbom`.
+pub(crate) fn attest(given: &[String], provenance: Option<&str>, sbom: Option<&str>) -> Result<Attest> {
+    let truth = |flag: &str, value: Option<&str>| match value {
+        None | Some("false") => Ok(false),
+        // Docker's two modes: what would be more in the larger one is never written.
+        Some("true" | "mode=min" | "mode=max") => Ok(true),
+        Some(other) => Err(Error::invalid(format!("--{flag} is true or false, not {other:?}"))),
+    };
+    let mut all = Attest { provenance: truth("provenance", provenance)?, sbom: truth("sbom", sbom)? };
+    for text in given {
+        let mut fields = fields("attestation", text, &["type", "mode", "disabled"])?;
+        let wanted = fields.remove("disabled").as_deref() != Some("true");
+        match fields.remove("type").as_deref() {
+            Some("provenance") => all.provenance = wanted,
+            Some("sbom") => all.sbom = wanted,
+            _ => {
+                return Err(Error::invalid(format!("{text:?} is no attestation"))
+                    .with_hint("write type=provenance or type=sbom"));
+            }
+        }
+    }
+    Ok(all)
 }
 
 /// The folder of `--cache-from` or `--cache-to`, and for the latter whether commands' caches are exported, too.

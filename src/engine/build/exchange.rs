@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use super::key::Inputs;
 use super::state::State;
 use super::{At, Solver};
-use crate::base::digest::Hasher;
+use crate::base::digest::Hashing;
 use crate::base::{Context as _, Digest, Error, Id, Result};
 use crate::engine::Engine;
 use crate::model::build::{BuildReport, CacheTarget};
@@ -130,9 +130,9 @@ impl Engine {
         let Some((data, _lock)) = self.cache_kept(id)? else { return Ok(None) };
         let mut made = None;
         beside(folder, |out| {
-            let mut hashing = Hashing { inner: out, hasher: Hasher::new() };
+            let mut hashing = Hashing::new(out);
             pack(&data, &PackOptions { form: PackForm::Tree, ..PackOptions::default() }, &mut hashing)?;
-            let digest = hashing.hasher.finish();
+            let (_, digest, _) = hashing.finish();
             Ok(blob(folder, made.insert(digest)))
         })?;
         Ok(made)
@@ -154,32 +154,6 @@ fn beside(folder: &Path, write: impl FnOnce(&mut File) -> Result<PathBuf>) -> Re
     written
 }
 
-/// Passes on, and hashes what passes.
-struct Hashing<T> {
-    inner: T,
-    hasher: Hasher,
-}
-
-impl<T: Write> Write for Hashing<T> {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        let count = self.inner.write(bytes)?;
-        self.hasher.update(&bytes[..count]);
-        Ok(count)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        self.inner.flush()
-    }
-}
-
-impl<T: Read> Read for Hashing<T> {
-    fn read(&mut self, bytes: &mut [u8]) -> std::io::Result<usize> {
-        let count = self.inner.read(bytes)?;
-        self.hasher.update(&bytes[..count]);
-        Ok(count)
-    }
-}
-
 impl Solver<'_> {
     /// Puts what a folder has of a command's cache into a new one; gives whether it has any.
     pub(super) fn import_cache(&self, id: &str, into: &Path) -> Result<bool> {
@@ -187,12 +161,12 @@ impl Solver<'_> {
         let Some((folder, wanted)) = found else { return Ok(false) };
         let taking = || format!("taking the cache {id:?} from {folder:?}");
         let file = File::open(blob(folder, wanted)).context(taking)?;
-        let mut hashing = Hashing { inner: BufReader::new(file), hasher: Hasher::new() };
+        let mut hashing = Hashing::new(BufReader::new(file));
         let ground = Dir::open(into)?;
         let how = SpreadOptions { owner: Owner::Archive, ids: None, privileges: true };
         spread(&Ground::Host(&ground), &mut hashing, how).context(taking)?;
         std::io::copy(&mut hashing, &mut std::io::sink()).context(taking)?;
-        let digest = hashing.hasher.finish();
+        let (_, digest, _) = hashing.finish();
         if digest != *wanted {
             return Err(Error::corrupt(format!("it has the digest {digest}, and not {wanted}")).context(taking()));
         }

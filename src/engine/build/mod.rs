@@ -9,7 +9,7 @@
 //! agent   an ssh agent for a command               log     what steps write, with mask
 //! verify  building twice, with disorder
 //! trees   what origins mean                        plan    which stages are needed (pure)
-//! exchange   the cache in a folder
+//! exchange   the cache in a folder              attest  statements about an image
 //! ```
 //!
 //! One thread a stage; a stage waits for another only at the step that needs it. The result of a step is a layer in the
@@ -17,6 +17,7 @@
 //! config costs nothing. Nothing is mounted where this machine sees it.
 
 mod agent;
+mod attest;
 mod binds;
 mod cache;
 mod chmod;

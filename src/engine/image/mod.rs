@@ -22,6 +22,7 @@ mod remove;
 mod save;
 
 pub(in crate::engine) use self::from_host::program;
+pub use self::save::SaveTo;
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -30,7 +31,7 @@ use std::path::Path;
 use crate::base::{Error, Reference, Result, Timestamp, failpoint};
 use crate::engine::Engine;
 use crate::model::event::{Event, IMAGE};
-use crate::model::image::{ArchiveFormat, Image, ImageFilter, ImageRemoved};
+use crate::model::image::{ArchiveFormat, Attestation, Image, ImageFilter, ImageRemoved};
 use crate::model::system::{PruneFilter, PruneReport, has_label};
 use crate::store::pack::{self, PackForm, PackOptions};
 
@@ -153,6 +154,20 @@ impl Engine {
     /// As there.
     pub fn image_save_to(&self, images: &[String], out: &mut dyn Write, format: ArchiveFormat) -> Result<()> {
         self.save_to(images, out, format)
+    }
+
+    /// As [`Engine::image_save`] of one image, with what is said of it.
+    ///
+    /// # Errors
+    /// As there; `unsupported` for a form that has no place for it.
+    pub fn image_save_attested(
+        &self,
+        images: &[String],
+        to: SaveTo<'_>,
+        format: ArchiveFormat,
+        attestations: Vec<Attestation>,
+    ) -> Result<()> {
+        self.save_attested(images, to, format, attestations)
     }
 
     /// Makes an image of one layer from a tar (`docker import`).

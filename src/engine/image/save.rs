@@ -5,10 +5,18 @@ use std::path::Path;
 
 use crate::base::{Context as _, Error, Reference, Result, failpoint};
 use crate::engine::Engine;
-use crate::model::image::{ArchiveFormat, Image};
+use crate::model::image::{ArchiveFormat, Attestation, Image};
 use crate::store::archive::beside::Beside;
 use crate::store::archive::write::SavedImage;
 use crate::sys::fs::sync;
+
+/// Where an archive goes.
+pub enum SaveTo<'a> {
+    /// To a path.
+    Path(&'a Path),
+    /// To a stream.
+    Stream(&'a mut dyn Write),
+}
 
 impl Engine {
     pub(super) fn save_to(&self, images: &[String], out: &mut dyn Write, format: ArchiveFormat) -> Result<()> {
@@ -21,6 +29,29 @@ impl Engine {
     pub(super) fn save_at(&self, images: &[String], path: &Path, format: ArchiveFormat) -> Result<()> {
         let images = self.chosen(images)?;
         self.save_chosen(&images, path, format)?;
+        self.tell_saved(&images);
+        Ok(())
+    }
+
+    pub(super) fn save_attested(
+        &self,
+        images: &[String],
+        to: SaveTo<'_>,
+        format: ArchiveFormat,
+        attestations: Vec<Attestation>,
+    ) -> Result<()> {
+        let mut images = self.chosen(images)?;
+        if format == ArchiveFormat::DockerArchive && !attestations.is_empty() {
+            return Err(Error::unsupported("an archive of Docker's form has no place for attestations")
+                .with_hint("write an OCI layout: type=oci"));
+        }
+        if let Some(first) = images.first_mut() {
+            first.attestations = attestations;
+        }
+        match to {
+            SaveTo::Path(path) => self.save_chosen(&images, path, format)?,
+            SaveTo::Stream(out) => self.write_archive(&images, out, format)?,
+        }
         self.tell_saved(&images);
         Ok(())
     }
@@ -82,7 +113,7 @@ impl Engine {
                 let (id, name) = tx.image_find(text)?;
                 let image: Image = tx.image(&id)?;
                 let place = chosen.iter().position(|saved| saved.image.id == image.id).unwrap_or_else(|| {
-                    chosen.push(SavedImage { image, names: Vec::new() });
+                    chosen.push(SavedImage { image, names: Vec::new(), attestations: Vec::new() });
                     chosen.len() - 1
                 });
                 let names: &mut Vec<Reference> = &mut chosen[place].names;

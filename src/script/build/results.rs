@@ -13,7 +13,8 @@ use super::{Build, steps};
 use crate::base::{Context as _, Error, Result};
 use crate::engine::build::{Debug, Enter};
 use crate::engine::container::Attachment;
-use crate::model::build::{BuildEvent, BuildOptions, CacheTarget, Network};
+use crate::engine::image::SaveTo;
+use crate::model::build::{Attest, BuildEvent, BuildOptions, CacheTarget, Network};
 use crate::model::image::ArchiveFormat;
 use crate::model::log::Stream;
 use crate::script::context::{Host, tag};
@@ -56,11 +57,22 @@ fn commit(build: &Build, tags: &Words, options: Map) -> Result<Image> {
 
 fn output(build: &Build, path: &str, mut options: Map) -> Result<()> {
     let kind = options.remove("type").map(|kind| kind.to_string());
+    let mut flag = |name: &str| options.remove(name).map(|value| value.as_bool()).transpose();
+    let (provenance, sbom) = (flag("provenance"), flag("sbom"));
+    let truth = |value: std::result::Result<Option<bool>, &str>| {
+        value.map(Option::unwrap_or_default).map_err(|_| Error::invalid("provenance and sbom are true or false"))
+    };
+    let attest = Attest { provenance: truth(provenance)?, sbom: truth(sbom)? };
+    if attest != Attest::default() && !matches!(kind.as_deref(), Some("oci" | "oci-archive")) {
+        return Err(Error::unsupported("attestations go into an OCI layout").with_hint("add type: \"oci-archive\""));
+    }
     let (graph, all) = options_of(build, "output", options)?;
     let path = Path::new(path);
     let archive = |format| {
         let (image, report) = build.engine.build_commit(&graph, &all, &quiet)?;
-        build.engine.image_save(&[image.id.to_string()], path, format).map(|()| report)
+        let said = build.engine.build_attest(&graph, &all, &report, &image, attest)?;
+        let names = [image.id.to_string()];
+        build.engine.image_save_attested(&names, SaveTo::Path(path), format, said).map(|()| report)
     };
     let report = match kind.as_deref() {
         None | Some("local") => build.engine.build_output(&graph, &all, &quiet, path)?,
@@ -204,8 +216,9 @@ pub(crate) mod build_results {
     }
 
     /// Does the steps and writes the files of the result into a folder of this machine, or with `type: "tar"` into a tar. The
-    /// types `oci`, `oci-archive` and `docker` write the image: an OCI layout, the same in a tar, Docker's archive. Other
-    /// options as `solve`.
+    /// types `oci`, `oci-archive` and `docker` write the image: an OCI layout, the same in a tar, Docker's archive. The first
+    /// two take `provenance: true` and `sbom: true`: what the image refers to says how it was built, and which packages it
+    /// has. Other options as `solve`.
     ///
     /// ```rhai
     /// let dir = host::temp_dir();

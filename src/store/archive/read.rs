@@ -146,6 +146,7 @@ struct Descriptor {
     media_type: String,
     digest: String,
     size: u64,
+    artifact_type: Option<String>,
     annotations: Option<HashMap<String, Option<String>>>,
     platform: Option<Platform>,
 }
@@ -199,7 +200,8 @@ impl Descriptor {
 
     /// Attestations and the like, which lie in indexes beside the images that they speak of.
     fn is_attached(&self) -> bool {
-        self.annotation("vnd.docker.reference.type").is_some()
+        self.artifact_type.is_some()
+            || self.annotation("vnd.docker.reference.type").is_some()
             || self.platform.as_ref().is_some_and(|platform| platform.os == "unknown")
     }
 }

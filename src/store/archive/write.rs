@@ -23,13 +23,16 @@ use super::spool;
 use super::tarball::Tarball;
 use crate::base::digest::Hashing;
 use crate::base::{Context as _, Digest, Error, Reference, Result};
-use crate::model::image::{Image, Layer};
+use crate::model::image::{Attestation, Image, Layer};
 use crate::store::Store;
 use crate::store::image::MANIFEST_TYPE;
 use crate::store::image::config::MAX_JSON_BYTES;
 use crate::sys::fs::{sync, sync_dir};
 
 const BUFFER_BYTES: usize = 1 << 17;
+/// The type of a statement, and of the manifest that it is in.
+const STATEMENT_TYPE: &str = "application/vnd.in-toto+json";
+const REFERRER_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
 const LAYOUT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
 
 /// An image to be written, and the names that the archive gives it.
@@ -39,6 +42,8 @@ pub struct SavedImage {
     pub image: Image,
     /// Its names there.
     pub names: Vec<Reference>,
+    /// What refers to it there; of an OCI image layout alone.
+    pub attestations: Vec<Attestation>,
 }
 
 impl Store {
@@ -51,7 +56,7 @@ impl Store {
         let mut done: BTreeSet<String> = BTreeSet::new();
         let mut list = Vec::new();
         let mut repositories: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
-        for SavedImage { image, names } in images {
+        for SavedImage { image, names, .. } in images {
             let config = format!("{}.json", image.id.hex());
             if done.insert(config.clone()) {
                 tar.bytes(&config, 0o644, &self.blob_read(&image.id, MAX_JSON_BYTES)?)?;
@@ -97,7 +102,11 @@ impl Store {
             tar.file(&format!("blobs/sha256/{}", digest.hex()), 0o644, 0, size, &mut hashing)?;
             intact(&digest, hashing)?;
         }
-        tar.bytes("index.json", 0o644, &self.index(images)?)?;
+        let (index, more) = self.index(images)?;
+        for (digest, bytes) in more {
+            tar.bytes(&format!("blobs/sha256/{}", digest.hex()), 0o644, &bytes)?;
+        }
+        tar.bytes("index.json", 0o644, &index)?;
         tar.finish()?.flush().context(|| "writing an archive")
     }
 
@@ -123,17 +132,23 @@ impl Store {
             intact(&digest, hashing)?;
         }
         write("oci-layout", &mut &LAYOUT[..])?;
-        write("index.json", &mut &self.index(images)?[..])?;
+        let (index, more) = self.index(images)?;
+        for (digest, bytes) in more {
+            write(&format!("blobs/sha256/{}", digest.hex()), &mut &bytes[..])?;
+        }
+        write("index.json", &mut &index[..])?;
         for path in [inner, folder.join("blobs"), folder.to_owned()] {
             sync_dir(&path).context(|| format!("flushing {path:?}"))?;
         }
         Ok(())
     }
 
-    /// The index: one entry per name, with the annotations that other programs look for.
-    fn index(&self, images: &[SavedImage]) -> Result<Vec<u8>> {
+    /// The index: one entry per name, with the annotations that other programs look for, and one for each statement about an
+    /// image; and the blobs of the statements.
+    fn index(&self, images: &[SavedImage]) -> Result<(Vec<u8>, BTreeMap<Digest, Vec<u8>>)> {
         let mut entries = Vec::new();
-        for SavedImage { image, names } in images {
+        let mut more = BTreeMap::new();
+        for SavedImage { image, names, attestations } in images {
             let manifest = self.blob_read(&image.manifest, MAX_JSON_BYTES)?;
             let own: Value = serde_json::from_slice(&manifest)
                 .map_err(|error| Error::corrupt(format!("the manifest {}", image.manifest)).with_source(error))?;
@@ -150,13 +165,14 @@ impl Store {
                 });
                 entries.push(named);
             }
+            entries.extend(attestations.iter().map(|attestation| referrer(attestation, &entry, &mut more)));
         }
         let index = json!({
             "schemaVersion": 2,
             "mediaType": "application/vnd.oci.image.index.v1+json",
             "manifests": entries,
         });
-        Ok(index.to_string().into_bytes())
+        Ok((index.to_string().into_bytes(), more))
     }
 
     /// A layer's tar without compression, checked.
@@ -177,6 +193,34 @@ impl Store {
         let size = file.metadata()?.len();
         Ok((file, size))
     }
+}
+
+/// A statement as a manifest that has the image as its subject (OCI image specification 1.1, manifest.md): its entry in the
+/// index; its blobs go to `blobs`.
+fn referrer(attestation: &Attestation, subject: &Value, blobs: &mut BTreeMap<Digest, Vec<u8>>) -> Value {
+    let mut put = |bytes: &[u8], media_type: &str| {
+        let digest = Digest::of(bytes);
+        let descriptor = json!({ "mediaType": media_type, "digest": digest, "size": bytes.len() });
+        blobs.insert(digest, bytes.to_vec());
+        descriptor
+    };
+    let kind = json!({ "in-toto.io/predicate-type": attestation.predicate_type });
+    let config = put(b"{}", "application/vnd.oci.empty.v1+json");
+    let mut statement = put(&attestation.statement, STATEMENT_TYPE);
+    statement["annotations"] = kind.clone();
+    let manifest = json!({
+        "schemaVersion": 2,
+        "mediaType": REFERRER_TYPE,
+        "artifactType": STATEMENT_TYPE,
+        "config": config,
+        "layers": [statement],
+        "subject": subject,
+        "annotations": kind,
+    });
+    let mut entry = put(manifest.to_string().as_bytes(), REFERRER_TYPE);
+    entry["artifactType"] = json!(STATEMENT_TYPE);
+    entry["annotations"] = kind;
+    entry
 }
 
 /// Every blob of these images, sorted.
