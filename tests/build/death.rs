@@ -108,7 +108,9 @@ fn a_build_makes_anew_what_another_process_removed_under_it() {
     // It has found both steps, waits, and then builds a third one on them.
     let trace = rhumb.path("trace");
     std::fs::write(&trace, "").unwrap();
-    let line = format!(r#"let i = {steps}.run("cat /one /two > /all").commit("built:1"); print(container::oneshot(i, "cat /all"));"#);
+    let line = format!(
+        r#"let i = {steps}.run("cat /one /two > /all").commit("built:1"); print(container::oneshot(i, "cat /all"));"#
+    );
     let mut command = rhumb.command(["-e", &line]);
     command.env("RHUMB_FAILPOINT", "build.stage.recalled=pause:2000").env("RHUMB_FAILPOINT_TRACE", &trace);
     let build = std::thread::spawn(move || process::run(&mut command, None, PATIENCE));

@@ -9,7 +9,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::Value;
 
-use crate::dockerfile::context;
+use crate::dockerfile::{build, context};
 use crate::support::Rhumb;
 use crate::support::process::{self, PATIENCE};
 
@@ -152,6 +152,30 @@ fn a_key_is_new_exactly_when_the_result_can_change() {
     let wal = std::fs::read(rhumb.root().join("rhumb.db-wal")).unwrap_or_default();
     let value = b"value-of-secret-1";
     assert!(![kept, wal].iter().any(|bytes| bytes.windows(value.len()).any(|window| window == value)));
+}
+
+/// What is mounted of a stage is what a command can see of it: the rest of the stage changes nothing.
+#[test]
+fn a_mount_of_a_stage_counts_by_its_files() {
+    let rhumb = Rhumb::with_base();
+    let built = |seen: &str, unseen: &str| {
+        let dockerfile = format!(
+            "FROM base:1 AS other\nRUN mkdir /d && echo {seen} > /d/seen && echo {unseen} > /unseen\nFROM base:1\n\
+             RUN --mount=from=other,source=/d,target=/mnt cat /mnt/seen > /got\n\
+             RUN --mount=from=other,source=/d/seen,target=/one cat /one > /got\n\
+             RUN --mount=from=other,target=/all cat /all/d/seen > /got\n"
+        );
+        let outcome = build(&rhumb, &dockerfile, &["--progress", "plain"]);
+        assert!(outcome.success(), "{outcome}");
+        outcome.stderr.matches("CACHED").count()
+    };
+    assert_eq!(built("one", "1"), 0);
+    assert_eq!(built("one", "1"), 4);
+    // The stage is done again, and the mount of all of it.
+    assert_eq!(built("one", "2"), 2);
+    assert_eq!(built("one", "2"), 4);
+    assert_eq!(built("two", "2"), 0);
+    assert_eq!(built("one", "1"), 4);
 }
 
 #[test]

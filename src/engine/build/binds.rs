@@ -171,9 +171,27 @@ impl Solver<'_> {
     }
 
     /// What a mount shows, as inputs of a key.
-    pub(super) fn origin_inputs(&self, from: &Origin, source: &str, inputs: &mut super::key::Inputs) -> Result<()> {
+    pub(super) fn origin_inputs(
+        &self,
+        from: &Origin,
+        source: &str,
+        exact: bool,
+        inputs: &mut super::key::Inputs,
+    ) -> Result<()> {
         let Origin::Context(index) = from else {
             let layers = self.layers_of(from)?;
+            if let Some(view) = self.engine.build_view(&layers)?.filter(|_| exact && is_part(source)) {
+                let place = walk::resolve(&view, source.as_bytes(), true)?;
+                if place.facts.is_none() {
+                    return Err(Error::not_found(format!("{source:?} is not there")));
+                }
+                let none = Ignore::default();
+                for item in walk::list(&view, &place.path, &none, &none, &mut Memory::default())? {
+                    let shown = String::from_utf8_lossy(&item.path).into_owned();
+                    inputs.add(format!("the file {shown:?}"), walk::facts_text(&item));
+                }
+                return Ok(());
+            }
             inputs.add("what is mounted", layers.iter().map(Digest::to_string).collect::<String>());
             return Ok(());
         };
@@ -217,6 +235,11 @@ impl Prepared {
         self.overlays.push(StepOverlay { target, lower, upper });
         Ok(())
     }
+}
+
+/// Whether a path is a part of its tree, and not all of it: then it is worth looking at the files.
+pub(super) fn is_part(source: &str) -> bool {
+    super::state::clean("/", source) != "/"
 }
 
 fn old_kernel() -> Error {

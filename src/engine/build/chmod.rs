@@ -36,7 +36,12 @@ impl Mode {
             }
             let how = clause[at..].chars().next().ok_or_else(bad)?;
             let what: Vec<char> = clause[at + 1..].chars().collect();
-            if what.iter().any(|letter| !matches!(letter, 'r' | 'w' | 'x' | 'X' | 's' | 't')) {
+            // Either permissions, or one class of users that has them: `g=u`.
+            let good = match what.as_slice() {
+                ['u' | 'g' | 'o'] => true,
+                letters => letters.iter().all(|letter| matches!(letter, 'r' | 'w' | 'x' | 'X' | 's' | 't')),
+            };
+            if !good {
                 return Err(bad());
             }
             clauses.push((if who == 0 { 0o7777 } else { who }, how, what));
@@ -59,6 +64,9 @@ impl Mode {
                     'X' if is_dir || mode & 0o111 != 0 => 0o111,
                     's' => 0o6000,
                     't' => 0o1000,
+                    'u' => (mode >> 6 & 0o7) * 0o111,
+                    'g' => (mode >> 3 & 0o7) * 0o111,
+                    'o' => (mode & 0o7) * 0o111,
                     _ => 0,
                 }
             }) & who;
@@ -85,10 +93,13 @@ mod tests {
             ("go-rwx", 0o775, false, 0o700),
             ("u+s", 0o755, false, 0o4755),
             ("a=r", 0o777, false, 0o444),
+            ("g=u", 0o750, true, 0o770),
+            ("go=u,o-w", 0o640, false, 0o664),
+            ("o+g", 0o651, false, 0o655),
         ] {
             assert_eq!(Mode::parse(text).unwrap().apply(before, is_dir), after, "{text}");
         }
-        for text in ["", "9", "u~r", "z+r", "u=q", "77777"] {
+        for text in ["", "9", "u~r", "z+r", "u=q", "77777", "g=ur", "u=ug"] {
             assert!(Mode::parse(text).is_err(), "{text}");
         }
     }

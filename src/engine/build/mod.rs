@@ -10,6 +10,7 @@
 //! verify  building twice, with disorder
 //! trees   what origins mean                        plan    which stages are needed (pure)
 //! exchange   the cache in a folder              attest  statements about an image
+//! turn    when a step is done, and by whom
 //! ```
 //!
 //! One thread a stage; a stage waits for another only at the step that needs it. The result of a step is a layer in the
@@ -37,6 +38,7 @@ mod shell;
 mod squash;
 mod state;
 mod trees;
+mod turn;
 mod verify;
 mod walk;
 
@@ -54,13 +56,14 @@ use self::key::Inputs;
 use self::run::chain_ids;
 pub use self::shell::{Debug, Enter, Shell};
 use self::state::State;
+use self::turn::Outcome;
 use self::walk::Memory;
 use crate::base::{Digest, Error, Id, Kind, Result, Timestamp, failpoint};
 use crate::engine::Engine;
 use crate::engine::container::view;
 use crate::engine::pipe::through;
 use crate::model::build::{
-    Action, Base, BuildEvent, BuildOptions, BuildReport, Change, Copy, Graph, Origin, Position, Run, Source, Step,
+    Action, Base, BuildEvent, BuildOptions, BuildReport, Change, Copy, Graph, Origin, Position, Source, Step,
     StepReport,
 };
 use crate::model::image::Layer;
@@ -437,12 +440,6 @@ impl Solver<'_> {
         inputs
     }
 
-    fn run_step(&self, at: At<'_>, run: &Run, state: &mut State) -> Result<Outcome> {
-        let mut inputs = self.inputs("run", state);
-        self.run_inputs(run, state, &mut inputs)?;
-        self.keyed(at, &inputs, state, |state| self.run(at, run, state))
-    }
-
     fn workdir(&self, at: At<'_>, state: &mut State) -> Result<Outcome> {
         let path = state.config.working_dir.clone();
         let mut inputs = self.inputs("workdir", state);
@@ -485,14 +482,6 @@ impl Solver<'_> {
         Ok(outcome)
     }
 
-    /// Keeps what a step came to.
-    fn remember(&self, at: At<'_>, layer: Option<&Layer>, inputs: &Inputs) -> Result<()> {
-        let (text, position) = (at.step.text.as_str(), at.step.position.as_ref());
-        self.engine.step_remember(&cache::Done { text, position, layer, inputs })?;
-        self.board().keys.insert(inputs.key());
-        Ok(())
-    }
-
     fn quick_inputs(&self, copy: &Copy, state: &State) -> Result<Option<Inputs>> {
         let mut inputs = self.inputs("copy from a stage", state);
         // The number of a stage is no part of what is copied.
@@ -525,99 +514,4 @@ impl Solver<'_> {
         let latest = state.clamp_copies.then_some(state.epoch);
         self.engine.layer_of_pieces(&planned.pieces, &planned.roots, parent, latest).map(Some)
     }
-
-    /// The result of a step that is on record, put on the state.
-    fn recall(&self, at: At<'_>, inputs: &Inputs, state: &mut State) -> Result<Option<Outcome>> {
-        let name = self.graph.stages[at.stage].name.as_ref();
-        if self.options.no_cache || name.is_some_and(|name| self.options.no_cache_filter.contains(name)) {
-            return Ok(None);
-        }
-        let key = inputs.key();
-        let layer = match self.engine.step_recall(&key)? {
-            Some(layer) => layer,
-            None => match self.import(at, inputs, state)? {
-                Some(layer) => layer,
-                None => return Ok(None),
-            },
-        };
-        let changed = layer.is_some();
-        self.log.cached(&at.step.text);
-        let mut board = self.board();
-        if let Some(layer) = &layer {
-            board.recalled.entry(at.stage).or_default().push(layer.chain_id.clone());
-        }
-        state.layers.extend(layer);
-        board.used.insert(key.clone());
-        board.keys.insert(key.clone());
-        drop(board);
-        Ok(Some(Outcome { cached: true, changed, key: Some(key), why: String::new() }))
-    }
-
-    /// A step by its key: recalled, or done by one build alone.
-    fn keyed(
-        &self,
-        at: At<'_>,
-        inputs: &Inputs,
-        state: &mut State,
-        work: impl FnOnce(&State) -> Result<Option<Layer>>,
-    ) -> Result<Outcome> {
-        if let Some(outcome) = self.recall(at, inputs, state)? {
-            return Ok(outcome);
-        }
-        let key = inputs.key();
-        let _turn = self.engine.step_lock(&key, &|| self.check())?;
-        if let Some(outcome) = self.recall(at, inputs, state)? {
-            return Ok(outcome);
-        }
-        let why = match self.options.no_cache {
-            true => "the cache was not to be used".to_owned(),
-            false => self.engine.step_why(&at.step.text, at.step.position.as_ref(), inputs)?,
-        };
-        let _slot = self.slot()?;
-        (self.progress)(&BuildEvent::Started { stage: at.stage, step: at.index, text: &at.step.text });
-        self.log.began((at.stage, at.index), &at.step.text);
-        failpoint::hit("build.step.begin")?;
-        self.keep_recalled(at.stage)?;
-        let layer = work(state)?;
-        failpoint::hit("build.step.layer")?;
-        self.remember(at, layer.as_ref(), inputs)?;
-        let changed = layer.is_some();
-        state.layers.extend(layer);
-        Ok(Outcome { cached: false, changed, key: Some(key), why })
-    }
-
-    /// Waits until fewer steps run than may.
-    fn slot(&self) -> Result<Slot<'_, '_>> {
-        let processors = || std::thread::available_parallelism().map_or(2, usize::from);
-        let most = self.options.jobs.unwrap_or_else(processors).max(1);
-        loop {
-            self.check()?;
-            let mut board = self.board();
-            if board.running < most {
-                board.running += 1;
-                return Ok(Slot(self));
-            }
-            drop(self.changed.wait_timeout(board, LOOK).unwrap_or_else(PoisonError::into_inner));
-        }
-    }
-}
-
-/// The right to run a step now.
-struct Slot<'a, 'b>(&'a Solver<'b>);
-
-impl Drop for Slot<'_, '_> {
-    fn drop(&mut self) {
-        self.0.board().running -= 1;
-        self.0.changed.notify_all();
-    }
-}
-
-/// How a step went.
-#[derive(Default)]
-struct Outcome {
-    cached: bool,
-    /// It made a layer.
-    changed: bool,
-    key: Option<Digest>,
-    why: String,
 }

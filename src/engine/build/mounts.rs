@@ -83,8 +83,9 @@ impl Prepared {
 }
 
 impl Solver<'_> {
-    /// Adds what the mounts are to the inputs of a step. Secrets are their ids alone.
-    pub(super) fn mount_inputs(&self, run: &Run, state: &State, inputs: &mut Inputs) -> Result<()> {
+    /// Adds what the mounts are to the inputs of a step. Secrets are their ids alone. What is mounted of a stage or an image
+    /// is the whole of that, or, when it is `exact`, the files that are seen.
+    pub(super) fn mount_inputs(&self, run: &Run, state: &State, exact: bool, inputs: &mut Inputs) -> Result<()> {
         for mount in &run.mounts {
             if let MountKind::Cache(cache) = &mount.kind {
                 let target = clean(&state.path(run.workdir.as_deref().unwrap_or(".")), &mount.target);
@@ -99,9 +100,9 @@ impl Solver<'_> {
             }
             inputs.add_json(format!("the mount {:?}", mount.target), &plain);
             match &mount.kind {
-                MountKind::Bind { from, source, .. } => self.origin_inputs(from, source, inputs)?,
+                MountKind::Bind { from, source, .. } => self.origin_inputs(from, source, exact, inputs)?,
                 MountKind::Cache(CacheMount { from: Some(from), source, .. }) => {
-                    self.origin_inputs(from, source, inputs)?;
+                    self.origin_inputs(from, source, false, inputs)?;
                 }
                 _ => {}
             }

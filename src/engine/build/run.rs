@@ -4,16 +4,17 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
 
+use super::binds::is_part;
 use super::key::Inputs;
 use super::mask::Mask;
 use super::mounts::Prepared;
 use super::state::State;
-use super::{At, Progress, Solved, Solver};
+use super::{At, Outcome, Progress, Solved, Solver};
 use crate::base::error::CommandFailure;
 use crate::base::{Digest, Error, Kind, Result};
 use crate::engine::Engine;
 use crate::engine::container::StepRun;
-use crate::model::build::{BuildEvent, BuildOptions, BuildReport, Command, Graph, Network, Run};
+use crate::model::build::{BuildEvent, BuildOptions, BuildReport, Command, Graph, MountKind, Network, Origin, Run};
 use crate::model::container::{ContainerOptions, NetworkMode};
 use crate::model::image::{Image, ImageConfig, Layer};
 use crate::model::limits::Limits;
@@ -60,8 +61,30 @@ impl Engine {
 }
 
 impl Solver<'_> {
+    /// A command, by its key: recalled, or run.
+    pub(super) fn run_step(&self, at: At<'_>, run: &Run, state: &mut State) -> Result<Outcome> {
+        let mut quick = self.inputs("run", state);
+        self.run_inputs(run, state, false, &mut quick)?;
+        let sees_parts = run.mounts.iter().any(|mount| match &mount.kind {
+            MountKind::Bind { from, source, .. } => !matches!(from, Origin::Context(_)) && is_part(source),
+            _ => false,
+        });
+        if !sees_parts {
+            return self.keyed(at, &quick, state, |state| self.run(at, run, state));
+        }
+        // What another stage came to has a digest: its files are looked at when that is another one.
+        if let Some(outcome) = self.recall(at, &quick, state)? {
+            return Ok(outcome);
+        }
+        let mut exact = self.inputs("run with parts of other stages", state);
+        self.run_inputs(run, state, true, &mut exact)?;
+        let outcome = self.keyed(at, &exact, state, |state| self.run(at, run, state))?;
+        self.remember(at, state.layers.last().filter(|_| outcome.changed), &quick)?;
+        Ok(outcome)
+    }
+
     /// What the command depends on besides what is below it.
-    pub(super) fn run_inputs(&self, run: &Run, state: &State, inputs: &mut Inputs) -> Result<()> {
+    fn run_inputs(&self, run: &Run, state: &State, exact: bool, inputs: &mut Inputs) -> Result<()> {
         inputs.add_json("the command", &arguments(run, state));
         inputs.add_json("the files of the command", &run.files);
         if let Command::Script(text) = &run.command {
@@ -84,7 +107,7 @@ impl Solver<'_> {
         if run.capture {
             inputs.add("what is kept of it", "its output");
         }
-        self.mount_inputs(run, state, inputs)
+        self.mount_inputs(run, state, exact, inputs)
     }
 
     fn network(&self, run: &Run) -> Network {

@@ -1,0 +1,115 @@
+//! A step's turn: it is recalled from the cache, or done by one build alone, and as many at one time as may be.
+
+use std::sync::PoisonError;
+
+use super::key::Inputs;
+use super::state::State;
+use super::{At, LOOK, Solver, cache};
+use crate::base::{Digest, Result, failpoint};
+use crate::model::build::BuildEvent;
+use crate::model::image::Layer;
+
+impl Solver<'_> {
+    /// The result of a step that is on record, put on the state.
+    pub(super) fn recall(&self, at: At<'_>, inputs: &Inputs, state: &mut State) -> Result<Option<Outcome>> {
+        let name = self.graph.stages[at.stage].name.as_ref();
+        if self.options.no_cache || name.is_some_and(|name| self.options.no_cache_filter.contains(name)) {
+            return Ok(None);
+        }
+        let key = inputs.key();
+        let layer = match self.engine.step_recall(&key)? {
+            Some(layer) => layer,
+            None => match self.import(at, inputs, state)? {
+                Some(layer) => layer,
+                None => return Ok(None),
+            },
+        };
+        let changed = layer.is_some();
+        self.log.cached(&at.step.text);
+        let mut board = self.board();
+        if let Some(layer) = &layer {
+            board.recalled.entry(at.stage).or_default().push(layer.chain_id.clone());
+        }
+        state.layers.extend(layer);
+        board.used.insert(key.clone());
+        board.keys.insert(key.clone());
+        drop(board);
+        Ok(Some(Outcome { cached: true, changed, key: Some(key), why: String::new() }))
+    }
+
+    /// A step by its key: recalled, or done by one build alone.
+    pub(super) fn keyed(
+        &self,
+        at: At<'_>,
+        inputs: &Inputs,
+        state: &mut State,
+        work: impl FnOnce(&State) -> Result<Option<Layer>>,
+    ) -> Result<Outcome> {
+        if let Some(outcome) = self.recall(at, inputs, state)? {
+            return Ok(outcome);
+        }
+        let key = inputs.key();
+        let _turn = self.engine.step_lock(&key, &|| self.check())?;
+        if let Some(outcome) = self.recall(at, inputs, state)? {
+            return Ok(outcome);
+        }
+        let why = match self.options.no_cache {
+            true => "the cache was not to be used".to_owned(),
+            false => self.engine.step_why(&at.step.text, at.step.position.as_ref(), inputs)?,
+        };
+        let _slot = self.slot()?;
+        (self.progress)(&BuildEvent::Started { stage: at.stage, step: at.index, text: &at.step.text });
+        self.log.began((at.stage, at.index), &at.step.text);
+        failpoint::hit("build.step.begin")?;
+        self.keep_recalled(at.stage)?;
+        let layer = work(state)?;
+        failpoint::hit("build.step.layer")?;
+        self.remember(at, layer.as_ref(), inputs)?;
+        let changed = layer.is_some();
+        state.layers.extend(layer);
+        Ok(Outcome { cached: false, changed, key: Some(key), why })
+    }
+
+    /// Waits until fewer steps run than may.
+    fn slot(&self) -> Result<Slot<'_, '_>> {
+        let processors = || std::thread::available_parallelism().map_or(2, usize::from);
+        let most = self.options.jobs.unwrap_or_else(processors).max(1);
+        loop {
+            self.check()?;
+            let mut board = self.board();
+            if board.running < most {
+                board.running += 1;
+                return Ok(Slot(self));
+            }
+            drop(self.changed.wait_timeout(board, LOOK).unwrap_or_else(PoisonError::into_inner));
+        }
+    }
+
+    /// Keeps what a step came to.
+    pub(super) fn remember(&self, at: At<'_>, layer: Option<&Layer>, inputs: &Inputs) -> Result<()> {
+        let (text, position) = (at.step.text.as_str(), at.step.position.as_ref());
+        self.engine.step_remember(&cache::Done { text, position, layer, inputs })?;
+        self.board().keys.insert(inputs.key());
+        Ok(())
+    }
+}
+
+/// The right to run a step now.
+struct Slot<'a, 'b>(&'a Solver<'b>);
+
+impl Drop for Slot<'_, '_> {
+    fn drop(&mut self) {
+        self.0.board().running -= 1;
+        self.0.changed.notify_all();
+    }
+}
+
+/// How a step went.
+#[derive(Default)]
+pub(super) struct Outcome {
+    pub(super) cached: bool,
+    /// It made a layer.
+    pub(super) changed: bool,
+    pub(super) key: Option<Digest>,
+    pub(super) why: String,
+}
