@@ -298,7 +298,7 @@ fn an_agent_is_reached_through_a_socket_of_the_steps_own() {
         let mut question = [0; 5];
         stream.read_exact(&mut question).unwrap();
         stream.write_all(b"answer").unwrap();
-        question
+        (question, listener)
     });
     let dockerfile = "FROM base:1\nUSER 5\nRUN --mount=type=ssh,uid=5 test -w $SSH_AUTH_SOCK && sleep 1000\n";
     let folder = context(&rhumb, &[("Dockerfile", dockerfile)]);
@@ -309,11 +309,22 @@ fn an_agent_is_reached_through_a_socket_of_the_steps_own() {
         let folders = std::fs::read_dir(&tmp).ok()?.flatten();
         folders.map(|folder| folder.path().join("agent")).find(|path| path.exists())
     });
-    let mut stream = UnixStream::connect(socket).unwrap();
+    let mut stream = UnixStream::connect(&socket).unwrap();
     stream.write_all(b"hello").unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
-    assert_eq!((answer.as_str(), &answering.join().unwrap()), ("answer", b"hello"));
+    // It is not dropped: further questions find an agent that is busy.
+    let (question, _listener) = answering.join().unwrap();
+    assert_eq!((answer.as_str(), &question), ("answer", b"hello"));
+    // A step that asks for connections without end gets so many, and no thread more.
+    let many: Vec<UnixStream> = (0..100).map(|_| UnixStream::connect(&socket).unwrap()).collect();
+    process::eventually("refusals", PATIENCE, || {
+        let refused = |mut stream: &UnixStream| {
+            stream.set_nonblocking(true).unwrap();
+            stream.read(&mut [0]).is_ok_and(|count| count == 0)
+        };
+        (many.iter().filter(|stream| refused(stream)).count() == 36).then_some(())
+    });
     child.kill().unwrap();
     child.wait().unwrap();
     process::eventually("the end of the step", PATIENCE, || {

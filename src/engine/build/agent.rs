@@ -23,6 +23,9 @@ const NAME: &str = "agent";
 /// How often one looks whether the step is over.
 const LOOK: Duration = Duration::from_millis(50);
 
+/// How many connections a step has at one time: each takes two threads.
+const MOST_CONNECTIONS: usize = 64;
+
 /// Passes on until it is dropped.
 pub(super) struct Agent {
     folder: Scratch,
@@ -39,13 +42,19 @@ impl Agent {
         std::os::unix::fs::chown(&path, Some(owner.0), Some(owner.1))?;
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode))?;
         let stop = Arc::new(AtomicBool::new(false));
-        let (stopped, to) = (Arc::clone(&stop), to.to_owned());
+        let (stopped, to, open) = (Arc::clone(&stop), to.to_owned(), Arc::new(()));
         let serve = move || {
             while !stopped.load(Ordering::Relaxed) {
                 // A wait or a connection that fails is the step's loss alone.
                 let _ = socket::wait(&mut [Interest::new(listener.as_fd(), true, false)], Some(LOOK));
-                if let Ok(Some(client)) = socket::accept(listener.as_fd()) {
-                    let _ = pass_on(UnixStream::from(client), &to);
+                match socket::accept(listener.as_fd()) {
+                    // One that asks for more is told no by the end of its connection.
+                    Ok(Some(client)) if Arc::strong_count(&open) <= 2 * MOST_CONNECTIONS => {
+                        let _ = pass_on(UnixStream::from(client), &to, &open);
+                    }
+                    Ok(_) => {}
+                    // There may be too many open files: the next try is no better at once.
+                    Err(_) => std::thread::sleep(LOOK),
                 }
             }
         };
@@ -69,11 +78,13 @@ impl Drop for Agent {
 }
 
 /// Two threads that end with their connection, which ends with the step.
-fn pass_on(client: UnixStream, to: &Path) -> io::Result<()> {
+fn pass_on(client: UnixStream, to: &Path, open: &Arc<()>) -> io::Result<()> {
     client.set_nonblocking(false)?;
     let agent = UnixStream::connect(to)?;
     for (mut from, mut to) in [(client.try_clone()?, agent.try_clone()?), (agent, client)] {
+        let open = Arc::clone(open);
         std::thread::Builder::new().name("ssh agent".into()).spawn(move || {
+            let _open = open;
             // An end is an end, whatever it is of.
             let _ = io::copy(&mut from, &mut to);
             let _ = to.shutdown(Shutdown::Both);

@@ -15,11 +15,13 @@ use serde::{Deserialize, Serialize};
 use super::key::Inputs;
 use crate::base::{Digest, Result, Timestamp, failpoint};
 use crate::engine::Engine;
+use crate::engine::container::disk_usage;
 use crate::model::build::{CachedStep, Position};
 use crate::model::image::Layer;
 use crate::model::system::PruneReport;
 use crate::store::db::{Noun, Phase, Tx};
 use crate::sys::lock::{self, Lock, Mode};
+use crate::sys::path::remove_tree;
 
 /// How often one looks whether another build has finished a step.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -103,6 +105,12 @@ impl Engine {
         let mut freed_bytes = self.store.sweep()?.freed_bytes;
         if what.mounts {
             freed_bytes += self.prune_cache_mounts()?;
+        }
+        if what.unused_for.is_none() && what.keep_bytes.is_none() {
+            // What is known of contexts is built up again.
+            let contexts = self.paths().builds().join("contexts");
+            freed_bytes += disk_usage(&contexts);
+            remove_tree(&contexts)?;
         }
         let items = gone.into_iter().map(|step| step.key.to_string()).collect();
         Ok(PruneReport { items, freed_bytes, ..PruneReport::default() })

@@ -35,6 +35,10 @@ use crate::sys::path::Dir;
 const INDEX: &str = "rhumb-cache.json";
 /// The version of that file.
 const VERSION: u32 = 1;
+/// The file that is locked while somebody writes.
+const LOCK: &str = "rhumb-cache.lock";
+/// How the name of a file begins that is not whole yet.
+const UNDER_WAY: &str = "rhumb-new-";
 /// How long another build may write to a folder.
 const PATIENCE: Duration = Duration::from_secs(600);
 /// The largest one that is read.
@@ -89,7 +93,14 @@ impl Engine {
         let writing = || format!("writing the cache {folder:?}");
         std::fs::create_dir_all(folder.join("blobs/sha256")).context(writing)?;
         // Two builds may write at one time: neither loses what the other wrote.
-        let _turn = lock::acquire_folder(folder, Mode::Exclusive, PATIENCE).context(writing)?;
+        let _turn = lock::acquire(&folder.join(LOCK), Mode::Exclusive, PATIENCE).context(writing)?;
+        for entry in std::fs::read_dir(folder).context(writing)? {
+            let entry = entry.context(writing)?;
+            if entry.file_name().as_encoded_bytes().starts_with(UNDER_WAY.as_bytes()) {
+                // Whoever made it was killed: it would hold the lock.
+                std::fs::remove_file(entry.path()).context(writing)?;
+            }
+        }
         let _lease = self.store.lease()?;
         let mut all = index(folder)?.unwrap_or_default();
         all.version = VERSION;
@@ -141,7 +152,7 @@ impl Engine {
 
 /// Writes a file under a name of its own, and gives it the name that comes of that.
 fn beside(folder: &Path, write: impl FnOnce(&mut File) -> Result<PathBuf>) -> Result<()> {
-    let path = folder.join(format!("new-{}", Id::random()?.short()));
+    let path = folder.join(format!("{UNDER_WAY}{}", Id::random()?.short()));
     let written = File::create_new(&path).map_err(Error::from).and_then(|mut file| {
         let name = write(&mut file)?;
         file.sync_all()?;

@@ -167,3 +167,22 @@ impl Engine {
         File::create(folder.join(id)).ok()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_is_no_longer_than_it_may_be() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        let log = Log::new(Some(File::create(&path).unwrap()));
+        super::super::lock(&log.0).room = 40;
+        log.began((0, 0), "RUN yes");
+        (0..1000).for_each(|_| log.output((0, 0), b"y\n"));
+        log.ended((0, 0), true);
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.starts_with("#1 RUN yes\n#1 | y\n") && text.contains("(the log ends here"), "{text}");
+        assert!(text.len() < 100, "{text}");
+    }
+}

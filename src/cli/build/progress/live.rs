@@ -165,7 +165,7 @@ mod tests {
     fn the_view_is_never_taller_than_it_may_be() {
         let step = || Step {
             action: Action::Config(Box::new(Change::ClearOnBuild)),
-            text: "RUN one\ntwo".to_owned(),
+            text: "RUN one\u{1b}[2J\ntwo".to_owned(),
             position: None,
         };
         let stages = (0..9).map(|_| Stage { steps: vec![step()], ..Stage::default() }).collect();
@@ -181,7 +181,7 @@ mod tests {
             assert!(live.lines(most).len() <= most, "{most}");
         }
         let lines = live.lines(60);
-        assert!(lines[1].starts_with("[stage-0 1/1] RUN one …"), "{lines:?}");
+        assert!(lines[1].starts_with("[stage-0 1/1] RUN one [2J …"), "{lines:?}");
         assert_eq!(lines[2..6], ["  a", "  b", "  c[2J", "  progress 2"]);
     }
 }
