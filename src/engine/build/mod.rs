@@ -477,6 +477,8 @@ impl Solver<'_> {
         }
         let outcome = self.keyed(at, &inputs, state, |state| self.layer_of(&planned, state))?;
         if let Some(quick) = &quick {
+            // What is noted must be there.
+            self.keep_recalled(at.stage)?;
             self.remember(at, state.layers.last().filter(|_| outcome.changed), quick)?;
         }
         Ok(outcome)

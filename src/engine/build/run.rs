@@ -79,6 +79,8 @@ impl Solver<'_> {
         let mut exact = self.inputs("run with parts of other stages", state);
         self.run_inputs(run, state, true, &mut exact)?;
         let outcome = self.keyed(at, &exact, state, |state| self.run(at, run, state))?;
+        // What is noted must be there.
+        self.keep_recalled(at.stage)?;
         self.remember(at, state.layers.last().filter(|_| outcome.changed), &quick)?;
         Ok(outcome)
     }

@@ -102,8 +102,8 @@ fn cache(engine: &Engine, options: Map) -> Result<Map> {
 pub(crate) mod build_functions {
     use super::*;
 
-    /// Begins a build on an image, or a new stage on what another build has come to. Option: `context`, the folder that
-    /// `copy` takes files from.
+    /// Begins a build on an image, or a new stage on what another build has come to, with its arguments. Option: `context`,
+    /// the folder that `copy` takes files from.
     ///
     /// ```rhai
     /// let b = build::from("base:1").run("echo hello > /greeting");
@@ -251,7 +251,8 @@ pub(crate) mod build_functions {
     }
 
     /// Copies files of the context, or of another build or an image (`from`). Further options: `chown`, `chmod`, `exclude`,
-    /// `parents`, `link`, `optional`; with `content` the file is made of that text, and none is read.
+    /// `parents`, `link`, `optional`; a pattern that means nothing copies nothing. With `content` the file is made of that
+    /// text, and none is read.
     ///
     /// ```rhai
     /// let made = build::from("base:1").run("mkdir /out && echo hi > /out/file");
