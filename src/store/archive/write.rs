@@ -35,6 +35,9 @@ const STATEMENT_TYPE: &str = "application/vnd.in-toto+json";
 const REFERRER_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
 const LAYOUT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
 
+/// Blobs that the store does not have.
+type Blobs = BTreeMap<Digest, Vec<u8>>;
+
 /// An image to be written, and the names that the archive gives it.
 #[derive(Debug, Clone)]
 pub struct SavedImage {
@@ -145,9 +148,9 @@ impl Store {
 
     /// The index: one entry per name, with the annotations that other programs look for, and one for each statement about an
     /// image; and the blobs of the statements.
-    fn index(&self, images: &[SavedImage]) -> Result<(Vec<u8>, BTreeMap<Digest, Vec<u8>>)> {
+    fn index(&self, images: &[SavedImage]) -> Result<(Vec<u8>, Blobs)> {
         let mut entries = Vec::new();
-        let mut more = BTreeMap::new();
+        let mut more = Blobs::new();
         for SavedImage { image, names, attestations } in images {
             let manifest = self.blob_read(&image.manifest, MAX_JSON_BYTES)?;
             let own: Value = serde_json::from_slice(&manifest)
@@ -197,7 +200,7 @@ impl Store {
 
 /// A statement as a manifest that has the image as its subject (OCI image specification 1.1, manifest.md): its entry in the
 /// index; its blobs go to `blobs`.
-fn referrer(attestation: &Attestation, subject: &Value, blobs: &mut BTreeMap<Digest, Vec<u8>>) -> Value {
+fn referrer(attestation: &Attestation, subject: &Value, blobs: &mut Blobs) -> Value {
     let mut put = |bytes: &[u8], media_type: &str| {
         let digest = Digest::of(bytes);
         let descriptor = json!({ "mediaType": media_type, "digest": digest, "size": bytes.len() });
