@@ -4,12 +4,12 @@
 //! as memory. The functions of one start are a few hundred of some thirty thousand; where they lie together, a start
 //! touches a tenth of the strides.
 //!
-//! usage: layout PROGRAM COMMANDS SCRIPT
+//! usage: layout PROGRAM MAP COMMANDS SCRIPT
 //!
-//! PROGRAM is a build with symbols at fixed addresses; each line of the file COMMANDS are arguments for it, separated by
-//! spaces; SCRIPT is written. Each function gets a breakpoint (ptrace(2)), in every process that runs PROGRAM, until it is
-//! executed once; the first execution is what functions are sorted by. A command begins when the one before it has ended;
-//! what that left running is followed too.
+//! PROGRAM has fixed addresses; MAP is what the linker wrote of it, or `-` for the program's own symbols. Each line of
+//! the file COMMANDS are arguments for it, separated by spaces; SCRIPT is written. Each function gets a breakpoint
+//! (ptrace(2)), in every process that runs PROGRAM, until it is executed once; the first execution is what functions are
+//! sorted by. A command begins when the one before it has ended; what that left running is followed too.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::error::Error;
@@ -25,7 +25,7 @@ use nix::sys::ptrace::{self, Options};
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
-use object::{Object as _, ObjectSection as _, ObjectSymbol as _, SymbolKind};
+use object::{Object as _, ObjectSection as _, ObjectSymbol as _, SectionKind};
 
 /// `int3` of the instruction set x86-64.
 const BREAKPOINT: u8 = 0xcc;
@@ -35,35 +35,73 @@ const PAGE: u64 = 4096;
 /// was executed.
 const FEW_INSTANCES: usize = 2;
 
-/// The functions of a program, by address, with the first byte of each.
+/// Of what a generic function with more instances than that is, in bytes, all of them are named behind the others.
+const SMALL: u64 = 8192;
+
+/// How many instances a generic function has, and how large they are together.
+#[derive(Default)]
+struct Instances {
+    count: usize,
+    bytes: u64,
+}
+
+/// The functions of a program, by address.
 struct Program {
     path: PathBuf,
-    functions: BTreeMap<u64, (String, u8)>,
+    functions: BTreeMap<u64, Function>,
+}
+
+struct Function {
+    name: String,
+    bytes: u64,
+    first: u8,
+}
+
+/// Address, size and name of a function of Rust, from a line of a map: address, load address, size, alignment, and behind
+/// them, indented for a symbol, the name.
+fn function(line: &str) -> Option<(u64, u64, String)> {
+    let mut words = line.split_ascii_whitespace();
+    let address = u64::from_str_radix(words.next()?, 16).ok()?;
+    let bytes = u64::from_str_radix(words.nth(1)?, 16).ok()?;
+    let name = words.nth(1)?;
+    words.next().is_none().then(|| of_rust(address, bytes, name)).flatten()
+}
+
+/// Functions of Rust alone: what is C's has no sections of its own.
+fn of_rust(address: u64, bytes: u64, name: &str) -> Option<(u64, u64, String)> {
+    (name.starts_with("_ZN") || name.starts_with("_R")).then(|| (address, bytes, name.to_owned()))
 }
 
 impl Program {
-    fn read(path: PathBuf) -> Result<Program, Box<dyn Error>> {
+    /// Reads a program and the map that the linker wrote of it (`ld.lld --Map`), or its own symbols.
+    fn read(path: PathBuf, map: &Path) -> Result<Program, Box<dyn Error>> {
         let bytes = fs::read(&path)?;
         let file = object::File::parse(&*bytes)?;
         if file.kind() != object::ObjectKind::Executable {
             return Err("the program has no fixed addresses".into());
         }
-        let text = file.section_by_name(".text").ok_or("the program has no code")?;
-        let mut sections = vec![(text.address(), text.data()?)];
-        if let Some(first) = file.section_by_name(FIRST) {
-            sections.push((first.address(), first.data()?));
+        let mut code = Vec::new();
+        for section in file.sections().filter(|section| section.kind() == SectionKind::Text) {
+            code.push((section.address(), section.data()?));
         }
         let byte_at = |address: u64| {
-            sections.iter().find_map(|(start, data)| data.get(usize::try_from(address.checked_sub(*start)?).ok()?))
+            code.iter().find_map(|(start, data)| data.get(usize::try_from(address.checked_sub(*start)?).ok()?))
         };
         let mut functions = BTreeMap::new();
-        for symbol in file.symbols().filter(|symbol| symbol.kind() == SymbolKind::Text) {
-            if let Some(byte) = byte_at(symbol.address()) {
-                functions.insert(symbol.address(), (symbol.name()?.to_owned(), *byte));
+        let named: Vec<(u64, u64, String)> = match map == Path::new("-") {
+            true => file
+                .symbols()
+                .filter_map(|symbol| of_rust(symbol.address(), symbol.size(), symbol.name().ok()?))
+                .collect(),
+            false => fs::read_to_string(map)?.lines().filter_map(function).collect(),
+        };
+        for (address, bytes, name) in named {
+            if let Some(first) = byte_at(address) {
+                functions.insert(address, Function { name, bytes, first: *first });
             }
         }
         if functions.is_empty() {
-            return Err("the program has no symbols".into());
+            return Err("neither the map nor the program names a function".into());
         }
         Ok(Program { path, functions })
     }
@@ -144,11 +182,11 @@ impl Tracer<'_> {
     fn trap(&mut self, pid: Pid) -> Result<Option<Signal>, Box<dyn Error>> {
         let mut registers = ptrace::getregs(pid)?;
         let address = registers.rip - 1;
-        let Some((_, byte)) = self.program.functions.get(&address) else { return Ok(Some(Signal::SIGTRAP)) };
+        let Some(function) = self.program.functions.get(&address) else { return Ok(Some(Signal::SIGTRAP)) };
         if self.seen.insert(address) {
             self.executed.push(address);
         }
-        File::options().write(true).open(format!("/proc/{pid}/mem"))?.write_all_at(&[*byte], address)?;
+        File::options().write(true).open(format!("/proc/{pid}/mem"))?.write_all_at(&[function.first], address)?;
         registers.rip = address;
         ptrace::setregs(pid, registers)?;
         Ok(None)
@@ -177,9 +215,9 @@ fn without_hash(name: &str) -> Option<&str> {
 }
 
 /// Whatever a section of this name matches, in the words of linker scripts.
-fn pattern(name: &str, instances: &HashMap<&str, usize>) -> Option<String> {
+fn pattern(name: &str, instances: &HashMap<&str, Instances>) -> Option<String> {
     match without_hash(name) {
-        Some(prefix) if instances[prefix] <= FEW_INSTANCES => Some(format!("{prefix}*")),
+        Some(prefix) if instances[prefix].count <= FEW_INSTANCES => Some(format!("{prefix}*")),
         Some(prefix) => Some(format!("{}E*", &name[..prefix.len() + 16])),
         // The standard library's own mangling has a hash of each crate inside.
         None if name.starts_with("_R") => {
@@ -195,8 +233,10 @@ fn pattern(name: &str, instances: &HashMap<&str, usize>) -> Option<String> {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let args: Vec<PathBuf> = std::env::args_os().skip(1).map(PathBuf::from).collect();
-    let [program, commands, script] = &args[..] else { return Err("usage: layout PROGRAM COMMANDS SCRIPT".into()) };
-    let program = Program::read(fs::canonicalize(program)?)?;
+    let [program, map, commands, script] = &args[..] else {
+        return Err("usage: layout PROGRAM MAP COMMANDS SCRIPT".into());
+    };
+    let program = Program::read(fs::canonicalize(program)?, map)?;
     let commands = fs::read_to_string(commands)?;
     let lines: Vec<&str> = commands.lines().collect();
     let mut tracer = Tracer { program: &program, executed: Vec::new(), seen: HashSet::new() };
@@ -205,12 +245,20 @@ fn main() -> Result<(), Box<dyn Error>> {
         tracer.run(&args, number + 1 == lines.len())?;
         eprintln!("{:5} functions after: {line}", tracer.executed.len());
     }
-    let mut instances = HashMap::new();
-    for prefix in program.functions.values().filter_map(|(name, _)| without_hash(name)) {
-        *instances.entry(prefix).or_default() += 1;
+    let mut instances: HashMap<&str, Instances> = HashMap::new();
+    for function in program.functions.values() {
+        if let Some(prefix) = without_hash(&function.name) {
+            let known = instances.entry(prefix).or_default();
+            known.count += 1;
+            known.bytes += function.bytes;
+        }
     }
+    let executed: Vec<&str> = tracer.executed.iter().map(|address| program.functions[address].name.as_str()).collect();
+    let exact = executed.iter().filter_map(|name| pattern(name, &instances));
+    // Should hashes change, all instances of what is small are better than none.
+    let any = executed.iter().filter_map(|name| without_hash(name)).filter(|prefix| instances[prefix].bytes <= SMALL);
     let mut written = HashSet::new();
-    let patterns = tracer.executed.iter().filter_map(|address| pattern(&program.functions[address].0, &instances));
+    let patterns = exact.chain(any.map(|prefix| format!("{prefix}*")));
     let patterns: Vec<String> = patterns.filter(|pattern| written.insert(pattern.clone())).collect();
     write(script, &patterns)?;
     Ok(())
