@@ -82,6 +82,11 @@ pub fn complete(mut subnet: Subnet) -> Result<Subnet> {
     }
     if let Some(gateway) = subnet.gateway {
         inside("gateway", gateway)?;
+        if is_special(all, gateway) {
+            return Err(Error::invalid(format!(
+                "the address {gateway} of the subnet {all} is nobody's: it cannot be the gateway"
+            )));
+        }
     }
     for (name, address) in &subnet.aux {
         inside(&format!("address of {name:?}"), *address)?;
@@ -94,6 +99,11 @@ pub fn complete(mut subnet: Subnet) -> Result<Subnet> {
     }
     subnet.subnet = all;
     Ok(subnet)
+}
+
+/// The address of the network itself, or the one that means all who are on it.
+fn is_special(all: IpNet, address: IpAddr) -> bool {
+    address == all.network() || (address.is_ipv4() && address == all.broadcast())
 }
 
 /// Addresses that machines can have, lowest first.
@@ -112,11 +122,9 @@ fn hosts(range: IpNet) -> impl Iterator<Item = IpAddr> {
 pub fn choose_address(subnet: &Subnet, taken: &BTreeSet<IpAddr>, wanted: Option<IpAddr>) -> Result<IpAddr> {
     let all = subnet.subnet;
     let reserved = |address: IpAddr| {
-        let special = match all {
-            IpNet::V4(all) => address == IpAddr::V4(all.network()) || address == IpAddr::V4(all.broadcast()),
-            IpNet::V6(all) => address == IpAddr::V6(all.network()),
-        };
-        special || subnet.gateway == Some(address) || subnet.aux.values().any(|other| *other == address)
+        is_special(all, address)
+            || subnet.gateway == Some(address)
+            || subnet.aux.values().any(|other| *other == address)
     };
     if let Some(wanted) = wanted {
         if !all.contains(&wanted) {
@@ -167,7 +175,9 @@ mod tests {
             assert!(choose_address(&subnet, &taken, Some(wrong.parse().unwrap())).is_err(), "{wrong}");
         }
         assert!(complete(Subnet::of(net("10.0.0.0/31"))).is_err());
-        assert!(complete(Subnet { gateway: Some("10.1.0.1".parse().unwrap()), ..subnet }).is_err());
+        for wrong in ["10.1.0.1", "10.1.2.8", "10.1.2.15"] {
+            assert!(complete(Subnet { gateway: Some(wrong.parse().unwrap()), ..subnet.clone() }).is_err(), "{wrong}");
+        }
     }
 
     #[test]
