@@ -139,14 +139,37 @@ fn finish_bridge(netlink: &Netlink, bridge: &BridgeLink) -> Result<()> {
         netlink.add_address(index, *address)?;
     }
     netlink.set_up(index, None)?;
-    // Asked for by a route, not by name: this host forwards.
-    if fs::read_to_string("/proc/sys/net/ipv4/ip_forward").is_ok_and(|text| text.trim() != "1") {
+    // Asked for by a route, not by name: this host forwards. It goes on to, as with Docker: others may count on it by then.
+    if is("ipv4/ip_forward", "0") {
         set("ipv4/ip_forward", "1")?;
     }
-    if v6 && fs::read_to_string("/proc/sys/net/ipv6/conf/all/forwarding").is_ok_and(|text| text.trim() != "1") {
+    if v6 && is("ipv6/conf/all/forwarding", "0") {
+        keep_advertised_routes()?;
         set("ipv6/conf/all/forwarding", "1")?;
     }
     Ok(())
+}
+
+/// Who forwards hears no router advertisements any more, and this host would lose its own way out, unless an interface says
+/// that it hears them all the same (Documentation/networking/ip-sysctl.rst, `accept_ra`).
+fn keep_advertised_routes() -> Result<()> {
+    let folder = "/proc/sys/net/ipv6/conf";
+    for entry in fs::read_dir(folder).context(|| format!("reading {folder:?}"))?.flatten() {
+        let name = format!("ipv6/conf/{}/accept_ra", entry.file_name().to_string_lossy());
+        // What is made later is not asked for: whoever makes it knows that this host forwards.
+        if is(&name, "1") && !matches!(entry.file_name().to_str(), Some("all" | "default" | "lo")) {
+            match set(&name, "2") {
+                Err(error) if error.kind() == Kind::NotFound => {} // the interface is gone
+                other => other?,
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A kernel parameter of the network namespace of this thread has this value.
+fn is(name: &str, value: &str) -> bool {
+    fs::read_to_string(Path::new("/proc/sys/net").join(name)).is_ok_and(|text| text.trim() == value)
 }
 
 /// The bridge is there and up.

@@ -117,7 +117,7 @@ pub(crate) mod network_functions {
     use super::*;
 
     /// Makes a network. Options: `driver subnet ip_range gateway aux_addresses ipv6 internal labels options parent icc
-    /// masquerade mtu`.
+    /// masquerade mtu`. The first bridge makes this host forward packets, and it goes on to when the last one is gone.
     ///
     /// ```rhai
     /// let n = network::create("front", #{ subnet: "10.231.7.0/24" });

@@ -144,6 +144,27 @@ fn a_vlan_that_was_made_for_networks_goes_with_the_last_of_them() {
     drop(neighbour);
 }
 
+/// A host that forwards hears no router advertisements unless it says so: it keeps the routes that it has by them.
+#[test]
+fn a_host_that_begins_to_forward_keeps_its_routes() {
+    let Some(_) = peer("ip") else { return };
+    let rhumb = Rhumb::new();
+    // A network namespace in the place of a host: one of its own does not forward IPv6.
+    let host = Neighbour::new("rhtest-host", "10.231.69.1", "10.231.69.2");
+    let parameter = |name: &str| host.run(&format!("sysctl -n net.{name}")).ok();
+    assert_eq!(parameter("ipv6.conf.eth0.accept_ra"), "1");
+    let make = |args: &str| {
+        let mut command = Command::new("ip");
+        rhumb.environ(&mut command);
+        command.args(["netns", "exec", "rhtest-host", "rhumb", "network"]).args(args.split(' '));
+        process::run(&mut command, None, PATIENCE).ok();
+    };
+    make("create --subnet 10.231.70.0/24 --subnet fd31:70::/64 --ipv6 forwarded");
+    assert_eq!((parameter("ipv4.ip_forward"), parameter("ipv6.conf.all.forwarding")), ("1".into(), "1".into()));
+    assert_eq!((parameter("ipv6.conf.eth0.accept_ra"), parameter("ipv6.conf.lo.accept_ra")), ("2".into(), "1".into()));
+    make("rm forwarded");
+}
+
 #[test]
 fn what_says_who_may_reach_a_container_is_never_passed_over() {
     let rhumb = Rhumb::with_base();
