@@ -8,7 +8,7 @@ use std::os::fd::{AsRawFd as _, BorrowedFd};
 
 use futures_util::TryStreamExt as _;
 use ipnet::IpNet;
-use rtnetlink::packet_route::address::{AddressAttribute, AddressFlags};
+use rtnetlink::packet_route::address::{AddressAttribute, AddressFlags, AddressMessage};
 use rtnetlink::packet_route::link::{InfoData, InfoVeth, IpVlanMode, LinkMessage, MacVlanMode};
 use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteType};
 use rtnetlink::{
@@ -233,6 +233,21 @@ impl Netlink {
             Err(error) if error.kind() == Kind::AlreadyExists => Ok(()),
             other => other,
         }
+    }
+
+    /// The addresses of this host.
+    ///
+    /// # Errors
+    /// What the kernel gives.
+    pub fn addresses(&self) -> Result<Vec<IpAddr>> {
+        let all: std::result::Result<Vec<AddressMessage>, _> =
+            self.runtime.block_on(self.handle.address().get().execute().try_collect());
+        let all = all.map_err(|error| translate(&error, || "listing addresses".to_owned()))?;
+        let address = |attribute: &AddressAttribute| match attribute {
+            AddressAttribute::Address(address) | AddressAttribute::Local(address) => Some(*address),
+            _ => None,
+        };
+        Ok(all.iter().flat_map(|message| message.attributes.iter().filter_map(address)).collect())
     }
 
     /// The default route by this gateway.

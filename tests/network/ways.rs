@@ -1,5 +1,7 @@
 //! Ways through published ports, and links where names are not resolved.
 
+use std::time::{Duration, Instant};
+
 use crate::support::Rhumb;
 use crate::support::process::PATIENCE;
 
@@ -60,4 +62,38 @@ fn links_are_lines_of_hosts_on_the_default_network() {
     assert!(lines.len() == 1 && lines[0].starts_with(&format!("{moved}\t")) && moved != address, "{moved}: {hosts}");
     assert!(hosts.contains("10.1.1.1 own"), "what the container wrote itself stays: {hosts}");
     rhumb.sh("rm -f web db thief").ok();
+}
+
+/// A sender that never pauses is a connection to the kernel, which goes on to where its first packet went.
+#[test]
+fn who_sends_udp_all_the_time_reaches_what_is_published_meanwhile() {
+    let rhumb = Rhumb::with_base();
+    rhumb.script(r#"image::from_host(["sh", "sleep", "python3"], "serving:1")"#).ok();
+    rhumb.sh("network create --subnet 10.231.29.0/24 heard").ok();
+    let sender = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let answered = |patience: u64| {
+        sender.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_secs(patience) {
+            let _ = sender.send_to(b"x", "127.0.0.1:28491"); // refused while nobody is there
+            if sender.recv_from(&mut [0; 9]).is_ok() {
+                return true;
+            }
+        }
+        false
+    };
+    assert!(!answered(1), "nobody is there");
+    let echo = "import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('', 9000))\nwhile True: s.sendto(*s.recvfrom(9))";
+    let port = "127.0.0.1:28491:9000/udp";
+    rhumb
+        .run(["run", "-d", "--name", "echo", "--network", "heard", "-p", port, "serving:1", "python3", "-c", echo])
+        .ok();
+    assert!(answered(20), "what was sent before it was published decides");
+    // With another address.
+    rhumb.sh("stop -t 0 echo").ok();
+    rhumb.sh("run -d --name thief --network name=heard,ip=10.231.29.2 serving:1 sleep 300").ok();
+    rhumb.sh("start echo").ok();
+    assert!(answered(20), "what was sent to the address of before decides");
+    rhumb.sh("rm -f echo thief").ok();
+    rhumb.sh("network rm heard").ok();
 }

@@ -9,7 +9,7 @@ use crate::engine::network::options;
 use crate::model::network::{DEFAULT_NETWORK, Driver, Network, NetworkOptions};
 use crate::net::plan::{self, Bridge, Published};
 use crate::net::setup::{self, BridgeLink};
-use crate::net::{nft, nft::Change};
+use crate::net::{conntrack, nft, nft::Change};
 use crate::store::db::{Noun, Phase};
 
 /// The first byte of the groups of interfaces that Rhumb uses: "R".
@@ -176,18 +176,18 @@ impl Engine {
         endpoint: &crate::model::network::Endpoint,
         ports: &[crate::model::network::PortBinding],
     ) -> Result<()> {
-        let changes: Vec<Change> = ports
-            .iter()
-            .filter_map(|port| {
-                let to = match port.host_ip.is_ipv6() {
-                    false => endpoint.ip.map(std::net::IpAddr::V4),
-                    true => endpoint.ip6.map(std::net::IpAddr::V6),
-                };
-                Some(Change::Insert(plan::element(&Published { port: port.clone(), to: to? })))
-            })
-            .collect();
+        let published = ports.iter().filter_map(|port| {
+            let to = match port.host_ip.is_ipv6() {
+                false => endpoint.ip.map(std::net::IpAddr::V4),
+                true => endpoint.ip6.map(std::net::IpAddr::V6),
+            };
+            Some(Published { port: port.clone(), to: to? })
+        });
+        let published: Vec<Published> = published.collect();
+        let changes: Vec<Change> = published.iter().map(|one| Change::Insert(plan::element(one))).collect();
         // As many as a socket takes at once; that all come at the same moment matters to nobody.
-        changes.chunks(MAX_ELEMENTS).try_for_each(|part| nft::apply(&self.table(), part))
+        changes.chunks(MAX_ELEMENTS).try_for_each(|part| nft::apply(&self.table(), part))?;
+        conntrack::forget_strays(&published)
     }
 
     /// Takes published ports out of the maps. Those that are not there are fine.
