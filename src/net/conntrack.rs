@@ -88,9 +88,8 @@ fn way(tuple: IterableTupleAttrs<'_>) -> Option<Way> {
 struct Delete<'a>(OpGetDo<'a>);
 
 fn delete(way: &Way, zone: u16) -> Delete<'static> {
-    let mut header = Nfgenmsg::default();
     // AF_INET, AF_INET6
-    header.nfgen_family = if way.to.0.is_ipv4() { 2 } else { 10 };
+    let header = Nfgenmsg { nfgen_family: if way.to.0.is_ipv4() { 2 } else { 10 }, ..Default::default() };
     let mut request = Request::new().op_get_do(&header);
     {
         let tuple = request.encode().nested_tuple_orig();
