@@ -34,6 +34,15 @@ fn published_ports_are_reached_from_everywhere_that_they_should() {
 }
 
 #[test]
+fn the_host_is_found_from_a_network_that_leads_nowhere_too() {
+    let rhumb = Rhumb::with_base();
+    rhumb.sh("network create --subnet 10.231.28.0/24 --internal inner").ok();
+    let hosts = rhumb.sh("run --rm --network inner --add-host up:host-gateway base:1 cat /etc/hosts").ok();
+    assert!(hosts.lines().any(|line| line == "10.231.28.1\tup"), "{hosts}");
+    rhumb.sh("network rm inner").ok();
+}
+
+#[test]
 fn links_are_lines_of_hosts_on_the_default_network() {
     let rhumb = Rhumb::with_base();
     rhumb.sh("run -d --name db --network bridge base:1 sleep 300").ok();

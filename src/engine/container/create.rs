@@ -237,7 +237,7 @@ impl Engine {
         let write = |name: &str, text: String| {
             std::fs::write(dir.join(name), text).context(|| format!("writing {:?}", dir.join(name)))
         };
-        write("hosts", files::hosts(record, &read("/etc/hosts"), &[], &[]))?;
+        write("hosts", files::hosts(record, &read("/etc/hosts"), &[], None, &[]))?;
         write("hostname", format!("{}\n", record.hostname))?;
         write("resolv.conf", files::resolv_conf(&record.options, &resolver::of_host(), files::Servers::Host))?;
         failpoint::hit("container.create.copy_up")?;

@@ -13,12 +13,13 @@ pub(super) const RESOLVER: &str = "127.0.0.11";
 pub(super) const MOUNTED: [(&str, &str); 3] =
     [("/etc/hosts", "hosts"), ("/etc/hostname", "hostname"), ("/etc/resolv.conf", "resolv.conf")];
 
-/// hosts(5). With the host's network it begins with the host's own file, as Docker's does. `links` are the addresses and
-/// names of linked containers on networks that have no names.
+/// hosts(5). With the host's network it begins with the host's own file, as Docker's does. `host` is where the host is found
+/// from its networks; `links` are the addresses and names of linked containers on networks that have no names.
 pub(super) fn hosts(
     record: &ContainerRecord,
     of_host: &str,
     endpoints: &[Endpoint],
+    host: Option<IpAddr>,
     links: &[(IpAddr, String)],
 ) -> String {
     let mut text = match record.options.network_mode {
@@ -34,8 +35,7 @@ pub(super) fn hosts(
         text.push_str(&format!("127.0.1.1\t{}\n", full_name(record)));
     }
     for (name, address) in &record.options.extra_hosts {
-        let host = || endpoints.iter().find(|one| one.is_gateway).or(endpoints.first()).and_then(gateway_of);
-        match (address.as_str(), host()) {
+        match (address.as_str(), host) {
             ("host-gateway", Some(host)) => text.push_str(&format!("{host}\t{name}\n")),
             ("host-gateway", None) if matches!(record.options.network_mode, NetworkMode::Host) => {
                 text.push_str(&format!("127.0.0.1\t{name}\n"));
@@ -71,11 +71,6 @@ pub(super) fn with_link(text: &str, address: IpAddr, alias: &str, short: &str, n
         None => lines.push(&new),
     }
     lines.iter().map(|line| format!("{line}\n")).collect()
-}
-
-/// The host as a network shows it; known for internal ones too, since its containers reach it there.
-fn gateway_of(endpoint: &Endpoint) -> Option<IpAddr> {
-    endpoint.gateway.map(IpAddr::V4).or(endpoint.gateway6.map(IpAddr::V6))
 }
 
 fn full_name(record: &ContainerRecord) -> String {

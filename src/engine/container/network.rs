@@ -1,5 +1,6 @@
 //! A container's networks: what options name, what a start leases and makes, ports that are published while it runs.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::AsFd as _;
 
 use crate::base::{Context as _, Error, Id, Kind, Result};
@@ -140,7 +141,8 @@ impl Engine {
             std::fs::write(&path, text).context(|| format!("writing {path:?}"))
         };
         let links = self.linked(endpoints, starts)?;
-        write(dir.join("hosts"), files::hosts(record, &read("/etc/hosts"), endpoints, &links))?;
+        let host = self.host_of(endpoints)?;
+        write(dir.join("hosts"), files::hosts(record, &read("/etc/hosts"), endpoints, host, &links))?;
         let has_names = self.write_names(record, endpoints)?;
         let servers = match has_names {
             true => files::Servers::Names,
@@ -149,6 +151,14 @@ impl Engine {
         };
         write(dir.join("resolv.conf"), files::resolv_conf(&record.options, &resolver::of_host(), servers))?;
         Ok(has_names)
+    }
+
+    /// Where a container on these networks finds the host: at a gateway, also of a network that does not lead outside.
+    fn host_of(&self, endpoints: &[Endpoint]) -> Result<Option<IpAddr>> {
+        let Some(one) = endpoints.iter().find(|one| one.is_gateway).or(endpoints.first()) else { return Ok(None) };
+        let network = self.network_get(one.network.as_str())?;
+        let gateway = |v6: bool| network.subnet(v6).and_then(|subnet| subnet.gateway);
+        Ok(if one.link.is_empty() { None } else { gateway(false).or(gateway(true)) })
     }
 
     /// The networks of a container, with what it has there.
