@@ -103,6 +103,12 @@ fn ports_are_published_and_conflicts_name_the_holder() {
     assert!(std::net::TcpListener::bind("127.0.0.1:28431").is_ok());
     rhumb.run(["-e", r#"container::get("one").publish("127.0.0.1:28431:80")"#]).ok();
     assert!(std::net::TcpListener::bind("127.0.0.1:28431").is_err());
+    // What is on record afterwards is what a start publishes: one of two addresses, and no port of the kernel's choice.
+    rhumb.run(["-e", r#"let c = container::get("one"); c.publish("127.0.0.2:28431:80"); c.unpublish("127.0.0.1:28431:80"); c.unpublish("81/udp")"#]).ok();
+    rhumb.sh("restart -t 0 one").ok();
+    let ports = rhumb.inspect("one")["NetworkSettings"]["Ports"].clone();
+    let list = ports["80/tcp"].as_array().unwrap();
+    assert!(list.len() == 1 && list[0]["HostIp"] == "127.0.0.2" && ports.get("81/udp").is_none(), "{ports}");
     rhumb.sh("rm -f one two").ok();
     assert!(std::net::TcpListener::bind("127.0.0.1:28431").is_ok());
     rhumb.sh("start three").ok();

@@ -217,11 +217,15 @@ impl Engine {
                 found.name, port.container_port, port.protocol
             )));
         }
+        // One whose port of the host is the kernel's choice is known by what is left of it.
+        let left = self.network_endpoints_of(&id)?.into_iter().flat_map(|endpoint| endpoint.ports);
+        let same = |one: u16, protocol| one == port.container_port && protocol == port.protocol;
+        let is_left = left.filter(|one| same(one.container_port, one.protocol)).count() > 0;
         self.change_options(&id, |options| {
             options.publish.retain(|one| {
-                one.container_port != port.container_port
-                    || one.protocol != port.protocol
-                    || (port.host_ports.is_some() && one.host_ports != port.host_ports)
+                let meant = port.host_ports.is_none_or(|ports| one.host_ports == Some(ports))
+                    && port.host_ip.is_none_or(|ip| one.host_ip.unwrap_or(Ipv4Addr::UNSPECIFIED.into()) == ip);
+                !(same(one.container_port, one.protocol) && (meant || !is_left))
             });
         })
     }
