@@ -54,11 +54,9 @@ fn real_software_is_built_by_dockerfiles_and_by_scripts() {
     let debian = debian::archive(&rhumb);
     rhumb.run(["load", "-q", "-i", debian.to_str().unwrap()]).ok();
     rhumb.run(NETWORK).ok();
-    for (name, args, said) in [
-        ("c", &[][..], "6"),
-        ("python", &[], "hello world"),
-        ("rust", &["two words", "and three more"], "5 words"),
-    ] {
+    for (name, args, said) in
+        [("c", &[][..], "6"), ("python", &[], "hello world"), ("rust", &["two words", "and three more"], "5 words")]
+    {
         build(&rhumb, name);
         assert_eq!(rhumb.run(["run", "--rm", &format!("{name}:1")].iter().chain(args)).ok(), said);
     }

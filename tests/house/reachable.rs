@@ -83,7 +83,10 @@ fn every_test_script_lies_where_it_is_run() {
     // Definitions (`.d.rhai`) describe an API; nobody runs them.
     let scripts = files("tests", ".rhai").into_iter().filter(|path| !path.to_string_lossy().ends_with(".d.rhai"));
     let lost = scripts.filter(|path| !path.starts_with("tests/script") && !path.starts_with(BUILT));
-    assert_none("scripts under tests/ belong to tests/script, or are what a test builds", lost.map(|path| path.display().to_string()).collect());
+    assert_none(
+        "scripts under tests/ belong to tests/script, or are what a test builds",
+        lost.map(|path| path.display().to_string()).collect(),
+    );
 }
 
 /// A map that nobody checks drifts: each module of the crate is on it, and nothing else is.

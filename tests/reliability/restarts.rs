@@ -142,12 +142,13 @@ fn waits_see_every_condition() {
         let mut command = rhumb.command(["wait", "--condition", condition, "box"]);
         let child = command.stdout(Stdio::piped()).spawn().expect("starting the binary");
         eventually("it sleeps, and sleeps on", PATIENCE, || {
-            (0..5).all(|_| {
-                std::thread::sleep(Duration::from_millis(20));
-                let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap();
-                stat.contains("(rhumb) S ")
-            })
-            .then_some(())
+            (0..5)
+                .all(|_| {
+                    std::thread::sleep(Duration::from_millis(20));
+                    let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap();
+                    stat.contains("(rhumb) S ")
+                })
+                .then_some(())
         });
         child
     };
