@@ -29,6 +29,8 @@ use object::{Object as _, ObjectSection as _, ObjectSymbol as _, SectionKind};
 
 /// `int3` of the instruction set x86-64.
 const BREAKPOINT: u8 = 0xcc;
+/// How the section of a function begins that is seldom executed, behind `.text.`.
+const COLD: &str = "unlikely.";
 /// The unit in which breakpoints are written, in bytes.
 const PAGE: u64 = 4096;
 /// Of a generic function's instances as many are named without the hash that tells them apart; of more, only the one that
@@ -57,19 +59,20 @@ struct Function {
     first: u8,
 }
 
-/// Address, size and name of a function of Rust, from a line of a map: address, load address, size, alignment, and behind
-/// them, indented for a symbol, the name.
+/// Address, size and name of a function of Rust, from a line of a map: address, load address, size, alignment, file and, in
+/// parentheses, section. Each function has a section of its own name; a stripped program's map names nothing else.
 fn function(line: &str) -> Option<(u64, u64, String)> {
     let mut words = line.split_ascii_whitespace();
     let address = u64::from_str_radix(words.next()?, 16).ok()?;
     let bytes = u64::from_str_radix(words.nth(1)?, 16).ok()?;
-    let name = words.nth(1)?;
-    words.next().is_none().then(|| of_rust(address, bytes, name)).flatten()
+    let name = line.rsplit_once(":(.text.")?.1.strip_suffix(')')?;
+    of_rust(address, bytes, name)
 }
 
 /// Functions of Rust alone: what is C's has no sections of its own.
 fn of_rust(address: u64, bytes: u64, name: &str) -> Option<(u64, u64, String)> {
-    (name.starts_with("_ZN") || name.starts_with("_R")).then(|| (address, bytes, name.to_owned()))
+    let bare = name.trim_start_matches(COLD);
+    (bare.starts_with("_ZN") || bare.starts_with("_R")).then(|| (address, bytes, name.to_owned()))
 }
 
 impl Program {
@@ -208,7 +211,7 @@ fn go_on(pid: Pid, signal: Option<Signal>) -> nix::Result<()> {
 /// A name up to the hash at its end, which tells instances of one generic function and compilers apart.
 fn without_hash(name: &str) -> Option<&str> {
     const HASH: usize = 16;
-    let at = name.find("17h").filter(|_| name.starts_with("_ZN"))?;
+    let at = name.find("17h").filter(|_| name.trim_start_matches(COLD).starts_with("_ZN"))?;
     let at = name[at..].rfind("17h").map_or(at, |last| at + last);
     let hash = name.get(at + 3..at + 3 + HASH)?;
     hash.bytes().all(|byte| byte.is_ascii_hexdigit()).then(|| &name[..at + 3])
@@ -220,7 +223,7 @@ fn pattern(name: &str, instances: &HashMap<&str, Instances>) -> Option<String> {
         Some(prefix) if instances[prefix].count <= FEW_INSTANCES => Some(format!("{prefix}*")),
         Some(prefix) => Some(format!("{}E*", &name[..prefix.len() + 16])),
         // The standard library's own mangling has a hash of each crate inside.
-        None if name.starts_with("_R") => {
+        None if name.trim_start_matches(COLD).starts_with("_R") => {
             let mut parts = name.split(".llvm.").next()?.split("Cs");
             let first = parts.next()?.to_owned();
             let rest = parts.map(|part| part.split_once('_').map_or(part.to_owned(), |(_, rest)| format!("*_{rest}")));
