@@ -30,8 +30,9 @@ fn scripts() -> Vec<String> {
 fn every_script_runs() {
     for file in scripts() {
         let rhumb = Rhumb::new();
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts").join(&file);
-        let mut command = rhumb.command([&path]);
+        let project = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let mut command = rhumb.command([project.join("scripts").join(&file)]);
+        command.current_dir(project);
         command.args(quick(file.trim_end_matches(".rhai")));
         let outcome = process::run(&mut command, None, Duration::from_secs(180));
         assert!(outcome.success(), "{file}:\n{outcome}");
