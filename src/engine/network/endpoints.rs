@@ -13,6 +13,7 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::BorrowedFd;
+use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 
@@ -29,6 +30,11 @@ use crate::net::setup::{self, Interface, Kindred};
 use crate::runtime::state::is_held;
 use crate::store::db::{Claim, Tx};
 
+/// How long what an ended container had is waited for, which others are giving back.
+const CLEARING: Duration = Duration::from_secs(2);
+/// How often it is looked at meanwhile.
+const LOOK: Duration = Duration::from_millis(5);
+
 /// A container that is to be on networks.
 pub(in crate::engine) struct Guest<'a> {
     /// Its identity.
@@ -37,6 +43,15 @@ pub(in crate::engine) struct Guest<'a> {
     pub(in crate::engine) name: &'a str,
     /// Its host name.
     pub(in crate::engine) hostname: &'a str,
+}
+
+/// What a look for containers without monitors has found.
+#[derive(Debug, Default)]
+pub(in crate::engine) struct Swept {
+    /// As many have given back what they had.
+    pub(in crate::engine) containers: usize,
+    /// As many are being started, cleared up after or removed.
+    pub(in crate::engine) in_hand: usize,
 }
 
 /// The claims on a network's addresses.
@@ -54,14 +69,20 @@ impl Engine {
         publish: &[Publish],
         before: &[Endpoint],
     ) -> Result<Vec<Endpoint>> {
-        let leased = match self.lease_once(guest, attachments, publish, before) {
-            // What those have who ended with nobody there to clear up is free.
-            Err(error) if error.kind() == Kind::Conflict && self.network_sweep()? > 0 => {
-                self.lease_once(guest, attachments, publish, before)
+        let begun = Instant::now();
+        let (networks, endpoints) = loop {
+            match self.lease_once(guest, attachments, publish, before) {
+                // What those have who ended with nobody there to clear up is free, and after whom somebody clears up, soon.
+                Err(error) if error.kind() == Kind::Conflict && begun.elapsed() < CLEARING => {
+                    match self.network_sweep()? {
+                        Swept { containers: 0, in_hand: 0 } => return Err(error),
+                        Swept { containers: 0, .. } => std::thread::sleep(LOOK),
+                        _ => {}
+                    }
+                }
+                leased => break leased?,
             }
-            other => other,
         };
-        let (networks, endpoints) = leased?;
         networks.iter().try_for_each(|network| self.network_bury(&network.id, PATIENCE).map(drop))?;
         let ready = networks.iter().try_for_each(|network| self.ensure_network_ready(network));
         let written = ready.and_then(|()| {
@@ -221,19 +242,22 @@ impl Engine {
         })
     }
 
-    /// Gives back what containers have whose monitors are gone; how many there were.
-    pub(in crate::engine) fn network_sweep(&self) -> Result<usize> {
-        let mut swept = 0;
+    /// Gives back what containers have whose monitors are gone.
+    pub(in crate::engine) fn network_sweep(&self) -> Result<Swept> {
+        let mut swept = Swept::default();
         for holder in self.store.read(|tx| tx.claimants())? {
             let Ok(id) = Id::parse(&holder) else { continue };
             if self.is_up(&id)? {
                 continue;
             }
             // Somebody is starting or removing it.
-            let Some(_lock) = self.try_lock_container(&id)? else { continue };
+            let Some(_lock) = self.try_lock_container(&id)? else {
+                swept.in_hand += 1;
+                continue;
+            };
             if !self.is_up(&id)? {
                 drop(self.network_release(&id)?);
-                swept += 1;
+                swept.containers += 1;
             }
         }
         Ok(swept)
