@@ -145,7 +145,7 @@ impl Engine {
     /// # Errors
     /// `not_found`, `no_space`; nothing is left at `path` then.
     pub fn image_save(&self, images: &[String], path: &Path, format: ArchiveFormat) -> Result<()> {
-        self.save_at(images, path, format)
+        self.save(images, SaveTo::Path(path), format, Vec::new())
     }
 
     /// As [`Engine::image_save`] to a stream; `OciDir` is `invalid_argument`.
@@ -153,7 +153,7 @@ impl Engine {
     /// # Errors
     /// As there.
     pub fn image_save_to(&self, images: &[String], out: &mut dyn Write, format: ArchiveFormat) -> Result<()> {
-        self.save_to(images, out, format)
+        self.save(images, SaveTo::Stream(out), format, Vec::new())
     }
 
     /// As [`Engine::image_save`] of one image, with what is said of it.
@@ -167,7 +167,7 @@ impl Engine {
         format: ArchiveFormat,
         attestations: Vec<Attestation>,
     ) -> Result<()> {
-        self.save_attested(images, to, format, attestations)
+        self.save(images, to, format, attestations)
     }
 
     /// Makes an image of one layer from a tar (`docker import`).

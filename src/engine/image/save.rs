@@ -19,21 +19,8 @@ pub enum SaveTo<'a> {
 }
 
 impl Engine {
-    pub(super) fn save_to(&self, images: &[String], out: &mut dyn Write, format: ArchiveFormat) -> Result<()> {
-        let images = self.chosen(images)?;
-        self.write_archive(&images, out, format)?;
-        self.tell_saved(&images);
-        Ok(())
-    }
-
-    pub(super) fn save_at(&self, images: &[String], path: &Path, format: ArchiveFormat) -> Result<()> {
-        let images = self.chosen(images)?;
-        self.save_chosen(&images, path, format)?;
-        self.tell_saved(&images);
-        Ok(())
-    }
-
-    pub(super) fn save_attested(
+    /// Saves images; `attestations` are said of the first.
+    pub(super) fn save(
         &self,
         images: &[String],
         to: SaveTo<'_>,

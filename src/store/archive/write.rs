@@ -30,9 +30,8 @@ use crate::store::image::config::MAX_JSON_BYTES;
 use crate::sys::fs::{sync, sync_dir};
 
 const BUFFER_BYTES: usize = 1 << 17;
-/// The type of a statement, and of the manifest that it is in.
+/// The type of a statement.
 const STATEMENT_TYPE: &str = "application/vnd.in-toto+json";
-const REFERRER_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
 const LAYOUT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
 
 /// Blobs that the store does not have.
@@ -213,14 +212,14 @@ fn referrer(attestation: &Attestation, subject: &Value, blobs: &mut Blobs) -> Va
     statement["annotations"] = kind.clone();
     let manifest = json!({
         "schemaVersion": 2,
-        "mediaType": REFERRER_TYPE,
+        "mediaType": MANIFEST_TYPE,
         "artifactType": STATEMENT_TYPE,
         "config": config,
         "layers": [statement],
         "subject": subject,
         "annotations": kind,
     });
-    let mut entry = put(manifest.to_string().as_bytes(), REFERRER_TYPE);
+    let mut entry = put(manifest.to_string().as_bytes(), MANIFEST_TYPE);
     entry["artifactType"] = json!(STATEMENT_TYPE);
     entry["annotations"] = kind;
     entry
