@@ -11,7 +11,7 @@
 use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 
-use crate::base::{Context as _, Error, Kind, Reference, Result, Timestamp, failpoint};
+use crate::base::{Context as _, Digest, Error, Kind, Reference, Result, Timestamp, failpoint};
 use crate::engine::Engine;
 use crate::engine::container::content::view;
 use crate::engine::container::{Found, tell};
@@ -95,9 +95,8 @@ impl Engine {
         let mut parsed = config::parse(&self.store.blob_read(&parent.id, MAX_JSON_BYTES)?)?;
         let mut layers = parent.layers;
         // Whoever removes the image meanwhile does not take these.
-        for layer in &layers {
-            self.store.layer_adopt(&layer.chain_id)?;
-        }
+        let chain_ids: Vec<Digest> = layers.iter().map(|layer| layer.chain_id.clone()).collect();
+        self.store.layers_adopt(&chain_ids)?;
         let frozen = if options.pause { self.freeze(found)? } else { None };
         failpoint::hit("container.commit.frozen")?;
         let packed = self.commit_layer(found, layers.last());

@@ -62,30 +62,24 @@ impl Store {
     /// As [`Store::layer_get`].
     pub fn layer_adopt(&self, chain_id: &Digest) -> Result<Option<Layer>> {
         let Some(layer) = self.layer_get(chain_id)? else { return Ok(None) };
-        self.write(|tx| match tx.phase(Noun::Layer, chain_id.as_str())? {
-            Some(_) => self.lease_in(tx, (Noun::Layer, chain_id.as_str())).map(|()| Some(layer)),
-            None => Ok(None),
-        })
+        Ok(self.layers_adopt(std::slice::from_ref(chain_id))?.then_some(layer))
     }
 
-    /// Whether all of these layers are in the store; the held lease keeps them, and their blobs, from now on.
+    /// Whether all of these layers are in the store; the held lease keeps those that are, and their blobs, from now on.
     ///
     /// # Errors
-    /// As [`Store::layer_get`].
+    /// What the database gives.
     pub fn layers_adopt(&self, chain_ids: &[Digest]) -> Result<bool> {
-        for chain_id in chain_ids {
-            if self.layer_get(chain_id)?.is_none() {
-                return Ok(false);
-            }
-        }
         self.write(|tx| {
+            let mut all = true;
             for chain_id in chain_ids {
-                if tx.phase(Noun::Layer, chain_id.as_str())?.is_none() {
-                    return Ok(false);
+                let id = chain_id.as_str();
+                match tx.phase(Noun::Layer, id)?.is_some() && self.layer_diff(chain_id).exists() {
+                    true => self.lease_in(tx, (Noun::Layer, id))?,
+                    false => all = false,
                 }
-                self.lease_in(tx, (Noun::Layer, chain_id.as_str()))?;
             }
-            Ok(true)
+            Ok(all)
         })
     }
 
