@@ -8,6 +8,7 @@
 //! leaves the steps that it finished. Two builds that come to one key at one time do it once.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -23,8 +24,8 @@ use crate::store::db::{Noun, Phase, Tx};
 use crate::sys::lock::{self, Lock, Mode};
 use crate::sys::path::remove_tree;
 
-/// How often one looks whether another build has finished a step.
-const PAUSE: Duration = Duration::from_millis(20);
+/// How often one looks whether somebody else is done.
+pub(super) const PAUSE: Duration = Duration::from_millis(20);
 /// A use is not written down more often.
 const USE_S: u64 = 60;
 
@@ -204,13 +205,18 @@ impl Engine {
     /// Waits for the right to do the step with this key.
     pub(super) fn step_lock(&self, key: &Digest, check: &dyn Fn() -> Result<()>) -> Result<Lock> {
         let path = self.paths().locks().join(format!("step-{}", &key.hex()[..32]));
-        loop {
-            if let Some(lock) = lock::try_acquire(&path, Mode::Exclusive)? {
-                return Ok(lock.remove_on_drop());
-            }
-            check()?;
-            std::thread::sleep(PAUSE);
+        Ok(lock_in_turn(&path, Mode::Exclusive, check)?.remove_on_drop())
+    }
+}
+
+/// Locks a file, however long somebody else has it; `check` ends the wait.
+pub(super) fn lock_in_turn(path: &Path, mode: Mode, check: &dyn Fn() -> Result<()>) -> Result<Lock> {
+    loop {
+        if let Some(lock) = lock::try_acquire(path, mode)? {
+            return Ok(lock);
         }
+        check()?;
+        std::thread::sleep(PAUSE);
     }
 }
 

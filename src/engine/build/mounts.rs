@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use super::Solver;
 use super::agent::Agent;
+use super::cache::{PAUSE, lock_in_turn};
 use super::key::Inputs;
 use super::state::{State, clean};
 use crate::base::{Context as _, Digest, Error, Result};
@@ -24,8 +25,6 @@ use crate::store::scratch::Scratch;
 use crate::sys::lock::{self, Lock, Mode};
 use crate::sys::path::remove_tree;
 
-/// How often one looks whether somebody else is done.
-const PAUSE: std::time::Duration = std::time::Duration::from_millis(20);
 /// How many builds at one time may have a private cache of one id.
 const MOST_PRIVATE: usize = 64;
 
@@ -261,17 +260,9 @@ impl Engine {
         let data = folder.join("data");
         // Who shares the cache might make it as well.
         let making = self.paths().locks().join(format!("cache-new-{name}"));
-        let _making = loop {
-            if data.exists() {
-                break None;
-            }
-            match lock::try_acquire(&making, Mode::Exclusive)? {
-                Some(lock) => break Some(lock.remove_on_drop()),
-                None => {
-                    check()?;
-                    std::thread::sleep(PAUSE);
-                }
-            }
+        let _making = match data.exists() {
+            true => None,
+            false => Some(lock_in_turn(&making, Mode::Exclusive, check)?.remove_on_drop()),
         };
         if !data.exists() {
             DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
@@ -293,14 +284,11 @@ impl Engine {
         let name = cache_name(id);
         let data = self.paths().builds().join("caches").join(&name).join("data");
         let path = self.paths().locks().join(format!("cache-{name}"));
-        while data.exists() {
-            if let Some(lock) = lock::try_acquire(&path, Mode::Shared)? {
-                return Ok(Some((data, lock)));
-            }
-            self.check_interrupt()?;
-            std::thread::sleep(PAUSE);
+        if !data.exists() {
+            return Ok(None);
         }
-        Ok(None)
+        let lock = lock_in_turn(&path, Mode::Shared, &|| self.check_interrupt())?;
+        Ok(data.exists().then_some((data, lock)))
     }
 
     /// Removes the caches that no command has now; gives the bytes that are free again.
