@@ -126,25 +126,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Ends what connections and disconnections left half-made whose process died.
-    pub(super) fn container_connect_recover(&self) -> Result<()> {
-        let entries = match std::fs::read_dir(self.connections()) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(Error::from(error).context("reading the connections under way")),
-        };
-        for entry in entries.flatten() {
-            let Some(id) = entry.file_name().to_str().and_then(|name| Id::parse(name).ok()) else { continue };
-            // Somebody alive is at it, or something resists: a later command's turn.
-            if let Ok(Some(_lock)) = self.try_lock_container(&id) {
-                let _ = self.settle_connection(&id);
-            }
-        }
-        Ok(())
-    }
-
     /// What a change of this container's networks left half-made is made to be what the record says; its lock is held.
-    fn settle_connection(&self, id: &Id) -> Result<()> {
+    pub(super) fn settle_connection(&self, id: &Id) -> Result<()> {
         let path = self.connections().join(id.as_str());
         let network = match std::fs::read_to_string(&path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
@@ -165,7 +148,8 @@ impl Engine {
         self.end_connection(id)
     }
 
-    fn connections(&self) -> PathBuf {
+    /// Where changes of networks that are under way are noted.
+    pub(super) fn connections(&self) -> PathBuf {
         self.paths().run().join("connections")
     }
 

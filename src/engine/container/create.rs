@@ -263,8 +263,26 @@ impl Engine {
             // A later command's turn: its monitor is being born or about to go, or something in it resists.
             let _ = self.container_recover_one(&id);
         }
-        self.container_connect_recover()?;
-        self.container_update_recover()
+        self.settle_intents(&self.connections(), |id| self.settle_connection(id))?;
+        self.settle_intents(&self.update_folder(), |id| self.container_update_settle(id))
+    }
+
+    /// Settles what changes left under way that died in the middle: files of a folder with the ids of their containers,
+    /// whose lock is held meanwhile.
+    fn settle_intents(&self, folder: &Path, settle: impl Fn(&Id) -> Result<()>) -> Result<()> {
+        let entries = match std::fs::read_dir(folder) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(Error::from(error).context(format!("reading {folder:?}"))),
+        };
+        for entry in entries.flatten() {
+            let Some(id) = entry.file_name().to_str().and_then(|name| Id::parse(name).ok()) else { continue };
+            // Somebody alive is at it, or something resists: a later command's turn.
+            if let Ok(Some(_lock)) = self.try_lock_container(&id) {
+                let _ = settle(&id);
+            }
+        }
+        Ok(())
     }
 
     fn container_recover_one(&self, id: &Id) -> Result<()> {

@@ -85,25 +85,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Undoes what updates left that died before they were recorded.
-    pub(super) fn container_update_recover(&self) -> Result<()> {
-        let entries = match std::fs::read_dir(self.update_folder()) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(Error::from(error).context("reading the updates under way")),
-        };
-        for entry in entries.flatten() {
-            let Some(id) = entry.file_name().to_str().and_then(|name| Id::parse(name).ok()) else { continue };
-            // Somebody alive is at it, or the kernel does not want to: a later command's turn.
-            if let Ok(Some(_lock)) = self.try_lock_container(&id) {
-                let _ = self.container_update_settle(&id);
-            }
-        }
-        Ok(())
-    }
-
-    /// As [`Engine::container_update_recover`] for one container, whose lock is held.
-    fn container_update_settle(&self, id: &Id) -> Result<()> {
+    /// Undoes what an update of this container left that died before it was recorded; its lock is held.
+    pub(super) fn container_update_settle(&self, id: &Id) -> Result<()> {
         let path = self.update_intent(id);
         let Some(change) = limits::read_intent(&path)? else { return Ok(()) };
         let row = self.store.read(|tx| tx.get::<ContainerRecord>(Noun::Container, id.as_str()))?;
@@ -116,7 +99,8 @@ impl Engine {
         limits::remove_intent(&path)
     }
 
-    fn update_folder(&self) -> PathBuf {
+    /// Where updates that are under way are noted.
+    pub(super) fn update_folder(&self) -> PathBuf {
         self.paths().run().join("updates")
     }
 
