@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use crate::base::{Error, Result, suggest};
-use crate::model::container::WaitCondition;
+use crate::model::container::{HOST_GATEWAY, WaitCondition};
 use crate::model::limits::Ulimit;
 use crate::model::restart::RestartPolicy;
 
@@ -95,7 +95,7 @@ pub(crate) fn host_entry(name: &str, address: &str) -> Result<(String, String)> 
     {
         return Err(Error::invalid(format!("{name:?} is not a host name")));
     }
-    if address == "host-gateway" {
+    if address == HOST_GATEWAY {
         return Ok((name.to_owned(), address.to_owned()));
     }
     let bare = address.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(address);

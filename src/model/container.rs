@@ -17,6 +17,8 @@ use crate::model::restart::RestartPolicy;
 pub const DEFAULT_STOP_GRACE: Duration = Duration::from_secs(10);
 /// The size of `/dev/shm` unless told otherwise; Docker's number.
 pub const DEFAULT_SHM_SIZE_BYTES: u64 = 64 * 1024 * 1024;
+/// What stands for the host's address among the lines for `/etc/hosts`; Docker's word.
+pub const HOST_GATEWAY: &str = "host-gateway";
 
 /// What an unprivileged container does not see; Docker's list (moby, `oci/defaults.go`). It also hides the counters of
 /// thermal throttling that a machine has for each processor (GHSA-6fw5-f8r9-fgfm): see [`ContainerRecord::masked_paths`].
@@ -61,7 +63,7 @@ pub struct ContainerOptions {
     pub hostname: Option<String>,
     /// The NIS domain name.
     pub domainname: Option<String>,
-    /// Lines for `/etc/hosts`: name and address, or `host-gateway` for the
+    /// Lines for `/etc/hosts`: name and address, or [`HOST_GATEWAY`] for the
     /// host as its first network shows it.
     pub extra_hosts: Vec<(String, String)>,
     /// Name servers for `/etc/resolv.conf`; none copies the host's.

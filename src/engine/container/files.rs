@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use crate::model::container::{ContainerOptions, ContainerRecord, NetworkMode};
+use crate::model::container::{ContainerOptions, ContainerRecord, HOST_GATEWAY, NetworkMode};
 use crate::model::network::Endpoint;
 
 /// Where the resolver of a network's names answers, inside the container.
@@ -14,7 +14,7 @@ pub(super) const MOUNTED: [(&str, &str); 3] =
     [("/etc/hosts", "hosts"), ("/etc/hostname", "hostname"), ("/etc/resolv.conf", "resolv.conf")];
 
 /// hosts(5). With the host's network it begins with the host's own file, as Docker's does. `host` is where the host is found
-/// from its networks; `links` are the addresses and names of linked containers on networks that have no names.
+/// from its networks, for options that ask for it; `links` are the addresses and names of linked containers on networks that have no names.
 pub(super) fn hosts(
     record: &ContainerRecord,
     of_host: &str,
@@ -36,12 +36,12 @@ pub(super) fn hosts(
     }
     for (name, address) in &record.options.extra_hosts {
         match (address.as_str(), host) {
-            ("host-gateway", Some(host)) => text.push_str(&format!("{host}\t{name}\n")),
-            ("host-gateway", None) if matches!(record.options.network_mode, NetworkMode::Host) => {
+            (HOST_GATEWAY, Some(host)) => text.push_str(&format!("{host}\t{name}\n")),
+            (HOST_GATEWAY, None) if matches!(record.options.network_mode, NetworkMode::Host) => {
                 text.push_str(&format!("127.0.0.1\t{name}\n"));
             }
             // It is known when the container is on a network.
-            ("host-gateway", None) => {}
+            (HOST_GATEWAY, None) => {}
             (address, _) => text.push_str(&format!("{address}\t{name}\n")),
         }
     }

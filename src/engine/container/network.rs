@@ -7,7 +7,9 @@ use crate::base::{Context as _, Error, Id, Kind, Result};
 use crate::engine::Engine;
 use crate::engine::container::{Found, files, resolver};
 use crate::engine::network::{Guest, parse_mac, ports};
-use crate::model::container::{Connection, ContainerOptions, ContainerRecord, ContainerRemove, NetworkMode};
+use crate::model::container::{
+    Connection, ContainerOptions, ContainerRecord, ContainerRemove, HOST_GATEWAY, NetworkMode,
+};
 use crate::model::network::{Attachment, DEFAULT_NETWORK, Driver, Endpoint, PortBinding, Publish};
 use crate::runtime::client::Monitor;
 use crate::runtime::monitor::MAX_HELD;
@@ -141,7 +143,8 @@ impl Engine {
             std::fs::write(&path, text).context(|| format!("writing {path:?}"))
         };
         let links = self.linked(endpoints, starts)?;
-        let host = self.host_of(endpoints)?;
+        let asks = record.options.extra_hosts.iter().any(|(_, address)| address == HOST_GATEWAY);
+        let host = if asks { self.host_of(endpoints)? } else { None };
         write(dir.join("hosts"), files::hosts(record, &read("/etc/hosts"), endpoints, host, &links))?;
         let has_names = self.write_names(record, endpoints)?;
         let servers = match has_names {
