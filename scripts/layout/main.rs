@@ -31,12 +31,13 @@ use object::{Object as _, ObjectSection as _, ObjectSymbol as _, SectionKind};
 const BREAKPOINT: u8 = 0xcc;
 /// How the section of a function begins that is seldom executed, behind `.text.`.
 const COLD: &str = "unlikely.";
+/// The section that the functions are put into.
+const FIRST: &str = ".text.first";
 /// The unit in which breakpoints are written, in bytes.
 const PAGE: u64 = 4096;
 /// Of a generic function's instances as many are named without the hash that tells them apart; of more, only the one that
 /// was executed.
 const FEW_INSTANCES: usize = 2;
-
 /// Of what a generic function with more instances than that is, in bytes, all of them are named behind the others.
 const SMALL: u64 = 8192;
 
@@ -115,9 +116,6 @@ impl Program {
         Ok((own.dev(), own.ino()) == (its.dev(), its.ino()))
     }
 }
-
-/// The section that the functions are put into.
-const FIRST: &str = ".text.first";
 
 struct Tracer<'a> {
     program: &'a Program,

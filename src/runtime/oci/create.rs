@@ -118,7 +118,7 @@ fn make<T>(
     expect_open(preserve_fds)?;
     announce(&mut bundle.spec, options.listen_fds);
     process::set_undumpable().context(|| "closing the process to tracing")?;
-    // What reading the bundle took is another third, see `harden`.
+    // Reading the command line and the bundle took most of the program's pages that a start touches.
     memory::release_program_pages();
     if !options.no_new_keyring {
         process::leave_keyring().context(|| "leaving the session keyring")?;
