@@ -218,6 +218,7 @@ fn an_image() -> Image {
         id: Digest::of(b"image"),
         manifest: Digest::of(b"manifest"),
         tags: vec!["base:1".into(), "registry.test/me/base:2".into()],
+        digests: Vec::new(),
         layers: vec![layer("a", 1000), layer("b", 234_000)],
         created: Some(Timestamp::parse("2026-01-31T12:00:00Z").unwrap()),
         config: ImageConfig { cmd: vec!["sh".into()], exposed_ports: vec!["80/tcp".into()], ..Default::default() },

@@ -6,6 +6,7 @@ use rhumb::base::{Error, Kind};
 use rhumb::docker::options::{command_line, container_options, exec_options};
 use rhumb::model::container::{ContainerOptions, IpcMode, NamespaceMode, NetworkMode, UsernsMode};
 use rhumb::model::health::{HealthCheck, OnUnhealthy};
+use rhumb::model::image::Pull;
 use rhumb::model::limits::Ulimit;
 use rhumb::model::log::LogDriver;
 use rhumb::model::mount::{Mount, MountSource, VolumesFrom};
@@ -126,7 +127,9 @@ fn every_plain_key_reaches_its_option() {
         }),
         (json!({"log_driver": "json-file", "log_opt": ["max-size=1m"]}), |o| o.log.max_size_bytes == Some(1_000_000)),
         (json!({"restart": "no"}), |o| *o == ContainerOptions::default()),
-        (json!({"restart": false, "pull": "never"}), |o| *o == ContainerOptions::default()),
+        (json!({"restart": false}), |o| *o == ContainerOptions::default()),
+        (json!({"pull": "never"}), |o| o.pull == Some(Pull::Never)),
+        (json!({"pull_policy": "if_not_present"}), |o| o.pull == Some(Pull::Missing)),
         (json!({"healthcheck": {"disable": true}}), |o| o.healthcheck == Some(HealthCheck::none())),
         (json!({"no_healthcheck": true}), |o| o.healthcheck == Some(HealthCheck::none())),
         (json!({"healthcheck": {"test": "curl localhost", "interval": "1m30s", "retries": 5}}), |o| {
@@ -371,7 +374,7 @@ fn what_cannot_be_honoured_is_refused_by_name() {
         ("network_mode", json!("service:db")),
         ("platform", json!("linux/arm64")),
         ("gpus", json!("all")),
-        ("pull_policy", json!("always")),
+        ("pull_policy", json!("daily")),
         ("logging", json!({"driver": "gelf"})),
         ("runtime", json!("runc")),
     ] {

@@ -15,6 +15,7 @@ use crate::cli::image::{ImageCommand, ImageVerb, ImagesArgs, RmiArgs};
 use crate::cli::inspect::InspectAnyArgs;
 use crate::cli::network::NetworkCommand;
 use crate::cli::program;
+use crate::cli::registry::{LoginArgs, LogoutArgs};
 use crate::cli::report::ENGINE_FAILED;
 use crate::cli::system::{FormatArgs, SystemCommand};
 use crate::cli::volume::VolumeCommand;
@@ -56,6 +57,10 @@ pub(crate) enum Command {
     Events(EventsArgs),
     /// Show all facts of containers, images, volumes or networks as JSON
     Inspect(InspectAnyArgs),
+    /// Sign in at a registry
+    Login(LoginArgs),
+    /// Sign out at a registry
+    Logout(LogoutArgs),
     /// Show facts about this machine and engine
     Info(FormatArgs),
     /// Show the version
@@ -123,6 +128,8 @@ impl Command {
             Command::Rmi(args) => args.run(session),
             Command::Events(args) => args.run(session),
             Command::Inspect(args) => args.run(session),
+            Command::Login(args) => args.run(session),
+            Command::Logout(args) => args.run(session),
             Command::Info(args) => args.info(session),
             Command::Version(args) => args.version(session),
             Command::Container(command) => command.run(session),

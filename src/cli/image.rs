@@ -9,6 +9,7 @@ use clap::{ArgAction, Args, Subcommand, ValueEnum};
 use crate::base::{Context as _, Error, Result};
 use crate::cli::container::refuse_terminal;
 use crate::cli::inspect::{self, InspectArgs};
+use crate::cli::registry::{PullArgs, PushArgs};
 use crate::cli::system::PruneArgs;
 use crate::cli::{Session, filter, listing};
 use crate::docker::format::{Format, Row};
@@ -26,6 +27,10 @@ pub(crate) enum ImageVerb {
     Import(ImportArgs),
     /// Load images from an archive: docker-archive or OCI layout
     Load(LoadArgs),
+    /// Fetch an image from its registry
+    Pull(PullArgs),
+    /// Write an image to its registry
+    Push(PushArgs),
     /// Save images to an archive
     Save(SaveArgs),
     /// Give an image another name
@@ -223,6 +228,8 @@ impl ImageVerb {
             ImageVerb::History(args) => history(&args, session),
             ImageVerb::Import(args) => import(args, session),
             ImageVerb::Load(args) => load(&args, session),
+            ImageVerb::Pull(args) => args.run(session),
+            ImageVerb::Push(args) => args.run(session),
             ImageVerb::Save(args) => save(&args, session),
             ImageVerb::Tag(args) => {
                 session.engine()?.image_tag(&args.image, &args.reference)?;

@@ -26,6 +26,7 @@ pub mod oci;
 mod out;
 mod program;
 mod refused;
+mod registry;
 mod report;
 mod run;
 mod screen;
@@ -72,6 +73,8 @@ impl Session {
             interrupt: Arc::clone(&self.interrupt),
             search_path,
             default_network: std::env::var(NETWORK_VARIABLE).ok(),
+            pull: std::env::var(PULL_VARIABLE).ok(),
+            registries: registry::registries(),
             lost_events: self.lost_events.clone(),
         })
     }
@@ -106,6 +109,9 @@ impl Session {
 
 /// The variable that names the network of containers that say nothing of one: `none`, `host`, or a network.
 pub(crate) const NETWORK_VARIABLE: &str = "RHUMB_NETWORK";
+
+/// The variable that says when images are fetched from their registries: `missing`, `always` or `never`.
+pub(crate) const PULL_VARIABLE: &str = "RHUMB_PULL";
 
 /// Runs the command line; `args` begin with the program's name. `prompt` is what runs at a terminal when no command is
 /// given; none reads a script there. Returns the exit code.

@@ -127,7 +127,18 @@ fn options(root: Option<PathBuf>, args: Vec<String>) -> Options {
     };
     let search_path = std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).collect();
     let default_network = std::env::var(crate::cli::NETWORK_VARIABLE).ok();
-    Options { engine: EngineOptions { root, search_path, default_network, ..EngineOptions::default() }, args, console }
+    Options {
+        engine: EngineOptions {
+            root,
+            search_path,
+            default_network,
+            pull: std::env::var(crate::cli::PULL_VARIABLE).ok(),
+            registries: crate::cli::registry::registries(),
+            ..EngineOptions::default()
+        },
+        args,
+        console,
+    }
 }
 
 /// Where the prompt keeps earlier lines (XDG Base Directory Specification, `XDG_STATE_HOME`).

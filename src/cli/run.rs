@@ -47,7 +47,9 @@ impl CreateArgs {
         let mut options = self.flags.options(command)?;
         options.attached = attached_streams(streams(&self.attach)?, options.stdin_open);
         let mut cidfile = CidFile::create(self.flags.cidfile())?;
-        let id = session.engine()?.container_create(image, &options)?;
+        let engine = session.engine()?;
+        self.flags.fetch(&engine, image, &mut options)?;
+        let id = engine.container_create(image, &options)?;
         cidfile.write(&id)?;
         session.out.line(id)?;
         Ok(0)
@@ -90,6 +92,7 @@ impl RunArgs {
         }
         let mut cidfile = CidFile::create(self.flags.cidfile())?;
         let engine = session.engine()?;
+        self.flags.fetch(&engine, image, &mut options)?;
         if self.detach {
             let id = engine.container_run(image, &options)?;
             cidfile.write(&id)?;

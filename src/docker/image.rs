@@ -1,6 +1,6 @@
 //! Images in Docker's words: the JSON of `inspect`, the rows of `images` and of `history`.
 //!
-//! Pure functions of the facts. There are no repository digests, since nothing was pulled or pushed.
+//! Pure functions of the facts.
 
 use serde_json::{Value, json};
 
@@ -22,7 +22,7 @@ pub fn inspect(image: &Image, paths: &Paths) -> Value {
     let mut value = json!({
         "Id": image.id,
         "RepoTags": image.tags,
-        "RepoDigests": [],
+        "RepoDigests": image.digests,
         "Parent": "",
         "Comment": image.history.last().and_then(|step| step.comment.as_deref()).unwrap_or_default(),
         "Created": image.created,
@@ -103,7 +103,7 @@ pub struct ImageRow {
     pub id: String,
     /// Twelve digits.
     pub short_id: String,
-    /// The digest of its manifest.
+    /// The digest by which its repository knows it, or that of its manifest.
     pub digest: String,
     /// When it was made, by its own word.
     pub created: Option<Timestamp>,
@@ -142,15 +142,23 @@ impl ImageRow {
 
 /// The lines of an image, one for each of its names; one of `<none>` when it has no name.
 pub fn list_rows(image: &Image) -> Vec<ImageRow> {
+    let known = |repository: &str| {
+        let mut digests = image.digests.iter().filter_map(|name| name.split_once('@'));
+        digests.find(|(name, _)| *name == repository).map(|(_, digest)| digest.to_owned())
+    };
     let row = |repository: String, tag: String| ImageRow {
-        repository,
-        tag,
         id: image.id.to_string(),
         short_id: image.id.short().to_owned(),
-        digest: image.manifest.to_string(),
+        digest: known(&repository).unwrap_or_else(|| image.manifest.to_string()),
+        repository,
+        tag,
         created: image.created,
         size_bytes: image.size_bytes(),
     };
+    if image.tags.is_empty() && !image.digests.is_empty() {
+        let names = image.digests.iter().filter_map(|name| name.split_once('@'));
+        return names.map(|(repository, _)| row(repository.to_owned(), NONE.into())).collect();
+    }
     if image.tags.is_empty() {
         return vec![row(NONE.into(), NONE.into())];
     }

@@ -3,6 +3,7 @@
 //! Pure translation: nothing here opens an engine, and nothing is decided about containers. Option maps and command-line
 //! flags share the same small readers, so that `-v` and `volumes:` can never differ.
 
+pub mod build;
 pub mod container;
 pub mod devices;
 pub mod dockerfile;
@@ -21,6 +22,7 @@ pub mod members;
 pub mod mounts;
 pub mod network;
 pub mod options;
+pub mod registry;
 mod shapes;
 pub mod stats;
 pub mod system;

@@ -10,6 +10,7 @@ pub mod image;
 mod lock;
 pub mod network;
 mod pipe;
+pub mod registry;
 pub mod system;
 pub mod volume;
 
@@ -19,6 +20,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::base::{Context as _, Error, Paths, Result, paths};
 use crate::engine::event::LostEvents;
+use crate::model::image::Pull;
+use crate::registry::access::Registries;
 use crate::store::Store;
 use crate::sys;
 
@@ -33,6 +36,10 @@ pub struct EngineOptions {
     pub search_path: Vec<PathBuf>,
     /// The network of containers that say nothing of one, in Docker's words: `none`, or a network; none is `bridge`.
     pub default_network: Option<String>,
+    /// When images that are asked for are fetched from their registries: `missing` (so it is without), `always`, `never`.
+    pub pull: Option<String>,
+    /// What is known of registries: who one is there, and whom one trusts.
+    pub registries: Registries,
     /// Takes up what could not be written of what happened, for a front end to say.
     pub lost_events: LostEvents,
 }
@@ -44,6 +51,8 @@ pub struct Engine {
     interrupt: Arc<AtomicBool>,
     search_path: Arc<[PathBuf]>,
     default_network: Option<Arc<str>>,
+    pull: Pull,
+    registries: Registries,
     lost_events: LostEvents,
 }
 
@@ -65,6 +74,8 @@ impl Engine {
             interrupt: Arc::clone(&options.interrupt),
             search_path: options.search_path.clone().into(),
             default_network: options.default_network.as_deref().filter(|name| !name.is_empty()).map(Arc::from),
+            pull: options.pull.as_deref().filter(|text| !text.is_empty()).map_or(Ok(Pull::default()), Pull::parse)?,
+            registries: options.registries.clone(),
             lost_events: options.lost_events.clone(),
         };
         engine.recover()?;
@@ -84,6 +95,11 @@ impl Engine {
     /// The layout of the state root.
     pub fn paths(&self) -> &Paths {
         self.store.paths()
+    }
+
+    /// When images are fetched from their registries.
+    pub fn pull_policy(&self) -> Pull {
+        self.pull
     }
 
     /// The flag that ends waits.

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::{Digest, Timestamp};
 use crate::model::health::HealthCheck;
-use crate::model::image::Layer;
+use crate::model::image::{Layer, Pull};
 use crate::model::limits::Ulimit;
 use crate::model::log::Stream;
 
@@ -442,10 +442,12 @@ pub struct BuildOptions {
     pub ulimits: Vec<Ulimit>,
     /// The size of commands' `/dev/shm`; none is the usual one.
     pub shm_size_bytes: Option<u64>,
-    /// Folders that a cache was exported to: steps that are not in this machine's cache are taken from them.
-    pub cache_from: Vec<PathBuf>,
-    /// Folders that the cache is exported to when the build is done.
+    /// Where a cache was exported to: steps that are not in this machine's cache are taken from there.
+    pub cache_from: Vec<CachePlace>,
+    /// Where the cache is exported to when the build is done.
     pub cache_to: Vec<CacheTarget>,
+    /// When images are fetched from their registries; none is what the engine does otherwise.
+    pub pull: Option<Pull>,
 }
 
 /// What is said of an image that is built.
@@ -457,11 +459,20 @@ pub struct Attest {
     pub sbom: bool,
 }
 
+/// Where a cache is that other machines share.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CachePlace {
+    /// In a folder.
+    Folder(PathBuf),
+    /// In a registry, under this reference.
+    Registry(String),
+}
+
 /// Where a cache is exported to.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CacheTarget {
-    /// The folder.
-    pub path: PathBuf,
+    /// The place.
+    pub place: CachePlace,
     /// What commands keep in their caches is exported as well.
     pub mounts: bool,
 }

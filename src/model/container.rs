@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::{Digest, Id, Timestamp};
 use crate::model::health::{Health, HealthCheck, HealthStatus, OnUnhealthy, Probe};
+use crate::model::image::Pull;
 use crate::model::limits::{Limits, Ulimit};
 use crate::model::log::{LogLoss, LogOptions};
 use crate::model::mount::{Mount, VolumesFrom};
@@ -139,6 +140,9 @@ pub struct ContainerOptions {
     pub stop_grace_period: Option<Duration>,
     /// Remove the container and its anonymous volumes when it ends (`--rm`).
     pub auto_remove: bool,
+    /// When the image is fetched; none is what the engine does otherwise. It is asked once and not kept.
+    #[serde(skip)]
+    pub pull: Option<Pull>,
     /// Run it again when it has ended; not together with `auto_remove`.
     pub restart: RestartPolicy,
     /// Where its output goes.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::{Digest, Timestamp};
+use crate::base::{Digest, Error, Result, Timestamp};
 use crate::model::health::HealthCheck;
 
 /// An image in the store.
@@ -14,6 +14,9 @@ pub struct Image {
     pub manifest: Digest,
     /// Familiar references, sorted.
     pub tags: Vec<String>,
+    /// Familiar references with digests, sorted: what registries know it by.
+    #[serde(default)]
+    pub digests: Vec<String>,
     /// Layers, lowest first.
     pub layers: Vec<Layer>,
     /// When it was made, by its own word.
@@ -90,6 +93,65 @@ pub struct ImageConfig {
     pub on_build: Vec<String>,
     /// How its containers' health is checked.
     pub healthcheck: Option<HealthCheck>,
+}
+
+/// When an image is fetched from its registry.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Pull {
+    /// When it is not here.
+    #[default]
+    Missing,
+    /// Always, in case there is a newer one.
+    Always,
+    /// Never.
+    Never,
+}
+
+impl Pull {
+    /// Reads `missing`, `always` or `never`.
+    ///
+    /// # Errors
+    /// `invalid_argument`.
+    pub fn parse(text: &str) -> Result<Pull> {
+        match text {
+            "missing" | "if_not_present" => Ok(Pull::Missing),
+            "always" => Ok(Pull::Always),
+            "never" => Ok(Pull::Never),
+            _ => {
+                Err(Error::invalid(format!("images are not fetched {text:?}"))
+                    .with_hint("write missing, always or never"))
+            }
+        }
+    }
+}
+
+/// What becomes of one of an image's blobs while the image comes or goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transfer {
+    /// The blob.
+    pub digest: Digest,
+    /// How far it is.
+    pub state: TransferState,
+}
+
+/// How far a blob is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TransferState {
+    /// Its turn has not come.
+    Waiting,
+    /// It is there already.
+    Exists,
+    /// It is on its way.
+    Moving {
+        /// How much of it.
+        done_bytes: u64,
+        /// How much it has.
+        size_bytes: u64,
+    },
+    /// Another repository of the registry had it.
+    Mounted(String),
+    /// It is there.
+    Done,
 }
 
 /// A line of an image's history.

@@ -9,18 +9,21 @@ use std::sync::Once;
 use std::time::{Duration, SystemTime};
 
 use reqwest::redirect::Policy;
-use reqwest::{Client, Response, StatusCode, header};
+use reqwest::{Client, ClientBuilder, Response, StatusCode, header};
 
 use crate::base::{Context as _, Error, Kind, Result, Timestamp};
 
 /// How long a connection may take.
 const CONNECT: Duration = Duration::from_secs(30);
 /// How long nothing may come.
-const SILENCE: Duration = Duration::from_secs(60);
+pub(super) const SILENCE: Duration = Duration::from_secs(60);
 /// How often one looks whether it is to end.
 const LOOK: Duration = Duration::from_millis(100);
 /// The most redirects.
 const MOST_REDIRECTS: usize = 10;
+
+/// Says again and again whether what is under way is to end.
+pub(super) type Check<'a> = dyn Fn() -> Result<()> + 'a;
 
 /// What was fetched.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -128,18 +131,25 @@ async fn ask(
         headers: response.headers().iter().map(|(name, value)| (name.to_string(), text(value))).collect(),
         body: Vec::new(),
     };
-    while let Some(piece) = looking(check, response.chunk()).await? {
-        if answer.body.len() + piece.len() > question.most_bytes {
-            return Err(Error::failed("the answer is too large to read at once"));
-        }
-        answer.body.extend_from_slice(&piece);
-    }
+    answer.body = body(&mut response, question.most_bytes, check).await?;
     Ok(answer)
 }
 
+/// The rest of an answer, which has a limit.
+pub(super) async fn body(response: &mut Response, most_bytes: usize, check: &Check<'_>) -> Result<Vec<u8>> {
+    let mut body = Vec::new();
+    while let Some(piece) = looking(check, response.chunk()).await? {
+        if body.len() + piece.len() > most_bytes {
+            return Err(Error::failed("the answer is too large to read at once"));
+        }
+        body.extend_from_slice(&piece);
+    }
+    Ok(body)
+}
+
 /// Waits for something of the client's, and looks meanwhile whether it is to end.
-async fn looking<T>(
-    check: &dyn Fn() -> Result<()>,
+pub(super) async fn looking<T>(
+    check: &Check<'_>,
     work: impl Future<Output = std::result::Result<T, reqwest::Error>>,
 ) -> Result<T> {
     let mut work = std::pin::pin!(work);
@@ -152,6 +162,11 @@ async fn looking<T>(
 }
 
 fn client(follow: bool) -> Result<Client> {
+    builder(follow).no_proxy().read_timeout(SILENCE).build().map_err(|error| failed(&error))
+}
+
+/// What all clients have in common.
+pub(super) fn builder(follow: bool) -> ClientBuilder {
     static PROVIDER: Once = Once::new();
     // Somebody who chose one before has a reason.
     PROVIDER.call_once(|| drop(rustls::crypto::ring::default_provider().install_default()));
@@ -167,17 +182,10 @@ fn client(follow: bool) -> Result<Client> {
             attempt.follow()
         }
     });
-    Client::builder()
-        .user_agent(concat!("rhumb/", env!("CARGO_PKG_VERSION")))
-        .redirect(policy)
-        .connect_timeout(CONNECT)
-        .read_timeout(SILENCE)
-        .no_proxy()
-        .build()
-        .map_err(|error| failed(&error))
+    Client::builder().user_agent(concat!("rhumb/", env!("CARGO_PKG_VERSION"))).redirect(policy).connect_timeout(CONNECT)
 }
 
-fn failed(error: &reqwest::Error) -> Error {
+pub(super) fn failed(error: &reqwest::Error) -> Error {
     let mut causes = Vec::new();
     let mut next = std::error::Error::source(error);
     while let Some(cause) = next {
@@ -186,11 +194,14 @@ fn failed(error: &reqwest::Error) -> Error {
     }
     // The innermost one says what it was; those around it say that it was.
     let why = causes.pop().unwrap_or_else(|| error.to_string());
+    // What the resolver says is for whoever wrote it.
+    let why = if why.starts_with("no records found for") { "its name has no address".to_owned() } else { why };
     let kind = if error.is_timeout() { Kind::Timeout } else { Kind::Unavailable };
     Error::new(kind, crate::base::error::quoted(&why))
 }
 
-fn refused(status: StatusCode) -> Error {
+/// The error that a status means.
+pub(super) fn refused(status: StatusCode) -> Error {
     let kind = match status.as_u16() {
         404 | 410 => Kind::NotFound,
         401 | 403 | 407 => Kind::PermissionDenied,

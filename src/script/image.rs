@@ -1,6 +1,4 @@
 //! The noun `image` in scripts: functions that find and make images, and the handle's properties and methods.
-//!
-//! What needs a registry (`pull push search`) is not here yet.
 
 use std::fs::File;
 use std::path::Path;
@@ -61,6 +59,19 @@ pub(crate) fn image_name(engine: &Engine, image: &OneImage) -> Result<String> {
 
 fn handle(engine: &Engine, image: crate::model::image::Image) -> Image {
     Image { engine: engine.clone(), id: image.id }
+}
+
+fn pull(engine: &Engine, reference: &str, options: Map) -> Result<Image> {
+    let mut keys = Keys::new("image::pull", options);
+    let platform = keys.text("platform")?;
+    keys.finish()?;
+    engine.image_pull(reference, platform.as_deref(), &|_| {}).map(|pulled| handle(engine, pulled.image))
+}
+
+fn push(image: &Image, reference: &str) -> Result<String> {
+    // What is pushed goes under a name of its own.
+    image.engine.image_tag(image.id.as_str(), reference)?;
+    Ok(image.engine.image_push(reference, &[], &|_| {})?.to_string())
 }
 
 fn list(engine: &Engine, options: Map) -> Result<Array> {
@@ -257,6 +268,22 @@ pub(crate) mod image_functions {
         from_tar(&engine(&ctx)?, &path, &tag, Map::new()).raise(&ctx)
     }
 
+    /// Fetches an image from its registry, in case it is not here or there is a newer one. `platform` is another than this
+    /// machine's, such as `linux/arm64`.
+    ///
+    /// ```rhai
+    /// if flag("online") { print(image::pull("debian:12").digest); }
+    /// ```
+    #[rhai_fn(name = "pull", return_raw)]
+    pub fn pull_with(ctx: NativeCallContext, reference: ImmutableString, options: Map) -> Fallible<Image> {
+        pull(&engine(&ctx)?, &reference, options).raise(&ctx)
+    }
+
+    #[rhai_fn(name = "pull", return_raw)]
+    pub fn pull_default(ctx: NativeCallContext, reference: ImmutableString) -> Fallible<Image> {
+        pull(&engine(&ctx)?, &reference, Map::new()).raise(&ctx)
+    }
+
     /// Loads an archive (docker-archive or OCI layout, a tar or a folder) and returns its first image.
     ///
     /// ```rhai
@@ -430,6 +457,17 @@ pub(crate) mod image_functions {
     pub fn tag(ctx: NativeCallContext, image: Image, reference: ImmutableString) -> Fallible<Image> {
         image.engine.image_tag(image.id.as_str(), &reference).raise(&ctx)?;
         Ok(image)
+    }
+
+    /// Writes the image to the registry that the reference names, which becomes a name of the image; returns the manifest's
+    /// digest.
+    ///
+    /// ```rhai
+    /// if flag("online") { print(image::get("base").push("registry.example/base:1")); }
+    /// ```
+    #[rhai_fn(global, name = "push", return_raw)]
+    pub fn push_image(ctx: NativeCallContext, image: Image, reference: ImmutableString) -> Fallible<ImmutableString> {
+        push(&image, &reference).map(Into::into).raise(&ctx)
     }
 
     /// Writes the image to an archive. `format` is `docker-archive` (default), `oci-archive` or `oci-dir`.

@@ -16,7 +16,7 @@ fn at_a_terminal(rhumb: &Rhumb, rows: u16, args: &[&str], talk: &[(&str, &str)])
     let mut command = CommandBuilder::new(binary());
     command.args(args);
     command.cwd(rhumb.path(""));
-    for (name, value) in [("RHUMB_NETWORK", "none"), ("NO_COLOR", "1")] {
+    for (name, value) in [("RHUMB_NETWORK", "none"), ("RHUMB_PULL", "never"), ("NO_COLOR", "1")] {
         command.env(name, value);
     }
     command.env("RHUMB_ROOT", rhumb.root());

@@ -8,7 +8,7 @@ fn wrong_words_are_answered_with_what_was_meant() {
     for (line, code, message, hint) in [
         ("frobnicate", 2, "unknown command \"frobnicate\" of \"rhumb\"", "see \"rhumb --help\""),
         ("rnu", 2, "unknown command \"rnu\"", "did you mean \"run\"?"),
-        ("pull alpine", 7, "\"rhumb pull\" is not built yet", "see \"rhumb --help\""),
+        ("search alpine", 7, "\"rhumb search\" is not built yet", "see \"rhumb --help\""),
         ("container lss", 2, "unknown command \"lss\" of \"rhumb container\"", "did you mean \"ls\"?"),
         ("ps --fromat json", 2, "unknown option \"--fromat\" of \"rhumb ps\"", "did you mean \"--format\"?"),
         ("ps -y", 2, "unknown option \"-y\" of \"rhumb ps\"", "see \"rhumb ps --help\""),
@@ -73,7 +73,6 @@ fn flags_of_run_that_cannot_be_honoured_are_refused_by_name() {
         "--storage-opt size=1g",
         "--volume-driver nfs",
         "--isolation default",
-        "--pull always",
         "--log-driver gelf",
     ] {
         let outcome = rhumb.sh(&format!("run {flag} base true"));

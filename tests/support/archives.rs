@@ -62,7 +62,9 @@ impl Root {
 
 fn open(root: &Path) -> Engine {
     let default_network = Some("none".to_owned());
-    Engine::open(&EngineOptions { root: Some(root.to_owned()), default_network, ..EngineOptions::default() }).unwrap()
+    let pull = Some("never".to_owned());
+    Engine::open(&EngineOptions { root: Some(root.to_owned()), default_network, pull, ..EngineOptions::default() })
+        .unwrap()
 }
 
 /// The names in a folder.

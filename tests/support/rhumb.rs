@@ -174,6 +174,8 @@ impl Rhumb {
         command.env("RHUMB_ROOT", self.root()).env("TMPDIR", self.path("tmp")).env("HOME", self.scratch.path());
         // Those that test networks say so.
         command.env("RHUMB_NETWORK", "none");
+        // And those that fetch: nobody is to be asked for an image that is not here.
+        command.env("RHUMB_PULL", "never").env_remove("DOCKER_CONFIG");
         command.env("NO_COLOR", "1").env("LC_ALL", "C.UTF-8").env_remove("RHUMB_FAILPOINT");
         command.current_dir(self.scratch.path());
     }

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use super::values::fields;
 use crate::base::{Context as _, Error, Result};
 use crate::cli::Session;
 use crate::cli::container::refuse_terminal;
+use crate::docker::build::fields;
 use crate::engine::Engine;
 use crate::engine::build::Progress;
 use crate::engine::image::SaveTo;
@@ -23,6 +23,8 @@ pub(crate) enum Target {
     Image,
     /// An image here, and in an archive or a folder.
     Archive { path: Option<PathBuf>, format: ArchiveFormat },
+    /// An image here, and at the registries that its names name.
+    Registry,
     /// The files, in a folder.
     Folder(PathBuf),
     /// The files, in a tar.
@@ -55,7 +57,7 @@ fn target(text: &str) -> Result<Target> {
     if !text.contains('=') {
         return Ok(Target::Folder(PathBuf::from(text)));
     }
-    let fields = fields("output", text, &["type", "dest", "tar", "name"])?;
+    let fields = fields("output", text, &["type", "dest", "tar", "name", "push"])?;
     let field = |name: &str| fields.get(name).map(String::as_str);
     let path = field("dest").filter(|dest| *dest != "-").map(PathBuf::from);
     let archive = match field("tar") {
@@ -76,14 +78,15 @@ fn target(text: &str) -> Result<Target> {
         (Some("docker"), None) if field("dest") == Some("-") => {
             Ok(Target::Archive { path: None, format: ArchiveFormat::DockerArchive })
         }
+        (Some("registry"), _) => Ok(Target::Registry),
+        (Some("image"), _) if field("push") == Some("true") => Ok(Target::Registry),
         (Some("docker" | "image"), _) => Ok(Target::Image),
-        (Some("registry"), _) => {
-            Err(Error::unsupported("images are not pushed yet")
-                .with_hint("write an archive: --output type=oci,dest=FILE"))
-        }
         (Some(other), _) => Err(Error::invalid(format!("there is no output of the type {other:?}"))
-            .with_hint("use local, tar, oci or docker")),
-        (None, _) => Err(Error::invalid("an output needs a type").with_hint("add type=local, tar, oci or docker")),
+            .with_hint("use local, tar, oci, docker, image or registry")),
+        (None, _) => {
+            Err(Error::invalid("an output needs a type")
+                .with_hint("add type=local, tar, oci, docker, image or registry"))
+        }
     }
 }
 
@@ -160,10 +163,13 @@ mod tests {
             ("type=oci,dest=x,tar=false", archive(ArchiveFormat::OciDir)),
             ("type=docker,dest=x", archive(ArchiveFormat::DockerArchive)),
             ("type=docker", Target::Image),
+            ("type=image", Target::Image),
+            ("type=image,push=true", Target::Registry),
+            ("type=registry", Target::Registry),
         ] {
             assert_eq!(target(text).unwrap(), wanted, "{text}");
         }
-        for text in ["type=local", "type=nope,dest=x", "dest=x", "type=registry", "type=tar,nope=1", "type=oci,tar=x"] {
+        for text in ["type=local", "type=nope,dest=x", "dest=x", "type=tar,nope=1", "type=oci,tar=x"] {
             assert!(target(text).is_err(), "{text}");
         }
         assert!(targets(&["-".to_owned(), "type=oci".to_owned()]).is_err());

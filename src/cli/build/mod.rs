@@ -21,7 +21,10 @@ use clap::{Args, Subcommand};
 use crate::base::ignore::Ignore;
 use crate::base::{Error, Kind, Result, units};
 use crate::cli::attach::{self, Streams};
+use crate::cli::flags::flag;
+use crate::cli::registry::View;
 use crate::cli::{Session, program, report};
+use crate::docker::build as docker;
 use crate::docker::dockerfile::check::{self, About, Checked};
 use crate::docker::dockerfile::translate::{self, Options};
 use crate::docker::dockerfile::{ast::Dockerfile, parse, print};
@@ -30,7 +33,7 @@ use crate::engine::Engine;
 use crate::engine::build::{Debug, Enter};
 use crate::engine::container::AttachEnd;
 use crate::model::build::{Attest, BuildOptions, Context, Difference, Graph};
-use crate::model::image::ImageConfig;
+use crate::model::image::{ImageConfig, Pull};
 use give::Target;
 use input::{Input, Recipe};
 use logs::LogsArgs;
@@ -79,15 +82,21 @@ pub(crate) struct BuildArgs {
     /// Do the steps of these stages anew
     #[arg(long, value_name = "STAGE", value_delimiter = ',')]
     no_cache_filter: Vec<String>,
-    /// Take steps from a folder that --cache-to wrote: type=local,src=DIR
+    /// Take steps from where --cache-to wrote them: type=local,src=DIR, or NAME in a registry
     #[arg(long, value_name = "CACHE")]
     cache_from: Vec<String>,
-    /// Write the steps' results into a folder: type=local,dest=DIR, and RUN's caches with mounts=true
+    /// Write the steps' results: type=local,dest=DIR or type=registry,ref=NAME; RUN's caches, too: mounts=true
     #[arg(long, value_name = "CACHE")]
     cache_to: Vec<String>,
-    /// Write the result: DIR, or type=local|tar|oci|docker,dest=PATH
+    /// Write the result: DIR, type=local|tar|oci|docker,dest=PATH, or type=registry
     #[arg(short, long, value_name = "OUTPUT")]
     output: Vec<String>,
+    /// Fetch base images anew, in case there are newer ones
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pull: Option<String>,
+    /// Write the image to its registry: --output type=registry
+    #[arg(long)]
+    push: bool,
     /// Show what happens in this form
     #[arg(long, value_enum, value_name = "FORM", default_value = "auto", hide_possible_values = true)]
     #[arg(help = "Show what happens: auto, plain, tty, json or quiet")]
@@ -125,10 +134,10 @@ pub(crate) struct BuildArgs {
     /// Give RUN so much shared memory
     #[arg(long, value_name = "SIZE")]
     shm_size: Option<String>,
-    /// Say in the OCI layout how the image was built (SLSA provenance)
+    /// Say in the OCI layout or at the registry how the image was built (SLSA provenance)
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     provenance: Option<String>,
-    /// Say in the OCI layout which packages the image has (SPDX)
+    /// Say in the OCI layout or at the registry which packages the image has (SPDX)
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     sbom: Option<String>,
     /// Say the one or the other: type=provenance, type=sbom
@@ -187,6 +196,8 @@ impl BuildArgs {
             ("--cache-from", !self.cache_from.is_empty()),
             ("--cache-to", !self.cache_to.is_empty()),
             ("--output", !self.output.is_empty()),
+            ("--pull", self.pull.is_some()),
+            ("--push", self.push),
             ("--progress", self.progress != Form::Auto),
             ("--interactive", self.interactive),
             ("--quiet", self.quiet),
@@ -225,7 +236,11 @@ impl BuildArgs {
             return print_checks(&file, &checked, session);
         }
         let options = self.translation(input)?;
-        let mut images = |image: &str, _: Option<&str>| Ok(known.config(session, image));
+        let pull = if self.to_rhai { Some(Pull::Never) } else { self.pull()? };
+        let mut images = |image: &str, _: Option<&str>| match pull {
+            Some(Pull::Never) => Ok(known.config(session, image)),
+            pull => known.base(session, image, pull, self.quiet),
+        };
         let translated = translate::translate(&file, &options, &mut images)?;
         for warning in &checked.warnings {
             report::note(&format!("{}: warning: {}", place(&file, warning), warning.message));
@@ -263,9 +278,21 @@ impl BuildArgs {
         })
     }
 
+    /// `--pull`, in Docker's words and in podman's.
+    fn pull(&self) -> Result<Option<Pull>> {
+        let pull = match self.pull.as_deref() {
+            None => return Ok(None),
+            Some("true") => Ok(Pull::Always),
+            Some("false") => Ok(Pull::Missing),
+            Some(other) => Pull::parse(other),
+        };
+        pull.map(Some).map_err(|error| error.context("reading --pull"))
+    }
+
     /// What is asked for besides the graph.
     fn options(&self) -> Result<BuildOptions> {
-        let cache_from = |text: &String| values::cache("from", text).map(|cache| cache.path);
+        let cache_from = |text: &String| flag("--cache-from", docker::cache_from(text));
+        let cache_to = |text: &String| flag("--cache-to", docker::cache_to(text));
         let shm_size = self.shm_size.as_deref().map(units::parse_bytes).transpose();
         Ok(BuildOptions {
             tags: self.tag.clone(),
@@ -280,17 +307,27 @@ impl BuildArgs {
             ulimits: self.ulimit.iter().map(|text| words::ulimit(text)).collect::<Result<_>>()?,
             shm_size_bytes: shm_size.map_err(|error| error.context("reading --shm-size"))?,
             cache_from: self.cache_from.iter().map(cache_from).collect::<Result<_>>()?,
-            cache_to: self.cache_to.iter().map(|text| values::cache("to", text)).collect::<Result<_>>()?,
+            cache_to: self.cache_to.iter().map(cache_to).collect::<Result<_>>()?,
+            pull: self.pull()?,
             ..BuildOptions::default()
         })
     }
 
     fn build(&self, graph: &Graph, session: &mut Session) -> Result<()> {
-        let targets = give::targets(&self.output)?;
+        let mut targets = give::targets(&self.output)?;
+        if self.push {
+            targets.retain(|target| *target != Target::Image);
+            targets.push(Target::Registry);
+        }
+        if self.tag.is_empty() && targets.contains(&Target::Registry) {
+            return Err(Error::invalid("an image is written to the registry that its name names, and it has no name")
+                .with_hint("add --tag REGISTRY/NAME"));
+        }
+        let attestable = |target: &Target| matches!(target, Target::Archive { .. } | Target::Registry);
         let attest = values::attest(&self.attest, self.provenance.as_deref(), self.sbom.as_deref())?;
-        if attest != Attest::default() && !targets.iter().any(|target| matches!(target, Target::Archive { .. })) {
-            return Err(Error::unsupported("attestations go into an OCI layout, and none is written")
-                .with_hint("add --output type=oci,dest=FILE"));
+        if attest != Attest::default() && !targets.iter().any(attestable) {
+            return Err(Error::unsupported("attestations go into an OCI layout or to a registry, and none is written")
+                .with_hint("add --output type=oci,dest=FILE, or --push"));
         }
         let mut options = self.options()?;
         let form = if self.quiet { Form::Quiet } else { self.progress };
@@ -312,7 +349,7 @@ impl BuildArgs {
         let mut image = None;
         for target in &targets {
             let made = progress::show(form, graph, |hears| match target {
-                Target::Image | Target::Archive { .. } => {
+                Target::Image | Target::Registry | Target::Archive { .. } => {
                     engine.build_commit(graph, &options, hears).map(|(made, report)| (Some(made), report))
                 }
                 Target::Folder(dir) => engine.build_output(graph, &options, hears, dir).map(|report| (None, report)),
@@ -324,6 +361,13 @@ impl BuildArgs {
             if let (Some(image), Target::Archive { path, format }) = (&made, target) {
                 let said = engine.build_attest(graph, &options, &report, image, attest)?;
                 give::archive(&engine, image, &self.tag, path.as_deref(), *format, session, said)?;
+            }
+            if let (Some(image), Target::Registry) = (&made, target) {
+                let said = engine.build_attest(graph, &options, &report, image, attest)?;
+                for tag in &self.tag {
+                    let view = if self.quiet { View::Quiet } else { View::of_terminal("Pushed") };
+                    view.show(|hears| engine.image_push(tag, &said, hears))?;
+                }
             }
             if let Some(file) = &self.timeline {
                 give::file(file, timeline::svg(&report).as_bytes())?;
@@ -417,6 +461,19 @@ impl Known {
         }
         let images = |image: &str| configs.get(image).cloned();
         check::check(file, &About { ignore: Some(ignore), images: Some(&images) })
+    }
+
+    /// What a base image says, which is fetched where that is wanted.
+    fn base(&mut self, session: &Session, image: &str, pull: Option<Pull>, quiet: bool) -> Result<Option<ImageConfig>> {
+        // An engine that cannot be opened says why when it is to build.
+        let Some(engine) = self.engine.get_or_insert_with(|| session.engine().ok()).as_ref() else { return Ok(None) };
+        let view = if quiet { View::Quiet } else { View::of_terminal("Pull complete") };
+        match view.show(|hears| engine.image_for(image, pull.unwrap_or(engine.pull_policy()), hears)) {
+            Ok(image) => Ok(Some(image.config)),
+            // It is said where it stands, when it is built on.
+            Err(error) if matches!(error.kind(), Kind::NotFound | Kind::InvalidArgument) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// None when the image is not here, or no state root is: printing needs neither.

@@ -21,8 +21,6 @@ const FLAGS: &[(&str, bool, &str)] = &[
     ("isolation", true, "this is for Windows"),
     ("memory", true, "steps have no limits yet"),
     ("memory-swap", true, "steps have no limits yet"),
-    ("pull", false, "pull the base first"),
-    ("push", false, "push the image afterwards"),
     ("security-opt", true, "steps run with the engine's own profile"),
     ("squash", false, "write the steps in one RUN"),
 ];

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::PathBuf;
 
-use crate::base::{Context as _, Error, Result, Timestamp, suggest};
+use crate::base::{Context as _, Error, Result, Timestamp};
+use crate::docker::build::fields;
 use crate::docker::dockerfile::translate::Named;
 use crate::docker::env;
-use crate::model::build::{Attest, CacheTarget, Network, SecretValue};
+use crate::model::build::{Attest, Network, SecretValue};
 
 /// The variable, and the argument, that says how late a file may be.
 const EPOCH: &str = "SOURCE_DATE_EPOCH";
@@ -34,28 +35,6 @@ pub(crate) fn contexts(given: &[String]) -> Result<BTreeMap<String, Named>> {
         contexts.insert(name.to_owned(), Named::parse(value)?);
     }
     Ok(contexts)
-}
-
-/// `name=value` between commas, of these names.
-pub(crate) fn fields(what: &str, text: &str, names: &[&str]) -> Result<BTreeMap<String, String>> {
-    let mut fields = BTreeMap::new();
-    for field in text.split(',') {
-        let (name, value) = field
-            .split_once('=')
-            .ok_or_else(|| Error::invalid(format!("{field:?} of the {what} {text:?} has no value")))?;
-        // Docker's further words.
-        let name = match name {
-            "source" if !names.contains(&"source") => "src",
-            "destination" | "output" if names.contains(&"dest") => "dest",
-            name => name,
-        };
-        if !names.contains(&name) {
-            let error = Error::invalid(format!("the {what} {text:?} has no field {name:?}"));
-            return Err(suggest::hint(name, names.iter().copied()).into_iter().fold(error, Error::with_hint));
-        }
-        fields.insert(name.to_owned(), value.to_owned());
-    }
-    Ok(fields)
 }
 
 /// `--secret`: `id=ID,src=FILE`, `id=ID,env=NAME`, or `id=ID` with a variable or a file of that name.
@@ -183,37 +162,4 @@ pub(crate) fn attest(given: &[String], provenance: Option<&str>, sbom: Option<&s
         }
     }
     Ok(all)
-}
-
-/// The folder of `--cache-from` or `--cache-to`, and for the latter whether commands' caches are exported, too.
-pub(crate) fn cache(way: &str, text: &str) -> Result<CacheTarget> {
-    let path = if way == "from" { "src" } else { "dest" };
-    let hint = format!("write type=local,{path}=DIR");
-    if !text.contains('=') {
-        return Err(Error::unsupported(format!(
-            "option \"--cache-{way}\": {text:?} is an image of a registry, which is not reached yet"
-        ))
-        .with_hint(hint));
-    }
-    let kind = text.split(',').find_map(|field| field.strip_prefix("type="));
-    match kind {
-        Some("local") => {}
-        Some(kind @ ("registry" | "gha" | "s3" | "azblob" | "inline")) => {
-            return Err(Error::unsupported(format!(
-                "option \"--cache-{way}\": a cache of the type {kind:?} is not supported yet"
-            ))
-            .with_hint(hint));
-        }
-        _ => return Err(Error::invalid(format!("the cache {text:?} has no type that is known")).with_hint(hint)),
-    }
-    let names: &[&str] = if way == "from" { &["type", path] } else { &["type", path, "mode", "mounts"] };
-    let mut fields = fields("cache", text, names)?;
-    let mounts = match fields.remove("mounts").as_deref() {
-        None | Some("false") => false,
-        Some("true") => true,
-        Some(other) => return Err(Error::invalid(format!("mounts of a cache is true or false, not {other:?}"))),
-    };
-    let path = fields.remove(path).filter(|path| !path.is_empty()).map(PathBuf::from);
-    let path = path.ok_or_else(|| Error::invalid(format!("the cache {text:?} has no folder")).with_hint(hint))?;
-    Ok(CacheTarget { path, mounts })
 }

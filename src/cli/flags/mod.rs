@@ -13,8 +13,11 @@ use crate::cli::flags::health::HealthFlags;
 use crate::cli::flags::isolation::IsolationFlags;
 use crate::cli::flags::limits::LimitFlags;
 use crate::cli::refused::RefusedFlags;
+use crate::cli::registry::View;
 use crate::docker::{env, logging, mounts, network, options, words};
+use crate::engine::Engine;
 use crate::model::container::ContainerOptions;
+use crate::model::image::Pull;
 use crate::model::restart::RestartPolicy;
 
 mod health;
@@ -301,11 +304,11 @@ struct LifeFlags {
     /// Restart when it ends: no, always, unless-stopped or on-failure[:N]
     #[arg(long, value_name = "POLICY")]
     restart: Option<String>,
-    /// Choose when to pull the image; only "never" and "missing" so far
-    #[arg(long, value_name = "WHEN", hide = true)]
+    /// Fetch the image from its registry: missing, always or never
+    #[arg(long, value_name = "WHEN")]
     pull: Option<String>,
-    /// Say nothing of pulls
-    #[arg(short, long, hide = true)]
+    /// Say nothing of what is fetched
+    #[arg(short, long)]
     quiet: bool,
     /// Skip verification of a pull; there is none
     #[arg(long, hide = true)]
@@ -330,16 +333,23 @@ impl LifeFlags {
             options.log = flag("--log-driver", logging::logging(self.log_driver.as_deref(), &pairs))?;
         }
         options.restart = flag("--restart", self.restart.as_deref().map_or(Ok(RestartPolicy::No), words::restart))?;
-        match self.pull.as_deref() {
-            None | Some("never" | "missing") => Ok(()),
-            Some("always") => Err(Error::unsupported("option \"--pull\" always is not supported yet")
-                .with_hint("registries are not built yet; load the image first")),
-            Some(when) => Err(Error::invalid(format!("option \"--pull\" takes never or missing, not {when:?}"))),
-        }
+        options.pull = flag("--pull", self.pull.as_deref().map(Pull::parse).transpose())?;
+        Ok(())
     }
 }
 
 impl ContainerFlags {
+    /// Fetches the image where that is wanted, and shows it.
+    pub(crate) fn fetch(&self, engine: &Engine, image: &str, options: &mut ContainerOptions) -> Result<()> {
+        let pull = options.pull.unwrap_or(engine.pull_policy());
+        if pull != Pull::Never {
+            let view = if self.life.quiet { View::Quiet } else { View::of_terminal("Pull complete") };
+            view.show(|hears| engine.image_for(image, pull, hears))?;
+            options.pull = Some(Pull::Missing);
+        }
+        Ok(())
+    }
+
     /// Where the id is written.
     pub(crate) fn cidfile(&self) -> Option<&Path> {
         self.life.cidfile.as_deref()

@@ -15,6 +15,7 @@ use crate::docker::value::Field;
 use crate::docker::{devices, env, health, isolation, logging, mounts, words};
 use crate::model::container::ContainerOptions;
 use crate::model::exec::ExecOptions;
+use crate::model::image::Pull;
 use crate::model::restart::RestartPolicy;
 
 mod keys;
@@ -224,12 +225,11 @@ fn surroundings(
             _ => options.restart = words::restart(&field.string()?).map_err(wrap)?,
         },
         "pull_policy" => match field.string()?.as_str() {
-            "never" | "missing" | "if_not_present" => {}
-            "always" | "build" | "daily" | "weekly" => {
-                return Err(Error::unsupported(format!("{:?} {:?} is not supported yet", field.key, field.string()?))
-                    .with_hint("registries are not built yet; load the image first"));
+            text @ ("build" | "daily" | "weekly") => {
+                return Err(Error::unsupported(format!("{:?} {text:?} is not supported yet", field.key))
+                    .with_hint("write missing, always or never"));
             }
-            _ => return Err(field.expected("\"never\" or \"missing\"")),
+            text => options.pull = Some(Pull::parse(text).map_err(wrap)?),
         },
         _ => return Ok(false),
     }

@@ -1,30 +1,37 @@
-//! The cache in a folder: what a build came to is written there, and another machine's builds take from it what they need.
+//! The cache where other machines find it, in a folder or a registry: what a build came to is written there, and another
+//! machine's builds take from it what they need.
 //!
 //! ```text
-//! rhumb-cache.json            version, for each key the step's text, inputs and layer, for each id of a command's cache a tar
-//! blobs/sha256/<hex>          the layers, as they are in the store, and the tars
+//! folder      rhumb-cache.json            version, for each key the step's text, inputs and layer, for each id of a
+//!                                         command's cache a tar
+//!             blobs/sha256/<hex>          the layers, as they are in the store, and the tars
+//! registry    a manifest under a tag      its config is the same document, its layers are the blobs
 //! ```
 //!
-//! A step is taken by its key, which holds the digest of all that is below it: nothing that a folder says can stand for
-//! another step. Its layer must have the digests that the folder names. Who can write the folder can still say that a step
-//! came to something else: one trusts it as one trusts an image.
+//! A folder gathers what builds write; a tag has what the last one wrote. A step is taken by its key, which holds the digest
+//! of all that is below it: nothing that is said there can stand for another step. Its layer must have the digests that are
+//! named. Who can write there can still say that a step came to something else: one trusts it as one trusts an image.
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufReader, Read, Write};
+use std::io::{BufReader, Read, Seek as _, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use super::key::Inputs;
 use super::state::State;
 use super::{At, Solver};
 use crate::base::digest::Hashing;
-use crate::base::{Context as _, Digest, Error, Id, Result};
+use crate::base::{Context as _, Digest, Error, Id, Kind, Reference, Result};
 use crate::engine::Engine;
-use crate::model::build::{BuildReport, CacheTarget};
+use crate::engine::image::each;
+use crate::model::build::{BuildReport, CachePlace, CacheTarget};
 use crate::model::image::Layer;
+use crate::registry::remote::Remote;
+use crate::store::image::MANIFEST_TYPE;
 use crate::store::layer::LayerSource;
 use crate::store::pack::{PackForm, PackOptions, pack};
 use crate::store::spread::{Ground, Owner, SpreadOptions, spread};
@@ -41,10 +48,14 @@ const LOCK: &str = "rhumb-cache.lock";
 const UNDER_WAY: &str = "rhumb-new-";
 /// How long another build may write to a folder.
 const PATIENCE: Duration = Duration::from_secs(600);
-/// The largest one that is read.
+/// The largest document that is read.
 const MOST_INDEX_BYTES: u64 = 256 << 20;
+/// The media type of that document in a registry.
+const INDEX_TYPE: &str = "application/vnd.rhumb.cache.v1+json";
+/// The media type of what a command keeps.
+const TAR_TYPE: &str = "application/vnd.rhumb.cache.mount.v1.tar";
 
-/// What a folder has.
+/// What is there.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Index {
     version: u32,
@@ -61,8 +72,42 @@ struct Entry {
     inputs: Inputs,
 }
 
+/// A place with a cache, and what it has.
+pub(super) struct Depot {
+    place: Place,
+    index: Index,
+}
+
+enum Place {
+    Folder(PathBuf),
+    /// The sizes of the blobs, as the manifest says them.
+    Registry(Remote, BTreeMap<Digest, u64>),
+}
+
+impl Depot {
+    fn shown(&self) -> String {
+        match &self.place {
+            Place::Folder(folder) => format!("{folder:?}"),
+            Place::Registry(remote, _) => format!("{}/{}", remote.host(), remote.repository()),
+        }
+    }
+
+    /// Reads a blob with a connection of its own, since stages read at one time.
+    fn with_blob<T>(&self, digest: &Digest, take: impl FnOnce(&mut dyn Read) -> Result<T>) -> Result<T> {
+        match &self.place {
+            Place::Folder(folder) => take(&mut File::open(blob(folder, digest))?),
+            Place::Registry(remote, sizes) => {
+                let size = sizes.get(digest).ok_or_else(|| Error::corrupt(format!("it has no blob {digest}")))?;
+                let remote = remote.again()?;
+                let mut blob = remote.blob(digest, *size)?;
+                take(&mut blob).map_err(|error| blob.take_error().unwrap_or(error))
+            }
+        }
+    }
+}
+
 /// The index of a folder; none when there is no such folder yet.
-pub(super) fn index(folder: &Path) -> Result<Option<Index>> {
+fn index(folder: &Path) -> Result<Option<Index>> {
     let path = folder.join(INDEX);
     let reading = || format!("reading the cache {path:?}");
     let file = match File::open(&path) {
@@ -71,64 +116,133 @@ pub(super) fn index(folder: &Path) -> Result<Option<Index>> {
     };
     let mut text = Vec::new();
     file.take(MOST_INDEX_BYTES).read_to_end(&mut text).context(reading)?;
-    let index: Index = serde_json::from_slice(&text)
-        .map_err(|error| Error::corrupt(crate::base::error::quoted(&error)).context(reading()))?;
-    if index.version != VERSION {
-        return Err(Error::unsupported(format!("it has the version {}", index.version)).context(reading()));
-    }
-    Ok(Some(index))
+    parsed(&text).context(reading).map(Some)
 }
 
-fn blob(folder: &Path, digest: &Digest) -> std::path::PathBuf {
+fn parsed(text: &[u8]) -> Result<Index> {
+    let index: Index =
+        serde_json::from_slice(text).map_err(|error| Error::corrupt(crate::base::error::quoted(&error)))?;
+    if index.version != VERSION {
+        return Err(Error::unsupported(format!("it has the version {}", index.version)));
+    }
+    Ok(index)
+}
+
+fn blob(folder: &Path, digest: &Digest) -> PathBuf {
     folder.join("blobs/sha256").join(digest.hex())
 }
 
 impl Engine {
-    /// Writes the steps of a build into a folder, beside those that are there.
+    /// What a place has; none when nothing was written there yet.
+    pub(super) fn build_cache_open(&self, place: &CachePlace) -> Result<Option<Depot>> {
+        match place {
+            CachePlace::Folder(folder) => {
+                let index = index(folder)?;
+                Ok(index.map(|index| Depot { place: Place::Folder(folder.clone()), index }))
+            }
+            CachePlace::Registry(name) => self.registry_cache(name).context(|| format!("reading the cache {name}")),
+        }
+    }
+
+    fn registry_cache(&self, name: &str) -> Result<Option<Depot>> {
+        #[derive(Deserialize)]
+        struct Descriptor {
+            #[serde(rename = "mediaType")]
+            media_type: String,
+            digest: Digest,
+            size: u64,
+        }
+        #[derive(Deserialize)]
+        struct Manifest {
+            config: Descriptor,
+            #[serde(default)]
+            layers: Vec<Descriptor>,
+        }
+        let reference = Reference::parse(name)?;
+        let remote = self.remote(&reference)?;
+        let which = reference.digest().map_or_else(|| reference.tag().unwrap_or("latest"), Digest::as_str);
+        let found = match remote.manifest(which, &[MANIFEST_TYPE]) {
+            Err(error) if error.kind() == Kind::NotFound => return Ok(None),
+            found => found?,
+        };
+        let Manifest { config, layers } =
+            serde_json::from_slice(&found.bytes).map_err(|error| Error::corrupt(crate::base::error::quoted(&error)))?;
+        if config.media_type != INDEX_TYPE {
+            return Err(Error::unsupported(format!(
+                "{name} is no cache: its config is of type {:?}",
+                config.media_type
+            ))
+            .with_hint("name what --cache-to type=registry,ref=NAME wrote"));
+        }
+        if config.size > MOST_INDEX_BYTES {
+            return Err(Error::corrupt(format!("its document is larger than {MOST_INDEX_BYTES} bytes")));
+        }
+        let mut blob = remote.blob(&config.digest, config.size)?;
+        let mut text = Vec::new();
+        let read = blob.read_to_end(&mut text);
+        read.map_err(|error| blob.take_error().unwrap_or_else(|| error.into()))?;
+        if Digest::of(&text) != config.digest {
+            return Err(Error::corrupt(format!("its document does not have the digest {}", config.digest)));
+        }
+        let index = parsed(&text)?;
+        drop(blob);
+        let sizes = layers.into_iter().map(|layer| (layer.digest, layer.size)).collect();
+        Ok(Some(Depot { place: Place::Registry(remote, sizes), index }))
+    }
+
+    /// Writes the steps of a build where other machines find them.
     ///
     /// # Errors
     /// What writing gives; `corrupt` and `unsupported` for what is in the folder already.
     pub(super) fn build_cache_export(&self, report: &BuildReport, target: &CacheTarget) -> Result<()> {
-        let CacheTarget { path: folder, mounts } = target;
-        let writing = || format!("writing the cache {folder:?}");
-        std::fs::create_dir_all(folder.join("blobs/sha256")).context(writing)?;
+        match &target.place {
+            CachePlace::Folder(folder) => {
+                self.folder_export(report, folder, target.mounts).context(|| format!("writing the cache {folder:?}"))
+            }
+            CachePlace::Registry(name) => {
+                self.registry_export(report, name, target.mounts).context(|| format!("writing the cache {name}"))
+            }
+        }
+    }
+
+    fn folder_export(&self, report: &BuildReport, folder: &Path, mounts: bool) -> Result<()> {
+        std::fs::create_dir_all(folder.join("blobs/sha256"))?;
         // Two builds may write at one time: neither loses what the other wrote.
-        let _turn = lock::acquire(&folder.join(LOCK), Mode::Exclusive, PATIENCE).context(writing)?;
-        for entry in std::fs::read_dir(folder).context(writing)? {
-            let entry = entry.context(writing)?;
+        let _turn = lock::acquire(&folder.join(LOCK), Mode::Exclusive, PATIENCE)?;
+        for entry in std::fs::read_dir(folder)? {
+            let entry = entry?;
             if entry.file_name().as_encoded_bytes().starts_with(UNDER_WAY.as_bytes()) {
                 // Whoever made it was killed: it would hold the lock.
-                std::fs::remove_file(entry.path()).context(writing)?;
+                std::fs::remove_file(entry.path())?;
             }
         }
         let _lease = self.store.lease()?;
         let mut all = index(folder)?.unwrap_or_default();
         all.version = VERSION;
-        for key in &report.keys {
-            let Some((text, layer, inputs)) = self.step_kept(key)? else { continue };
-            if let Some(layer) = &layer {
+        for (key, entry) in self.entries(report)? {
+            if let Some(layer) = &entry.layer {
                 let target = blob(folder, &layer.blob);
                 if !target.exists() {
                     beside(folder, |out| {
                         std::io::copy(&mut self.store.blob_open(&layer.blob)?, out)?;
                         Ok(target)
-                    })
-                    .context(writing)?;
+                    })?;
                 }
             }
-            all.steps.insert(key.clone(), Entry { text, layer, inputs });
+            all.steps.insert(key, entry);
         }
         let mut old = Vec::new();
-        for id in report.caches.iter().filter(|_| *mounts) {
-            let Some(digest) = self.export_cache(id, folder).context(writing)? else { continue };
-            old.extend(all.caches.insert(id.clone(), digest));
+        for id in report.caches.iter().filter(|_| mounts) {
+            let Some((data, _lock)) = self.cache_kept(id)? else { continue };
+            let mut made = None;
+            beside(folder, |out| Ok(blob(folder, made.insert(pack_tree(&data, out)?))))?;
+            old.extend(made.and_then(|digest| all.caches.insert(id.clone(), digest)));
         }
         let text = serde_json::to_vec(&all).map_err(|error| Error::failed(error.to_string()))?;
         beside(folder, |out| {
             out.write_all(&text)?;
             Ok(folder.join(INDEX))
-        })
-        .context(writing)?;
+        })?;
         for gone in old.iter().filter(|digest| !all.caches.values().any(|kept| kept == *digest)) {
             // It is of no use any more, and of no harm either.
             let _ = std::fs::remove_file(blob(folder, gone));
@@ -136,18 +250,74 @@ impl Engine {
         Ok(())
     }
 
-    /// Writes what is in a command's cache into a folder; gives its digest, or none when there is no such cache.
-    fn export_cache(&self, id: &str, folder: &Path) -> Result<Option<Digest>> {
-        let Some((data, _lock)) = self.cache_kept(id)? else { return Ok(None) };
-        let mut made = None;
-        beside(folder, |out| {
-            let mut hashing = Hashing::new(out);
-            pack(&data, &PackOptions { form: PackForm::Tree, ..PackOptions::default() }, &mut hashing)?;
-            let (_, digest, _) = hashing.finish();
-            Ok(blob(folder, made.insert(digest)))
-        })?;
-        Ok(made)
+    fn registry_export(&self, report: &BuildReport, name: &str, mounts: bool) -> Result<()> {
+        let reference = Reference::parse(name)?;
+        let Some(tag) = reference.tag().filter(|_| reference.digest().is_none()) else {
+            return Err(Error::invalid("a cache is written under a tag, and not under a digest"));
+        };
+        let _lease = self.store.lease()?;
+        let remote = self.remote(&reference)?;
+        let mut all = Index { version: VERSION, ..Index::default() };
+        all.steps.extend(self.entries(report)?);
+        let mut layers: BTreeMap<&Digest, &Layer> = BTreeMap::new();
+        layers.extend(all.steps.values().filter_map(|entry| entry.layer.as_ref()).map(|layer| (&layer.blob, layer)));
+        let layers: Vec<&Layer> = layers.into_values().collect();
+        let put = |remote: &Remote, layer: &&Layer| {
+            if remote.has_blob(&layer.blob, true)? {
+                return Ok(());
+            }
+            remote.put_blob(&layer.blob, layer.blob_size_bytes, &|| self.store.blob_open(&layer.blob), &|_| {})
+        };
+        each(&remote, &layers, put)?;
+        let mut blobs: Vec<Value> = layers
+            .iter()
+            .map(|layer| json!({ "mediaType": layer.media_type, "digest": layer.blob, "size": layer.blob_size_bytes }))
+            .collect();
+        for id in report.caches.iter().filter(|_| mounts) {
+            let Some((data, _lock)) = self.cache_kept(id)? else { continue };
+            let mut spool = self.store.spool()?;
+            let digest = pack_tree(&data, &mut spool)?;
+            let size = spool.stream_position()?;
+            if !remote.has_blob(&digest, true)? {
+                let open = || {
+                    let mut file = spool.try_clone()?;
+                    file.seek(SeekFrom::Start(0))?;
+                    Ok(file)
+                };
+                remote.put_blob(&digest, size, &open, &|_| {})?;
+            }
+            blobs.push(json!({ "mediaType": TAR_TYPE, "digest": digest, "size": size }));
+            all.caches.insert(id.clone(), digest);
+        }
+        let text = serde_json::to_vec(&all).map_err(|error| Error::failed(error.to_string()))?;
+        let digest = Digest::of(&text);
+        self.put_small(&remote, &digest, &text)?;
+        let manifest = json!({
+            "schemaVersion": 2,
+            "mediaType": MANIFEST_TYPE,
+            "artifactType": INDEX_TYPE,
+            "config": { "mediaType": INDEX_TYPE, "digest": digest, "size": text.len() },
+            "layers": blobs,
+        });
+        remote.put_manifest(tag, MANIFEST_TYPE, manifest.to_string().as_bytes()).map(drop)
     }
+
+    /// What a build found or left in the cache.
+    fn entries(&self, report: &BuildReport) -> Result<Vec<(Digest, Entry)>> {
+        let mut entries = Vec::with_capacity(report.keys.len());
+        for key in &report.keys {
+            let Some((text, layer, inputs)) = self.step_kept(key)? else { continue };
+            entries.push((key.clone(), Entry { text, layer, inputs }));
+        }
+        Ok(entries)
+    }
+}
+
+/// Writes what is in a command's cache as a tar; gives its digest.
+fn pack_tree(data: &Path, out: &mut File) -> Result<Digest> {
+    let mut hashing = Hashing::new(out);
+    pack(data, &PackOptions { form: PackForm::Tree, ..PackOptions::default() }, &mut hashing)?;
+    Ok(hashing.finish().1)
 }
 
 /// Writes a file under a name of its own, and gives it the name that comes of that.
@@ -166,33 +336,33 @@ fn beside(folder: &Path, write: impl FnOnce(&mut File) -> Result<PathBuf>) -> Re
 }
 
 impl Solver<'_> {
-    /// Puts what a folder has of a command's cache into a new one; gives whether it has any.
+    /// Puts what a depot has of a command's cache into a new one; gives whether it has any.
     pub(super) fn import_cache(&self, id: &str, into: &Path) -> Result<bool> {
-        let found = self.folders.iter().find_map(|(path, index)| Some((path, index.caches.get(id)?)));
-        let Some((folder, wanted)) = found else { return Ok(false) };
-        let taking = || format!("taking the cache {id:?} from {folder:?}");
-        let file = File::open(blob(folder, wanted)).context(taking)?;
-        let mut hashing = Hashing::new(BufReader::new(file));
-        let ground = Dir::open(into)?;
-        let how = SpreadOptions { owner: Owner::Archive, ids: None, privileges: true };
-        spread(&Ground::Host(&ground), &mut hashing, how).context(taking)?;
-        std::io::copy(&mut hashing, &mut std::io::sink()).context(taking)?;
-        let (_, digest, _) = hashing.finish();
-        if digest != *wanted {
-            return Err(Error::corrupt(format!("it has the digest {digest}, and not {wanted}")).context(taking()));
-        }
-        Ok(true)
+        let found = self.depots.iter().find_map(|depot| Some((depot, depot.index.caches.get(id)?)));
+        let Some((depot, wanted)) = found else { return Ok(false) };
+        let taken = depot.with_blob(wanted, |reader| {
+            let mut hashing = Hashing::new(BufReader::new(reader));
+            let ground = Dir::open(into)?;
+            let how = SpreadOptions { owner: Owner::Archive, ids: None, privileges: true };
+            spread(&Ground::Host(&ground), &mut hashing, how)?;
+            std::io::copy(&mut hashing, &mut std::io::sink())?;
+            let (_, digest, _) = hashing.finish();
+            match digest == *wanted {
+                true => Ok(()),
+                false => Err(Error::corrupt(format!("it has the digest {digest}, and not {wanted}"))),
+            }
+        });
+        taken.context(|| format!("taking the cache {id:?} from {}", depot.shown())).map(|()| true)
     }
 
-    /// The result of a step, from a folder that has it. From then on it is in this machine's cache.
+    /// The result of a step, from a depot that has it. From then on it is in this machine's cache.
     pub(super) fn import(&self, at: At<'_>, inputs: &Inputs, state: &State) -> Result<Option<Option<Layer>>> {
         let key = inputs.key();
-        let found = self.folders.iter().find_map(|(path, index)| Some((path, index.steps.get(&key)?)));
-        let Some((folder, entry)) = found else { return Ok(None) };
+        let found = self.depots.iter().find_map(|depot| Some((depot, depot.index.steps.get(&key)?)));
+        let Some((depot, entry)) = found else { return Ok(None) };
         let layer = match &entry.layer {
             None => None,
             Some(layer) => {
-                let path = blob(folder, &layer.blob);
                 let source = LayerSource {
                     parent: state.layers.last().map(|layer| layer.chain_id.clone()),
                     expect_blob: Some(layer.blob.clone()),
@@ -200,9 +370,8 @@ impl Solver<'_> {
                     expect_size_bytes: Some(layer.blob_size_bytes),
                     compress: false,
                 };
-                let taking = || format!("taking a step from the cache {folder:?}");
-                let mut file = File::open(&path).context(taking)?;
-                Some(self.engine.store.layer_import(&mut file, &source).context(taking)?)
+                let taken = depot.with_blob(&layer.blob, |reader| self.engine.store.layer_import(reader, &source));
+                Some(taken.context(|| format!("taking a step from the cache {}", depot.shown()))?)
             }
         };
         self.remember(at, layer.as_ref(), inputs)?;

@@ -9,7 +9,7 @@
 //! agent   an ssh agent for a command               log     what steps write, with mask
 //! verify  building twice, with disorder
 //! trees   what origins mean                        plan    which stages are needed (pure)
-//! exchange   the cache in a folder              attest  statements about an image
+//! exchange   the cache elsewhere                attest  statements about an image
 //! turn    when a step is done, and by whom
 //! ```
 //!
@@ -45,7 +45,6 @@ mod walk;
 use std::collections::{BTreeSet, HashMap};
 use std::io::Read;
 use std::os::fd::AsFd as _;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -66,7 +65,7 @@ use crate::model::build::{
     Action, Base, BuildEvent, BuildOptions, BuildReport, Change, Copy, Graph, Origin, Position, Source, Step,
     StepReport,
 };
-use crate::model::image::Layer;
+use crate::model::image::{Image, Layer, Pull};
 use crate::store::assemble::{Piece, assemble};
 use crate::store::image::config::MAX_LAYERS;
 use crate::store::layer::LayerSource;
@@ -102,8 +101,10 @@ struct Solver<'a> {
     log: log::Log,
     /// Layers for commands that see another machine.
     disorder: disorder::Disorder,
-    /// Folders with steps of other machines, and what each has.
-    folders: Vec<(&'a Path, exchange::Index)>,
+    /// Where steps of other machines are.
+    depots: Vec<exchange::Depot>,
+    /// Images that were looked for in their registries.
+    fetched: Mutex<BTreeSet<String>>,
 }
 
 /// What the threads know of each other.
@@ -157,9 +158,9 @@ impl Engine {
         let begun = Instant::now();
         let needed = plan::needed(graph)?;
         let id = Id::random()?.short().to_owned();
-        let mut folders = Vec::new();
-        for folder in &options.cache_from {
-            folders.extend(exchange::index(folder)?.map(|index| (folder.as_path(), index)));
+        let mut depots = Vec::new();
+        for place in &options.cache_from {
+            depots.extend(self.build_cache_open(place)?);
         }
         let solver = Solver {
             engine: self,
@@ -175,7 +176,8 @@ impl Engine {
             memories: Mutex::default(),
             log: log::Log::new(self.build_log_create(&id)),
             disorder: disorder::Disorder::default(),
-            folders,
+            depots,
+            fetched: Mutex::default(),
         };
         std::thread::scope(|scope| {
             let solver = &solver;
@@ -373,18 +375,28 @@ impl Solver<'_> {
         Err(Error::conflict("a cached layer was removed meanwhile"))
     }
 
-    fn image(&self, name: &str) -> Result<crate::model::image::Image> {
-        let image = self.engine.image_get(name).map_err(|error| match error.kind() {
-            Kind::NotFound if error.hint().is_none() => {
-                error.with_hint("load it, or make it: rhumb load, rhumb image bootstrap, rhumb image from-host")
-            }
-            _ => error,
-        })?;
+    fn image(&self, name: &str) -> Result<Image> {
+        let image = self.fetched(name)?;
         let layers: Vec<Digest> = image.layers.iter().map(|layer| layer.chain_id.clone()).collect();
         match self.engine.store.layers_adopt(&layers)? {
             true => Ok(image),
             false => Err(Error::conflict(format!("the image {name} was removed meanwhile"))),
         }
+    }
+
+    /// An image, from its registry where that is wanted; each is looked for there once in a build.
+    fn fetched(&self, name: &str) -> Result<Image> {
+        // Two stages that want one image fetch it once.
+        let mut fetched = lock(&self.fetched);
+        let known = !fetched.insert(name.to_owned());
+        let pull = self.options.pull.unwrap_or(self.engine.pull);
+        let image = self.engine.image_for(name, if known { Pull::Missing } else { pull }, &|_| {});
+        image.map_err(|error| match error.kind() {
+            Kind::NotFound | Kind::Unavailable if error.hint().is_none() => {
+                error.with_hint("load it, or make it: rhumb load, rhumb image bootstrap, rhumb image from-host")
+            }
+            _ => error,
+        })
     }
 
     /// Does what a step says.

@@ -261,6 +261,7 @@ impl Solver<'_> {
             id: none.clone(),
             manifest: none,
             tags: Vec::new(),
+            digests: Vec::new(),
             layers: state.layers.clone(),
             created: None,
             config: ImageConfig::default(),

@@ -13,7 +13,7 @@ use crate::engine::container::{files, host, ids, logs, names, resolver};
 use crate::model::container::{
     ContainerOptions, ContainerRecord, IpcMode, MountPoint, MountPointKind, NamespaceMode, NetworkMode,
 };
-use crate::model::image::Image;
+use crate::model::image::{Image, Pull};
 use crate::model::mount::MountSource;
 use crate::model::volume::VolumeOptions;
 use crate::runtime::state::Life;
@@ -58,7 +58,13 @@ impl Engine {
     /// Does all of create but the last step.
     pub(super) fn container_make(&self, image: &str, options: &ContainerOptions) -> Result<Made> {
         let name = Reference::parse(image).map_or_else(|_| image.to_owned(), |name| name.familiar());
-        self.container_make_with(&mut || self.image_get(image), &name, options)
+        let mut pull = options.pull.unwrap_or(self.pull);
+        let mut found = || {
+            // Once: what came is not looked for again.
+            let when = if pull == Pull::Always { std::mem::take(&mut pull) } else { pull };
+            self.image_for(image, when, &|_| {})
+        };
+        self.container_make_with(&mut found, &name, options)
     }
 
     /// As [`Engine::container_make`] on layers that need not be an image's; it has no image's name then.

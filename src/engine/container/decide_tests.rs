@@ -8,6 +8,7 @@ fn image(config: ImageConfig) -> Image {
         id: Digest::of(b"config"),
         manifest: Digest::of(b"manifest"),
         tags: vec!["base:1".into()],
+        digests: Vec::new(),
         layers: Vec::new(),
         created: None,
         config,

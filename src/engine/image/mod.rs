@@ -1,4 +1,4 @@
-//! Images: every verb that needs no registry.
+//! Images.
 //!
 //! ```text
 //! mod.rs        the verbs
@@ -6,6 +6,7 @@
 //! import.rs     one tar or folder     changes.rs    docker import --change
 //! from_host.rs  this machine's programs, with closure.rs (what they load) and elf.rs (how one knows)
 //! bootstrap.rs  a Debian base         remove.rs     names and images away
+//! transfer.rs   from registries, and to them
 //! ```
 //!
 //! A verb that makes an image imports under a lease and ends with one transaction: it happened fully or not at all, and
@@ -20,9 +21,12 @@ mod import;
 mod load;
 mod remove;
 mod save;
+mod transfer;
 
 pub(in crate::engine) use self::from_host::program;
 pub use self::save::SaveTo;
+pub(in crate::engine) use self::transfer::each;
+pub use self::transfer::{Pulled, Transfers};
 
 use std::fs::File;
 use std::io::{Read, Write};

@@ -57,7 +57,7 @@ impl Engine {
             let mut items = Vec::new();
             for row in tx.list::<Image>(Noun::Image)? {
                 let fits = filter.fits(row.body.created, &row.body.config.labels);
-                if fits && (all || row.names.is_empty()) && user_of(tx, &row.id)?.is_none() {
+                if fits && (all || row.names.iter().all(|name| name.contains('@'))) && user_of(tx, &row.id)?.is_none() {
                     tx.delete(Noun::Image, &row.id)?;
                     items.push(row);
                 }
@@ -88,11 +88,23 @@ fn remove_in(
 ) -> Result<(Vec<ImageRemoved>, Option<Image>)> {
     let id = image.id.as_str();
     let user = user_of(tx, id)?;
-    if let Some(name) = name
-        && (image.tags.len() > 1 || (force && user.is_some()))
-    {
-        tx.unname(Noun::Image, &name.to_string())?;
-        return Ok((vec![ImageRemoved::Untagged(name.familiar())], None));
+    if let Some(name) = name {
+        let mut going = vec![name.familiar()];
+        let repository = name.familiar_name();
+        let of_repository = |other: &&String| {
+            let name = Reference::parse(other).map(|other| other.familiar_name());
+            name.is_ok_and(|name| name == repository)
+        };
+        // With the last tag of a repository go the digests by which it was known there.
+        if name.digest().is_none() && image.tags.iter().filter(of_repository).count() == 1 {
+            going.extend(image.digests.iter().filter(of_repository).cloned());
+        }
+        if image.tags.len() + image.digests.len() > going.len() || (force && user.is_some()) {
+            for name in &going {
+                tx.unname(Noun::Image, &Reference::parse(name)?.to_string())?;
+            }
+            return Ok((going.into_iter().map(ImageRemoved::Untagged).collect(), None));
+        }
     }
     if let Some(container) = user {
         let short = container.get(..Id::SHORT).unwrap_or(&container);
@@ -103,7 +115,8 @@ fn remove_in(
         return Err(Error::conflict(format!("the image {text:?} has {} names", image.tags.len()))
             .with_hint(format!("remove it by name ({}), or use force", image.tags.join(", "))));
     }
-    let mut removed: Vec<ImageRemoved> = image.tags.iter().cloned().map(ImageRemoved::Untagged).collect();
+    let mut removed: Vec<ImageRemoved> =
+        image.tags.iter().chain(&image.digests).cloned().map(ImageRemoved::Untagged).collect();
     tx.delete(Noun::Image, id)?;
     removed.push(ImageRemoved::Deleted(id.to_owned()));
     Ok((removed, Some(image.clone())))

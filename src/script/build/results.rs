@@ -11,11 +11,12 @@ use rhai::{Array, Dynamic, ImmutableString, Map, NativeCallContext};
 use super::functions::Words;
 use super::{Build, steps};
 use crate::base::{Context as _, Error, Result};
+use crate::docker::build as docker;
 use crate::engine::build::{Debug, Enter};
 use crate::engine::container::Attachment;
 use crate::engine::image::SaveTo;
-use crate::model::build::{Attest, BuildEvent, BuildOptions, CacheTarget, Network};
-use crate::model::image::ArchiveFormat;
+use crate::model::build::{Attest, BuildEvent, BuildOptions, CachePlace, CacheTarget, Network};
+use crate::model::image::{ArchiveFormat, Pull};
 use crate::model::log::Stream;
 use crate::script::context::{Host, tag};
 use crate::script::convert::Keys;
@@ -32,9 +33,13 @@ fn options_of(build: &Build, of: &'static str, options: Map) -> Result<(crate::m
     all.timeout = keys.duration("timeout")?;
     all.jobs = keys.integer("jobs")?.and_then(|jobs| usize::try_from(jobs).ok());
     all.labels = keys.labels()?;
-    all.cache_from = keys.texts("cache_from")?.into_iter().map(PathBuf::from).collect();
+    let cached = keys.texts("cache_from")?;
+    all.cache_from = cached.iter().map(|text| cache_place(text)).collect::<Result<_>>()?;
     let mounts = keys.flag("cache_mounts")?;
-    all.cache_to = keys.texts("cache_to")?.into_iter().map(|path| CacheTarget { path: path.into(), mounts }).collect();
+    let kept = keys.texts("cache_to")?;
+    let target = |text: &String| Ok(CacheTarget { place: cache_place(text)?, mounts });
+    all.cache_to = kept.iter().map(target).collect::<Result<_>>()?;
+    all.pull = keys.text("pull")?.as_deref().map(Pull::parse).transpose()?;
     all.network = match keys.text("network")?.as_deref() {
         None | Some("default") => Network::Default,
         Some("none") => Network::None,
@@ -45,24 +50,51 @@ fn options_of(build: &Build, of: &'static str, options: Map) -> Result<(crate::m
     Ok((graph, all))
 }
 
+/// A folder, or in Docker's words `type=registry,ref=NAME`.
+fn cache_place(text: &str) -> Result<CachePlace> {
+    match text.starts_with("type=") {
+        true => docker::cache_from(text),
+        false => Ok(CachePlace::Folder(PathBuf::from(text))),
+    }
+}
+
 fn quiet(_: &BuildEvent<'_>) {}
 
-fn commit(build: &Build, tags: &Words, options: Map) -> Result<Image> {
+/// Takes one of these options out that is true or false.
+fn flag(options: &mut Map, name: &str) -> Result<bool> {
+    let value = options.remove(name).map(|value| value.as_bool()).transpose();
+    value.map(Option::unwrap_or_default).map_err(|_| Error::invalid(format!("{name} is true or false")))
+}
+
+/// Takes out what is to be said of the image.
+fn attest(options: &mut Map) -> Result<Attest> {
+    Ok(Attest { provenance: flag(options, "provenance")?, sbom: flag(options, "sbom")? })
+}
+
+fn commit(build: &Build, tags: &Words, mut options: Map) -> Result<Image> {
+    let (attest, push) = (attest(&mut options)?, flag(&mut options, "push")?);
+    if attest != Attest::default() && !push {
+        return Err(Error::unsupported("attestations go to a registry with the image").with_hint("add push: true"));
+    }
     let (graph, all) = options_of(build, "commit", options)?;
     let all = BuildOptions { tags: steps::texts(tags, "commit")?, ..all };
+    if push && all.tags.is_empty() {
+        return Err(Error::invalid("an image is written to the registry that its name names, and it has no name"));
+    }
     let (image, report) = build.engine.build_commit(&graph, &all, &quiet)?;
+    if push {
+        let said = build.engine.build_attest(&graph, &all, &report, &image, attest)?;
+        for tag in &all.tags {
+            build.engine.image_push(tag, &said, &|_| {})?;
+        }
+    }
     build.recipe().report = Some(report);
     Ok(Image { engine: build.engine.clone(), id: image.id })
 }
 
 fn output(build: &Build, path: &str, mut options: Map) -> Result<()> {
     let kind = options.remove("type").map(|kind| kind.to_string());
-    let mut flag = |name: &str| options.remove(name).map(|value| value.as_bool()).transpose();
-    let (provenance, sbom) = (flag("provenance"), flag("sbom"));
-    let truth = |value: std::result::Result<Option<bool>, &str>| {
-        value.map(Option::unwrap_or_default).map_err(|_| Error::invalid("provenance and sbom are true or false"))
-    };
-    let attest = Attest { provenance: truth(provenance)?, sbom: truth(sbom)? };
+    let attest = attest(&mut options)?;
     if attest != Attest::default() && !matches!(kind.as_deref(), Some("oci" | "oci-archive")) {
         return Err(Error::unsupported("attestations go into an OCI layout").with_hint("add type: \"oci-archive\""));
     }
@@ -175,9 +207,10 @@ fn why(build: &Build) -> Result<String> {
 pub(crate) mod build_results {
     use super::*;
 
-    /// Does the steps, and keeps them in the cache. Options: `no_cache`, `network`, `timeout`, `jobs`, `epoch`; `cache_from`,
-    /// folders that steps are taken from which are not in the cache, `cache_to`, folders that the steps are written to, with
-    /// `cache_mounts: true` also what commands keep in their caches.
+    /// Does the steps, and keeps them in the cache. Options: `no_cache`, `network`, `timeout`, `jobs`, `epoch`; `pull`, when
+    /// images are fetched (`missing`, `always`, `never`); `cache_from`, folders that steps are taken from which are not in the
+    /// cache, `cache_to`, folders that the steps are written to, with `cache_mounts: true` also what commands keep in their
+    /// caches. Instead of a folder, `type=registry,ref=NAME` is a place in a registry.
     ///
     /// ```rhai
     /// let b = build::from("base:1").run("true").solve();
@@ -194,7 +227,9 @@ pub(crate) mod build_results {
         solve_with(ctx, build, Map::new())
     }
 
-    /// Does the steps and makes an image of this name, or these names. Options as `solve`, and `labels`.
+    /// Does the steps and makes an image of this name, or these names. Options as `solve`, and
+    /// `labels`; with `push: true` the image is written to the registry that its name names, and with it, when `provenance: true`
+    /// and `sbom: true` say so, how it was built and which packages it has.
     ///
     /// ```rhai
     /// let i = build::from("base:1").run("echo hi > /hi").commit(["demo:1", "demo:latest"]);

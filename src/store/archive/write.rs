@@ -35,7 +35,7 @@ const STATEMENT_TYPE: &str = "application/vnd.in-toto+json";
 const LAYOUT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
 
 /// Blobs that the store does not have.
-type Blobs = BTreeMap<Digest, Vec<u8>>;
+pub type Blobs = BTreeMap<Digest, Vec<u8>>;
 
 /// An image to be written, and the names that the archive gives it.
 #[derive(Debug, Clone)]
@@ -198,8 +198,8 @@ impl Store {
 }
 
 /// A statement as a manifest that has the image as its subject (OCI image specification 1.1, manifest.md): its entry in the
-/// index; its blobs go to `blobs`.
-fn referrer(attestation: &Attestation, subject: &Value, blobs: &mut Blobs) -> Value {
+/// index; its blobs, with the manifest itself, go to `blobs`.
+pub fn referrer(attestation: &Attestation, subject: &Value, blobs: &mut Blobs) -> Value {
     let mut put = |bytes: &[u8], media_type: &str| {
         let digest = Digest::of(bytes);
         let descriptor = json!({ "mediaType": media_type, "digest": digest, "size": bytes.len() });

@@ -10,6 +10,7 @@
 //! is decided here; what may be removed is the engine's decision.
 
 pub mod config;
+pub mod manifest;
 
 use serde_json::json;
 
@@ -56,6 +57,7 @@ impl Store {
             id,
             manifest,
             tags: Vec::new(),
+            digests: Vec::new(),
             layers,
             created: parsed.created,
             config: parsed.config.clone(),
@@ -76,7 +78,7 @@ impl Store {
         self.write(|tx| {
             for new in images {
                 let id = new.image.id.as_str();
-                let bare = Image { tags: Vec::new(), ..new.image.clone() };
+                let bare = Image { tags: Vec::new(), digests: Vec::new(), ..new.image.clone() };
                 let user = (Noun::Image, id);
                 match tx.get::<Image>(Noun::Image, id)?.map(|row| row.body) {
                     Some(known) if self.image_looks_whole(tx, &known)? => {}
@@ -211,9 +213,11 @@ fn needs(image: &Image) -> Vec<(Noun, &Digest)> {
 
 fn with_tags(row: Row<Image>) -> Image {
     let familiar = |name: &String| Reference::parse(name).map_or_else(|_| name.clone(), |name| name.familiar());
-    let mut tags: Vec<String> = row.names.iter().map(familiar).collect();
+    let (mut digests, mut tags): (Vec<String>, Vec<String>) =
+        row.names.iter().map(familiar).partition(|name| name.contains('@'));
     tags.sort();
-    Image { tags, ..row.body }
+    digests.sort();
+    Image { tags, digests, ..row.body }
 }
 
 fn no_such_image(text: &str) -> Error {

@@ -34,11 +34,10 @@ impl Store {
     pub fn layer_import(&self, reader: &mut dyn Read, source: &LayerSource) -> Result<Layer> {
         let _lease = self.lease()?;
         let known = match &source.expect_diff_id {
-            Some(diff_id) => self.layer_adopt(&chain_id(source.parent.as_ref(), diff_id))?,
+            // A blob that was lost or cut comes back with the layer.
+            Some(diff_id) => self.layer_whole(&chain_id(source.parent.as_ref(), diff_id))?,
             None => None,
         };
-        // A blob that was lost or cut comes back with the layer.
-        let known = known.filter(|layer| self.blob_looks_whole(&layer.blob, layer.blob_size_bytes));
         // One byte more than expected is enough to see that it is too long.
         let limit = source.expect_size_bytes.map_or(u64::MAX, |size| size.saturating_add(1));
         let (compression, reader) = decompress::detect(reader.take(limit)).context(|| "reading a layer")?;

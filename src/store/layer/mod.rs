@@ -65,6 +65,15 @@ impl Store {
         Ok(self.layers_adopt(std::slice::from_ref(chain_id))?.then_some(layer))
     }
 
+    /// As [`Store::layer_adopt`], only when its blob looks whole: one that was lost or cut is to come again.
+    ///
+    /// # Errors
+    /// As [`Store::layer_get`].
+    pub fn layer_whole(&self, chain_id: &Digest) -> Result<Option<Layer>> {
+        let known = self.layer_adopt(chain_id)?;
+        Ok(known.filter(|layer| self.blob_looks_whole(&layer.blob, layer.blob_size_bytes)))
+    }
+
     /// Whether all of these layers are in the store; the held lease keeps those that are, and their blobs, from now on.
     ///
     /// # Errors

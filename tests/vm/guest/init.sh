@@ -14,7 +14,7 @@ fi
 
 /bin/busybox --install -s /bin
 # The kernel here has no module for bridges.
-export RHUMB_NETWORK=none
+export RHUMB_NETWORK=none RHUMB_PULL=never
 export PATH=/bin HOME=/root
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys

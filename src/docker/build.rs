@@ -1,0 +1,113 @@
+//! Where caches of builds are, in Docker's words: `type=local,dest=DIR`, `type=registry,ref=NAME`, or a name.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use crate::base::{Error, Reference, Result, suggest};
+use crate::model::build::{CachePlace, CacheTarget};
+
+/// Reads `name=value` between commas, of these names.
+///
+/// # Errors
+/// `invalid_argument` for another name, and for a field without a value.
+pub fn fields(what: &str, text: &str, names: &[&str]) -> Result<BTreeMap<String, String>> {
+    let mut fields = BTreeMap::new();
+    for field in text.split(',') {
+        let (name, value) = field
+            .split_once('=')
+            .ok_or_else(|| Error::invalid(format!("{field:?} of the {what} {text:?} has no value")))?;
+        // Docker's further words.
+        let name = match name {
+            "source" if !names.contains(&"source") => "src",
+            "destination" | "output" if names.contains(&"dest") => "dest",
+            name => name,
+        };
+        if !names.contains(&name) {
+            let error = Error::invalid(format!("the {what} {text:?} has no field {name:?}"));
+            return Err(suggest::hint(name, names.iter().copied()).into_iter().fold(error, Error::with_hint));
+        }
+        fields.insert(name.to_owned(), value.to_owned());
+    }
+    Ok(fields)
+}
+
+/// Reads `--cache-from`.
+///
+/// # Errors
+/// `invalid_argument`; `unsupported` for a kind of cache that is not built.
+pub fn cache_from(text: &str) -> Result<CachePlace> {
+    place(text, "src", &[]).map(|(place, _)| place)
+}
+
+/// Reads `--cache-to`, with what commands keep when it says `mounts=true`.
+///
+/// # Errors
+/// As [`cache_from`].
+pub fn cache_to(text: &str) -> Result<CacheTarget> {
+    let (place, mut fields) = place(text, "dest", &["mode", "mounts"])?;
+    match fields.remove("mode").as_deref() {
+        // The results of all steps are always written.
+        None | Some("min" | "max") => {}
+        Some(other) => return Err(Error::invalid(format!("mode of a cache is min or max, not {other:?}"))),
+    }
+    let mounts = match fields.remove("mounts").as_deref() {
+        None | Some("false") => false,
+        Some("true") => true,
+        Some(other) => return Err(Error::invalid(format!("mounts of a cache is true or false, not {other:?}"))),
+    };
+    Ok(CacheTarget { place, mounts })
+}
+
+fn place(text: &str, path: &str, more: &[&str]) -> Result<(CachePlace, BTreeMap<String, String>)> {
+    let hint = format!("write type=local,{path}=DIR or type=registry,ref=NAME");
+    if !text.contains('=') {
+        return Ok((CachePlace::Registry(Reference::parse(text)?.to_string()), BTreeMap::new()));
+    }
+    let kind = text.split(',').find_map(|field| field.strip_prefix("type="));
+    let own = match kind {
+        Some("local") => path,
+        Some("registry") => "ref",
+        Some(kind @ ("gha" | "s3" | "azblob" | "inline")) => {
+            return Err(Error::unsupported(format!("a cache of the type {kind:?} is not supported")).with_hint(hint));
+        }
+        _ => return Err(Error::invalid(format!("the cache {text:?} has no type that is known")).with_hint(hint)),
+    };
+    let names = [&["type", own], more].concat();
+    let mut fields = fields("cache", text, &names)?;
+    let value = fields.remove(own).filter(|value| !value.is_empty());
+    let value =
+        value.ok_or_else(|| Error::invalid(format!("the cache {text:?} does not say where")).with_hint(hint))?;
+    let place = match own {
+        "ref" => CachePlace::Registry(Reference::parse(&value)?.to_string()),
+        _ => CachePlace::Folder(PathBuf::from(value)),
+    };
+    Ok((place, fields))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Kind;
+
+    #[test]
+    fn places_are_read_as_docker_writes_them() {
+        let registry = |name: &str| CachePlace::Registry(name.to_owned());
+        assert_eq!(cache_from("r.example/a:1").unwrap(), registry("r.example/a:1"));
+        assert_eq!(cache_from("type=registry,ref=r.example/a").unwrap(), registry("r.example/a:latest"));
+        assert_eq!(cache_from("type=local,src=x").unwrap(), CachePlace::Folder("x".into()));
+        let to = cache_to("type=local,dest=x,mode=max,mounts=true").unwrap();
+        assert_eq!(to, CacheTarget { place: CachePlace::Folder("x".into()), mounts: true });
+        for (text, kind) in [
+            ("type=local", Kind::InvalidArgument),
+            ("type=nope,dest=x", Kind::InvalidArgument),
+            ("dest=x", Kind::InvalidArgument),
+            ("type=gha", Kind::Unsupported),
+            ("type=inline", Kind::Unsupported),
+            ("type=local,dest=x,nope=1", Kind::InvalidArgument),
+            ("type=local,dest=x,mode=some", Kind::InvalidArgument),
+            ("type=registry,ref=A", Kind::InvalidArgument),
+        ] {
+            assert_eq!(cache_to(text).unwrap_err().kind(), kind, "{text}");
+        }
+    }
+}
