@@ -42,18 +42,18 @@ impl Digest {
     /// # Errors
     /// `unsupported` for another registered algorithm, otherwise `invalid_argument`.
     pub fn parse(text: &str) -> Result<Digest> {
-        let shown: String = text.chars().take(100).collect();
+        let shown = || text.chars().take(100).collect::<String>();
         let Some(hex) = text.strip_prefix(PREFIX) else {
             return Err(if text.starts_with("sha512:") {
-                Error::unsupported(format!("digest {shown:?} uses an algorithm other than sha256"))
+                Error::unsupported(format!("digest {:?} uses an algorithm other than sha256", shown()))
             } else {
-                Error::invalid(format!("{shown:?} is not a digest"))
+                Error::invalid(format!("{:?} is not a digest", shown()))
             });
         };
         if hex.len() == 64 && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
             Ok(Digest(text.to_owned()))
         } else {
-            Err(Error::invalid(format!("{shown:?} is not a digest")))
+            Err(Error::invalid(format!("{:?} is not a digest", shown())))
         }
     }
 
