@@ -154,8 +154,8 @@ impl Store {
     /// # Errors
     /// `corrupt` when its record cannot be read.
     pub fn blob_get(&self, digest: &Digest) -> Result<Option<Blob>> {
-        let row = self.read(|tx| tx.get::<Blob>(Noun::Blob, digest.as_str()))?;
-        Ok(row.map(|row| row.body).filter(|_| self.blob_path(digest).exists()))
+        let blob = self.read(|tx| tx.body::<Blob>(Noun::Blob, digest.as_str()))?;
+        Ok(blob.filter(|_| self.blob_path(digest).exists()))
     }
 
     /// Whether a blob's file is there with as many bytes; what they are is not read.

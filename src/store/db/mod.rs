@@ -19,7 +19,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, OpenFlags};
 
 pub use self::claim::Claim;
 pub use self::tx::Tx;
@@ -146,7 +146,7 @@ const LONG_LOG_BYTES: u64 = 2 * LOG_BYTES;
 /// How long a connection that must be alone waits for the others before it looks whether it must.
 const ALONE_PATIENCE: Duration = Duration::from_millis(100);
 /// Room in the cache for every statement that this module has.
-const STATEMENTS: usize = 32;
+const STATEMENTS: usize = 64;
 
 impl Db {
     /// Opens the database, making or migrating it when needed.
@@ -158,7 +158,7 @@ impl Db {
         let doing = || format!("opening the database {:?}", db.path);
         let link = match db.connect_existing().context(doing)? {
             Some(mut link) => {
-                db.shorten_log(&mut link);
+                db.shorten_log(&mut link, LONG_LOG_BYTES);
                 link
             }
             None => {
@@ -223,6 +223,8 @@ impl Db {
             connection.busy_handler(Some(wait_until(lock::DEADLINE)))?;
         }
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+        // Otherwise SQLite looks at the values of parameters when it plans, and plans anew whenever they change.
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         connection.pragma_update(None, "synchronous", "NORMAL")?;
         connection.pragma_update_and_check(None, "wal_autocheckpoint", CHECKPOINT_PAGES, |_| Ok(()))?;
         connection.pragma_update_and_check(None, "journal_size_limit", LOG_BYTES as i64, |_| Ok(()))?;
@@ -231,10 +233,11 @@ impl Db {
         Ok(connection)
     }
 
-    /// Begins a long log anew, unless somebody uses the database just now. Whether it can be done decides nothing.
-    fn shorten_log(&self, link: &mut Link) {
+    /// Begins the log anew when it is longer than this, unless somebody uses the database just now. Whether it can be done
+    /// decides nothing.
+    fn shorten_log(&self, link: &mut Link, most_bytes: u64) {
         let length = std::fs::metadata(self.log()).map_or(0, |file| file.len());
-        if length <= LONG_LOG_BYTES || link.alone.is_some() {
+        if length <= most_bytes || link.alone.is_some() {
             return;
         }
         let connection = &mut link.connection;
@@ -274,20 +277,20 @@ impl Db {
     }
 
     pub(super) fn transact<T>(&self, writable: bool, work: impl FnOnce(&Tx<'_>) -> Result<T>) -> Result<T> {
-        let mut link = self.take()?;
-        let behavior = if writable { TransactionBehavior::Immediate } else { TransactionBehavior::Deferred };
-        let result = {
-            let transaction = link.connection.transaction_with_behavior(behavior).map_err(|error| self.error(error))?;
-            let result = work(&Tx::new(&transaction, self, writable));
-            match result {
-                Ok(value) => transaction.commit().map(|()| value).map_err(|error| self.error(error)),
-                Err(error) => {
-                    // The caller needs the first error; a failed rollback is repeated when the connection closes.
-                    let _ = transaction.rollback();
-                    Err(error)
-                }
-            }
+        let link = self.take()?;
+        let connection = &link.connection;
+        let run = |sql: &str| {
+            let done = connection.prepare_cached(sql).and_then(|mut statement| statement.execute([]));
+            done.map_err(|error| self.error(error))
         };
+        // As statements that stay prepared: a transaction that reads one record is mostly these two. One that panics is
+        // rolled back with the end of its connection.
+        run(if writable { "BEGIN IMMEDIATE" } else { "BEGIN DEFERRED" })?;
+        let result = work(&Tx::new(connection, self, writable)).and_then(|value| run("COMMIT").map(|_| value));
+        if result.is_err() && !connection.is_autocommit() {
+            // The caller needs the first error; a connection that cannot roll back is not used again.
+            let _ = run("ROLLBACK");
+        }
         if link.connection.is_autocommit() {
             self.put_back(link);
         }
@@ -335,6 +338,16 @@ impl Store {
     /// What `work` gives.
     pub fn read<T>(&self, work: impl FnOnce(&Tx<'_>) -> Result<T>) -> Result<T> {
         self.db.transact(false, work)
+    }
+
+    /// Has the log of the database begin anew, unless somebody uses it just now; whether it can be done decides nothing. The
+    /// first process to come reads all of the log, which takes up to a millisecond; this takes two writes to the disk, so it
+    /// is for the end of something long.
+    pub fn fold_log(&self) {
+        if let Ok(mut link) = self.db.take() {
+            self.db.shorten_log(&mut link, 0);
+            self.db.put_back(link);
+        }
     }
 
     /// Makes every commit so far survive a power cut.

@@ -255,3 +255,34 @@ fn a_log_that_grew_beside_readers_is_cut_when_nobody_uses_it() {
     assert_eq!(store.read(|tx| tx.count(Noun::Container)).unwrap(), 60);
     write(&store, 61);
 }
+
+#[test]
+fn a_statement_is_planned_once_whatever_it_is_asked_for() {
+    let (_folder, store) = store();
+    let link = store.db.take().unwrap();
+    // The heaviest of them: it is sorted, and on an index of two columns.
+    let sql = "SELECT name FROM names WHERE noun = ?1 AND id = ?2 ORDER BY name";
+    let mut statement = link.connection.prepare_cached(sql).unwrap();
+    for id in [A, "0", "1"] {
+        statement.query_map([Noun::Image.as_str(), id], |row| row.get::<_, String>(0)).unwrap().for_each(drop);
+    }
+    assert_eq!(statement.get_status(rusqlite::StatementStatus::RePrepare), 0);
+}
+
+#[test]
+fn a_folded_log_holds_next_to_nothing() {
+    let (_folder, store) = store();
+    for number in 0..20 {
+        store.write(|tx| tx.insert(Noun::Image, &format!("{number:064}"), Phase::Ready, &"text")).unwrap();
+    }
+    let frames = || {
+        let link = store.db.take().unwrap();
+        let frames = link.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| row.get::<_, i64>(1));
+        store.db.put_back(link);
+        frames.unwrap()
+    };
+    assert!(frames() >= 20);
+    store.fold_log();
+    assert!(frames() <= 2);
+    assert_eq!(store.read(|tx| tx.count(Noun::Image)).unwrap(), 20);
+}

@@ -153,6 +153,16 @@ impl<'a> Tx<'a> {
         decode(noun, id.to_owned(), names, &phase, &body).map(Some)
     }
 
+    /// The body of the record with this id.
+    ///
+    /// # Errors
+    /// `corrupt` when it cannot be read.
+    pub fn body<T: DeserializeOwned>(&self, noun: Noun, id: &str) -> Result<Option<T>> {
+        let sql = "SELECT body FROM records WHERE noun = ?1 AND id = ?2";
+        let found = self.optional(sql, params![noun.as_str(), id], |row| row.get::<_, String>(0))?;
+        found.map(|body| decode_body(noun, id, &body)).transpose()
+    }
+
     /// The names of a record.
     ///
     /// # Errors
@@ -335,9 +345,13 @@ fn encode(noun: Noun, id: &str, body: &impl Serialize) -> Result<String> {
 
 fn decode<T: DeserializeOwned>(noun: Noun, id: String, names: Vec<String>, phase: &str, body: &str) -> Result<Row<T>> {
     let phase = read_phase(noun, &id, phase)?;
-    let body = serde_json::from_str(body)
-        .map_err(|error| Error::corrupt(format!("the record of {noun} {id:?} cannot be read")).with_source(error))?;
+    let body = decode_body(noun, &id, body)?;
     Ok(Row { id, names, phase, body })
+}
+
+fn decode_body<T: DeserializeOwned>(noun: Noun, id: &str, body: &str) -> Result<T> {
+    serde_json::from_str(body)
+        .map_err(|error| Error::corrupt(format!("the record of {noun} {id:?} cannot be read")).with_source(error))
 }
 
 fn read_phase(noun: Noun, id: &str, phase: &str) -> Result<Phase> {

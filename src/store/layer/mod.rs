@@ -21,7 +21,7 @@ pub use self::decompress::Compression;
 use crate::base::{Digest, Result};
 use crate::model::image::Layer;
 use crate::store::Store;
-use crate::store::db::Noun;
+use crate::store::db::{Noun, Tx};
 
 /// What is known of a layer before it is read.
 #[derive(Debug, Clone, Default)]
@@ -52,8 +52,16 @@ impl Store {
     /// # Errors
     /// `corrupt` when its record cannot be read.
     pub fn layer_get(&self, chain_id: &Digest) -> Result<Option<Layer>> {
-        let row = self.read(|tx| tx.get::<Layer>(Noun::Layer, chain_id.as_str()))?;
-        Ok(row.map(|row| row.body).filter(|_| self.layer_diff(chain_id).exists()))
+        self.read(|tx| self.layer_in(tx, chain_id))
+    }
+
+    /// As [`Store::layer_get`], in a transaction.
+    ///
+    /// # Errors
+    /// As [`Store::layer_get`].
+    pub fn layer_in(&self, tx: &Tx<'_>, chain_id: &Digest) -> Result<Option<Layer>> {
+        let layer = tx.body::<Layer>(Noun::Layer, chain_id.as_str())?;
+        Ok(layer.filter(|_| self.layer_diff(chain_id).exists()))
     }
 
     /// The layer when it is in the store; the held lease keeps it, and its blob, from now on.
