@@ -1,7 +1,7 @@
 //! Floor 0: what everything else is written in terms of.
 //!
-//! Errors, identifiers, digests, references, units, time, state paths and the undo stack. Nothing here makes a system
-//! call of its own, knows a container or prints.
+//! Errors, identifiers, digests, references, units, time, state paths, text in XML and the undo stack. Nothing here
+//! makes a system call of its own, knows a container or prints.
 
 pub mod digest;
 pub mod error;
@@ -15,6 +15,7 @@ pub mod suggest;
 pub mod time;
 pub mod undo;
 pub mod units;
+pub mod xml;
 
 pub use digest::Digest;
 pub use error::{Context, Error, Kind, Result};

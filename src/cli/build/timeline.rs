@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
+use crate::base::xml::escaped;
 use crate::model::build::{BuildReport, StepReport};
 
 /// Sizes of the picture, in its own units.
@@ -70,23 +71,6 @@ pub(crate) fn trace(report: &BuildReport) -> Value {
         })
         .collect();
     json!({ "displayTimeUnit": "ms", "traceEvents": events })
-}
-
-/// Text as XML has it, without what it cannot hold.
-fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '&' => out.push_str("&amp;"),
-            '"' => out.push_str("&quot;"),
-            '\n' => out.push('\n'),
-            c if c.is_control() => out.push(' '),
-            c => out.push(c),
-        }
-    }
-    out
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@
 //!                        outside        internal
 //! ```
 
+use crate::base::xml::escaped;
 use crate::engine::network::topology::{place, ranges, target};
 use crate::model::topology::{Host, Topology};
 
@@ -122,7 +123,7 @@ fn port(port: &crate::model::network::PortBinding) -> String {
 
 fn text(x: usize, y: usize, anchor: &str, colour: &str, text: &str, bold: bool) -> String {
     let weight = if bold { " font-weight=\"bold\"" } else { "" };
-    let text = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    let text = escaped(text);
     format!("<text x=\"{x}\" y=\"{y}\" text-anchor=\"{anchor}\" fill=\"{colour}\"{weight}>{text}</text>\n")
 }
 
