@@ -187,6 +187,12 @@ impl Names {
         act: impl Fn(&crate::engine::Engine, &str) -> Result<()> + Sync,
     ) -> Result<u8> {
         let engine = session.engine()?;
+        if let [name] = self.containers.as_slice() {
+            return Ok(session.each(std::slice::from_ref(name), |session, name| {
+                act(&engine, name)?;
+                session.out.line(name)
+            }));
+        }
         let next = AtomicUsize::new(0);
         let (sender, receiver) = mpsc::channel();
         let work = |sender: mpsc::Sender<_>| {
