@@ -1,11 +1,14 @@
 //! What holds for any bytes whatever: the functions that the fuzz targets call, and tests/security/corpus.rs with the corpus.
 
+use rhumb::base::ignore::{self, Ignore};
 use rhumb::docker::dockerfile;
 use rhumb::docker::dockerfile::check::{About, check};
 use rhumb::docker::dockerfile::translate::{Options, translate};
 use rhumb::runtime::oci;
 use rhumb::store::layer::look;
 
+/// The longest ignore file here: what it costs grows with patterns and paths.
+const MOST_TEXT: usize = 4096;
 /// The most bytes that an archive may unpack to here.
 const MOST_BYTES: u64 = 64 << 20;
 
@@ -50,6 +53,29 @@ pub(crate) fn dockerfile(bytes: &[u8]) {
                 Ok(made) => assert!(dockerfile::print::script(&made.graph, &[]).starts_with("#!")),
                 Err(error) => one_line(error),
             }
+        }
+    }
+}
+
+/// An ignore file, and behind a zero byte paths: it is read or refused with one line, in pieces as in whole, and a walk that
+/// passes by a folder misses nothing that is not left out.
+pub(crate) fn ignore(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let (patterns, paths) = text.split_once('\0').unwrap_or((&text, ""));
+    if patterns.len() > MOST_TEXT {
+        return;
+    }
+    let ignore = match Ignore::parse(patterns) {
+        Err(error) => return assert!(!error.to_string().is_empty() && !error.to_string().contains('\n'), "{error}"),
+        Ok(ignore) => ignore,
+    };
+    let lines = ignore::lines(patterns);
+    assert_eq!(Ignore::new(lines.iter().map(String::as_str)).ok().as_ref(), Some(&ignore));
+    let is_name = |part: &str| !matches!(part, "" | "." | "..");
+    for path in paths.lines().filter(|path| path.len() < 100 && path.split('/').all(is_name)).take(20) {
+        let out = ignore.excludes(path);
+        for (end, _) in path.match_indices('/') {
+            assert!(out || !ignore.excludes_all_below(&path[..end]), "{path:?} is passed by at {end}");
         }
     }
 }

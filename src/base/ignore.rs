@@ -22,7 +22,8 @@ pub const MAX_PATTERNS: usize = 10_000;
 
 /// The lines of an ignore file that are patterns.
 pub fn lines(text: &str) -> Vec<String> {
-    let lines = text.trim_start_matches('\u{feff}').lines().filter(|line| !line.starts_with('#')).map(str::trim);
+    let lines =
+        text.strip_prefix('\u{feff}').unwrap_or(text).lines().filter(|line| !line.starts_with('#')).map(str::trim);
     lines.filter(|line| !line.is_empty()).map(str::to_owned).collect()
 }
 

@@ -41,3 +41,8 @@ fn the_corpus_of_whiteouts() {
 fn the_corpus_of_dockerfiles() {
     replay("dockerfile", properties::dockerfile);
 }
+
+#[test]
+fn the_corpus_of_ignore_files() {
+    replay("ignore", properties::ignore);
+}
