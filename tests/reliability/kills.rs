@@ -81,6 +81,50 @@ fn run_killed_at_random_leaves_nothing() {
     rhumb.assert_consistent();
 }
 
+/// Stages side by side, with caches, a copy and a mount of one in another.
+const DOCKERFILE: &str = "FROM base:1 AS one
+RUN --mount=type=cache,target=/cache echo one >> /cache/log && sleep 0.03 && mkdir /out && echo one > /out/one
+COPY file /out/file
+FROM base:1 AS two
+RUN --mount=type=cache,id=other,target=/cache sleep 0.02 && echo two > /two && date > /cache/when
+RUN sleep 0.02 && echo more >> /two
+FROM base:1
+COPY --from=one /out /in
+RUN --mount=type=bind,from=two,target=/mnt cat /in/one /in/file /mnt/two > /all
+";
+
+#[test]
+fn a_build_killed_at_random_leaves_a_right_cache() {
+    let rhumb = Rhumb::with_base();
+    let mut random = Random::new();
+    fs::create_dir(rhumb.path("context")).unwrap();
+    fs::write(rhumb.path("context/file"), "of the context").unwrap();
+    fs::write(rhumb.path("context/Dockerfile"), DOCKERFILE).unwrap();
+    let build = ["build", "-q", "-t", "built:1", "context"];
+    let undisturbed = rhumb.run(build);
+    let whole = undisturbed.elapsed.as_micros() as u64;
+    let id = undisturbed.ok();
+    for number in 0..count(20) {
+        // Some go on with what a killed one has left, before the kill as after it.
+        let prune = ["false", "true"][number % 2];
+        let forget = format!("build::cache(#{{ prune: true, mounts: {prune} }})");
+        rhumb.script(&format!(r#"image::get("built:1").remove(#{{ force: true }}); {forget}"#)).ok();
+        for _ in 0..=number % 3 {
+            let mut child = rhumb.spawn(build);
+            std::thread::sleep(Duration::from_micros(random.below(whole)));
+            child.kill().expect("killing a child of ours");
+            child.wait().expect("waiting for a child of ours");
+        }
+        assert_eq!(rhumb.run(build).ok(), id, "after kill {number}");
+        assert_eq!(rhumb.run(["ps", "-aq"]).ok(), "", "after kill {number}");
+        eventually("the kernel has nothing of the build", CLIENT_END, || {
+            rhumb.leaks().kernel().is_empty().then_some(())
+        });
+    }
+    rhumb.assert_consistent();
+    rhumb.leaks().assert_clean();
+}
+
 /// Does `work` with the numbers below `total` on a few threads: mostly it waits, for a dead process to be reaped.
 fn at_once(total: usize, work: impl Fn(usize) + Sync) {
     let numbers = Mutex::new(0..total);
