@@ -34,6 +34,7 @@ mod system;
 mod table;
 mod volume;
 
+use std::cell::OnceCell;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -54,21 +55,31 @@ pub(crate) struct Session {
     root: Option<PathBuf>,
     interrupt: Arc<AtomicBool>,
     lost_events: LostEvents,
+    engine: OnceCell<Engine>,
     /// Standard output.
     pub(crate) out: Out,
 }
 
 impl Session {
     fn new(root: Option<PathBuf>) -> Session {
-        Session { root, interrupt: Arc::default(), lost_events: LostEvents::default(), out: Out::new() }
+        Session {
+            root,
+            interrupt: Arc::default(),
+            lost_events: LostEvents::default(),
+            engine: OnceCell::new(),
+            out: Out::new(),
+        }
     }
 
-    /// Opens the state root. From here on the first Ctrl-C ends waits, so that half-done things are undone; the second
-    /// one ends the process, and the next command undoes them.
+    /// Opens the state root, once. From here on the first Ctrl-C ends waits, so that half-done things are undone; the
+    /// second one ends the process, and the next command undoes them.
     pub(crate) fn engine(&self) -> Result<Engine> {
+        if let Some(engine) = self.engine.get() {
+            return Ok(engine.clone());
+        }
         signal_pipe::raise_flag_on(&signal_pipe::ENDING, &self.interrupt)?;
         let search_path = std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).collect();
-        Engine::open(&EngineOptions {
+        let engine = Engine::open(&EngineOptions {
             root: self.root.clone(),
             interrupt: Arc::clone(&self.interrupt),
             search_path,
@@ -76,7 +87,8 @@ impl Session {
             pull: std::env::var(PULL_VARIABLE).ok(),
             registries: registry::registries(),
             lost_events: self.lost_events.clone(),
-        })
+        })?;
+        Ok(self.engine.get_or_init(|| engine).clone())
     }
 
     /// The flag that ends the engine's waits.

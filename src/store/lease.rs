@@ -11,6 +11,7 @@
 //!
 //! The clones of one [`Store`] share one lease; it ends when the last [`Lease`] is dropped.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use crate::base::{Id, Result};
@@ -31,11 +32,16 @@ pub(super) type Current = Mutex<Weak<Held>>;
 pub(super) struct Held {
     id: String,
     db: Arc<Db>,
+    /// Something was noted for it: otherwise its end is no transaction.
+    noted: AtomicBool,
     _lock: Lock,
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
+        if !*self.noted.get_mut() {
+            return;
+        }
         // When this fails the lease is still dead, since its lock ends: the next sweep forgets it.
         let _ = self.db.transact(true, |tx| tx.end_lease(&self.id));
     }
@@ -55,7 +61,7 @@ impl Store {
         let id = Id::random()?.short().to_owned();
         let path = self.paths().locks().join(format!("{LEASE_PREFIX}{id}"));
         let lock = lock::acquire(&path, Mode::Exclusive, lock::DEADLINE)?.remove_on_drop();
-        let held = Arc::new(Held { id, db: self.db.clone(), _lock: lock });
+        let held = Arc::new(Held { id, db: self.db.clone(), noted: AtomicBool::new(false), _lock: lock });
         *current = Arc::downgrade(&held);
         Ok(Lease(held))
     }
@@ -64,7 +70,10 @@ impl Store {
     pub(super) fn lease_in(&self, tx: &Tx<'_>, target: (Noun, &str)) -> Result<()> {
         let held = self.lease.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
         match held {
-            Some(held) => tx.lease(&held.id, target),
+            Some(held) => {
+                held.noted.store(true, Ordering::Relaxed);
+                tx.lease(&held.id, target)
+            }
             None => Ok(()),
         }
     }

@@ -226,3 +226,26 @@ fn known_of(rhumb: &Rhumb, world: World) {
     let keys = keys(rhumb, &world);
     WORLDS.with_borrow_mut(|worlds| worlds.push((world, keys)));
 }
+
+/// Whoever builds with nothing to do waits for no other writer, and leaves the database as it was.
+#[test]
+fn a_build_with_nothing_to_do_writes_no_record() {
+    let rhumb = Rhumb::with_base();
+    let dockerfile = "FROM base:1 AS one\nRUN mkdir /out && echo one > /out/one\nRUN echo two > /out/two\nLABEL a=b\n";
+    let flags = ["-q", "-t", "built:1"];
+    let id = build(&rhumb, dockerfile, &flags).ok();
+    let database =
+        || ["rhumb.db", "rhumb.db-wal"].map(|name| std::fs::read(rhumb.root().join(name)).unwrap_or_default());
+    let before = database();
+    assert_eq!(build(&rhumb, dockerfile, &flags).ok(), id);
+    assert!(database() == before, "something was written");
+    // What is not there as it should be is written again.
+    rhumb.run(["tag", "built:1", "other:1"]).ok();
+    rhumb.run(["rmi", "built:1"]).ok();
+    assert_eq!(build(&rhumb, dockerfile, &flags).ok(), id);
+    assert_eq!(rhumb.run(["images", "-q", "--no-trunc", "built"]).ok(), id);
+    let config = rhumb.root().join("blobs/sha256").join(&id["sha256:".len()..]);
+    std::fs::write(&config, "damaged").unwrap();
+    assert_eq!(build(&rhumb, dockerfile, &flags).ok(), id);
+    rhumb.run(["system", "check", "--rehash"]).ok();
+}

@@ -20,7 +20,7 @@ use crate::engine::container::disk_usage;
 use crate::model::build::{CachedStep, Position};
 use crate::model::image::Layer;
 use crate::model::system::PruneReport;
-use crate::store::db::{Noun, Phase, Tx};
+use crate::store::db::{Noun, Phase};
 use crate::sys::lock::{self, Lock, Mode};
 use crate::sys::path::remove_tree;
 
@@ -37,6 +37,21 @@ struct Record {
     created: Timestamp,
     used: Timestamp,
     inputs: Inputs,
+}
+
+/// As much of a [`Record`] as is read when a step is recalled.
+#[derive(Deserialize)]
+struct Came {
+    layer: Option<Layer>,
+    used: Timestamp,
+}
+
+/// What a step came to. Nothing keeps it yet.
+pub(super) struct Recalled {
+    /// None of a step that changed nothing.
+    pub(super) layer: Option<Layer>,
+    /// That it was of use is to be noted again.
+    pub(super) stale: bool,
 }
 
 /// A step that is to be kept.
@@ -117,21 +132,22 @@ impl Engine {
         Ok(PruneReport { items, freed_bytes, ..PruneReport::default() })
     }
 
-    /// What a step came to, when that is known; `Some(None)` for one that changed nothing. Nothing keeps it yet.
-    pub(super) fn step_recall(&self, key: &Digest) -> Result<Option<Option<Layer>>> {
-        let row = self.store.read(|tx| tx.get::<Record>(Noun::Step, key.as_str()))?;
-        let Some(row) = row else { return Ok(None) };
-        match row.body.layer {
-            None => Ok(Some(None)),
+    /// What a step came to, when that is known.
+    pub(super) fn step_recall(&self, key: &Digest) -> Result<Option<Recalled>> {
+        self.store.read(|tx| {
+            let Some(result) = tx.body::<Came>(Noun::Step, key.as_str())? else { return Ok(None) };
+            let stale = result.used.elapsed().as_secs() >= USE_S;
+            let Some(layer) = result.layer else { return Ok(Some(Recalled { layer: None, stale })) };
             // A layer that was lost is made anew.
-            Some(layer) => Ok(self.store.layer_get(&layer.chain_id)?.map(Some)),
-        }
+            let found = self.store.layer_in(tx, &layer.chain_id)?;
+            Ok(found.map(|layer| Recalled { layer: Some(layer), stale }))
+        })
     }
 
     /// What a step says, came to and depended on.
     pub(super) fn step_kept(&self, key: &Digest) -> Result<Option<(String, Option<Layer>, Inputs)>> {
-        let row = self.store.read(|tx| tx.get::<Record>(Noun::Step, key.as_str()))?;
-        Ok(row.map(|row| (row.body.text, row.body.layer, row.body.inputs)))
+        let record = self.store.read(|tx| tx.body::<Record>(Noun::Step, key.as_str()))?;
+        Ok(record.map(|record| (record.text, record.layer, record.inputs)))
     }
 
     /// Keeps what a step came to.
@@ -162,22 +178,13 @@ impl Engine {
 
     /// Notes that steps were of use.
     pub(super) fn steps_used(&self, keys: &BTreeSet<Digest>) -> Result<()> {
-        let stale = |tx: &Tx<'_>| {
-            let mut stale = Vec::new();
-            for key in keys {
-                let row = tx.get::<Record>(Noun::Step, key.as_str())?;
-                stale.extend(row.filter(|row| row.body.used.elapsed().as_secs() >= USE_S));
-            }
-            Ok(stale)
-        };
-        let stale = self.store.read(stale)?;
-        if stale.is_empty() {
+        if keys.is_empty() {
             return Ok(());
         }
         self.store.write(|tx| {
-            for row in &stale {
-                if tx.phase(Noun::Step, &row.id)?.is_some() {
-                    tx.update(Noun::Step, &row.id, &Record { used: Timestamp::now(), ..row.body.clone() })?;
+            for key in keys {
+                if let Some(record) = tx.body::<Record>(Noun::Step, key.as_str())? {
+                    tx.update(Noun::Step, key.as_str(), &Record { used: Timestamp::now(), ..record })?;
                 }
             }
             Ok(())
@@ -189,9 +196,9 @@ impl Engine {
         let before = self.store.read(|tx| {
             for name in names(text, position) {
                 if let Some(id) = tx.named(Noun::Step, &name)?
-                    && let Some(row) = tx.get::<Record>(Noun::Step, &id)?
+                    && let Some(record) = tx.body::<Record>(Noun::Step, &id)?
                 {
-                    return Ok(Some(row.body.inputs));
+                    return Ok(Some(record.inputs));
                 }
             }
             Ok(None)

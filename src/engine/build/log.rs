@@ -16,8 +16,9 @@ use std::time::{Duration, Instant};
 use crate::base::{Context as _, Error, Result};
 use crate::engine::Engine;
 
-/// How many logs are kept.
-const MOST_LOGS: usize = 100;
+/// How many logs are kept when some are removed, and how many there are before that: which are the oldest is asked rarely.
+const KEPT_LOGS: usize = 100;
+const MOST_LOGS: usize = 120;
 /// A log is no longer: a step that never stops writing fills no disk.
 const MOST_LOG_BYTES: usize = 256 << 20;
 /// A line that is longer is written in pieces.
@@ -33,6 +34,8 @@ struct Inner {
     file: Option<File>,
     /// How much more it takes.
     room: usize,
+    /// Lines that wait for the next one: of steps that are found there are many at once.
+    held: Vec<u8>,
     steps: usize,
     running: HashMap<(usize, usize), Running>,
 }
@@ -60,7 +63,7 @@ impl Log {
         let mut inner = super::lock(&self.0);
         inner.steps += 1;
         let number = inner.steps;
-        inner.put(format!("#{number} {text}\n#{number} cached\n").as_bytes());
+        inner.held.extend_from_slice(format!("#{number} {text}\n#{number} cached\n").as_bytes());
     }
 
     pub(super) fn output(&self, step: (usize, usize), bytes: &[u8]) {
@@ -96,6 +99,12 @@ impl Log {
 
 impl Inner {
     fn put(&mut self, bytes: &[u8]) {
+        let held = std::mem::take(&mut self.held);
+        self.write(&held);
+        self.write(bytes);
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
         let Some(file) = self.file.as_mut() else { return };
         // The error of a step shows what it wrote anyway.
         let _ = file.write_all(&bytes[..bytes.len().min(self.room)]);
@@ -104,6 +113,12 @@ impl Inner {
             self.file = None;
         }
         self.room = self.room.saturating_sub(bytes.len());
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        super::lock(&self.0).put(b"");
     }
 }
 
@@ -160,9 +175,11 @@ impl Engine {
     pub(super) fn build_log_create(&self, id: &str) -> Option<File> {
         let folder = self.paths().builds().join("logs");
         DirBuilder::new().recursive(true).mode(0o700).create(&folder).ok()?;
-        let logs = self.build_logs().unwrap_or_default();
-        for old in logs.iter().take(logs.len().saturating_sub(MOST_LOGS - 1)) {
-            let _ = std::fs::remove_file(folder.join(old));
+        if std::fs::read_dir(&folder).map_or(0, Iterator::count) >= MOST_LOGS {
+            let logs = self.build_logs().unwrap_or_default();
+            for old in logs.iter().take(logs.len().saturating_sub(KEPT_LOGS - 1)) {
+                let _ = std::fs::remove_file(folder.join(old));
+            }
         }
         File::create(folder.join(id)).ok()
     }

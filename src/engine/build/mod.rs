@@ -112,10 +112,11 @@ struct Solver<'a> {
 struct Board {
     stages: HashMap<usize, Arc<State>>,
     failed: Option<Error>,
-    over: bool,
+    /// How many stages have ended, however they did.
+    ended: usize,
     running: usize,
     steps: Vec<StepReport>,
-    /// The keys of what was found.
+    /// The keys of what was found, where it is to be noted that it was of use.
     used: BTreeSet<Digest>,
     /// All keys, those of steps in groups as well.
     keys: BTreeSet<Digest>,
@@ -128,9 +129,21 @@ struct Board {
     removed: BTreeSet<usize>,
 }
 
+/// A stage that ends, also by a panic.
+struct Ended<'a, 'b>(&'a Solver<'b>);
+
+impl Drop for Ended<'_, '_> {
+    fn drop(&mut self) {
+        self.0.board().ended += 1;
+        self.0.changed.notify_all();
+    }
+}
+
 struct Solved {
     state: State,
     report: BuildReport,
+    /// Layers of the target that were found and that nothing keeps yet ([`Engine::keep`]).
+    recalled: Vec<Digest>,
 }
 
 impl Engine {
@@ -144,8 +157,23 @@ impl Engine {
         Ok(self.solve(graph, options, progress)?.report)
     }
 
+    /// Solves, and keeps what the target came to.
     fn solve(&self, graph: &Graph, options: &BuildOptions, progress: &Progress<'_>) -> Result<Solved> {
-        self.solve_with(graph, options, progress, &Debug::default())
+        loop {
+            let solved = self.solve_with(graph, options, progress, &Debug::default())?;
+            if self.keep(&solved.recalled)? {
+                return Ok(solved);
+            }
+        }
+    }
+
+    /// Has the lease keep layers that were found on record; false when one was removed meanwhile.
+    fn keep(&self, recalled: &[Digest]) -> Result<bool> {
+        if recalled.is_empty() {
+            return Ok(true);
+        }
+        failpoint::hit("build.stage.recalled")?;
+        self.store.layers_adopt(recalled)
     }
 
     fn solve_with(
@@ -181,21 +209,21 @@ impl Engine {
         };
         std::thread::scope(|scope| {
             let solver = &solver;
-            // A stage, or the watch.
-            let begin = |stage: Option<usize>| {
-                let work = move || stage.map_or_else(|| solver.watch(), |stage| solver.stage_to_end(stage));
+            let begin = |stage: usize| {
+                let work = move || {
+                    let _ended = Ended(solver);
+                    solver.stage_to_end(stage);
+                };
                 let thread = std::thread::Builder::new().spawn_scoped(scope, work);
                 thread.map_err(|error| solver.fail(Error::from(error).context("starting a thread of the build"))).ok()
             };
-            let threads: Vec<_> = needed.iter().map_while(|stage| begin(Some(*stage))).collect();
-            begin(None);
+            let threads: Vec<_> = needed.iter().map_while(|stage| begin(*stage)).collect();
+            solver.watch(threads.len());
             for thread in threads {
                 if thread.join().is_err() {
                     solver.fail(Error::failed("a thread of the build panicked"));
                 }
             }
-            solver.board().over = true;
-            solver.changed.notify_all();
         });
         for memory in lock(&solver.memories).values() {
             lock(memory).save();
@@ -210,6 +238,7 @@ impl Engine {
         }
         self.steps_used(&board.used)?;
         let state = board.stages.remove(&graph.target).ok_or_else(|| Error::failed("the target was not built"))?;
+        let recalled = board.recalled.remove(&graph.target).unwrap_or_default();
         board.steps.sort_by_key(|step| (step.stage, step.step));
         let keys = board.keys.into_iter().collect();
         let caches = board.caches.into_iter().collect();
@@ -217,7 +246,7 @@ impl Engine {
         for target in &options.cache_to {
             self.build_cache_export(&report, target)?;
         }
-        Ok(Solved { state: Arc::unwrap_or_clone(state), report })
+        Ok(Solved { state: Arc::unwrap_or_clone(state), report, recalled })
     }
 
     /// A view of stacked layers; none of none.
@@ -251,6 +280,10 @@ impl Engine {
     }
 }
 
+fn layers_of(image: &Image) -> Vec<Digest> {
+    image.layers.iter().map(|layer| layer.chain_id.clone()).collect()
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -260,10 +293,10 @@ impl Solver<'_> {
         lock(&self.board)
     }
 
-    /// Ends commands when the user asks for it.
-    fn watch(&self) {
+    /// Waits for the end of so many stages, and ends commands when the user asks for it.
+    fn watch(&self, stages: usize) {
         let mut board = self.board();
-        while !board.over {
+        while board.ended < stages {
             if self.engine.interrupt.load(Ordering::Relaxed) {
                 self.stop.store(true, Ordering::Relaxed);
             }
@@ -325,10 +358,11 @@ impl Solver<'_> {
         let mut state = match &stage.base {
             Base::Scratch => State::scratch(self.options.epoch),
             Base::Image(name) => {
-                let image = self.image(name).map_err(|error| match &stage.position {
+                let image = self.image_on_record(name).map_err(|error| match &stage.position {
                     Some(Position { file, line, .. }) => error.context(format!("building {file}:{line}: FROM {name}")),
                     None => error,
                 })?;
+                self.board().recalled.insert(index, layers_of(&image));
                 State::of_image(&image, self.options.epoch)
             }
             Base::Stage(base) => self.wait(*base)?.as_base(),
@@ -357,18 +391,18 @@ impl Solver<'_> {
                 None => error.context(format!("building {:?}", step.text)),
             })?;
         }
-        self.keep_recalled(index)?;
+        // What becomes of the target decides whether it is to be kept: most often it is there already.
+        let needs_more = self.debug.shell.is_some() || !self.options.cache_to.is_empty();
+        if index != self.graph.target || needs_more {
+            self.keep_recalled(index)?;
+        }
         Ok(state)
     }
 
     /// Keeps the layers that a stage has recalled, before anything is built on them.
     fn keep_recalled(&self, stage: usize) -> Result<()> {
         let recalled = self.board().recalled.remove(&stage).unwrap_or_default();
-        if recalled.is_empty() {
-            return Ok(());
-        }
-        failpoint::hit("build.stage.recalled")?;
-        if self.engine.store.layers_adopt(&recalled)? {
+        if self.engine.keep(&recalled)? {
             return Ok(());
         }
         self.board().removed.insert(stage);
@@ -376,16 +410,16 @@ impl Solver<'_> {
     }
 
     fn image(&self, name: &str) -> Result<Image> {
-        let image = self.fetched(name)?;
-        let layers: Vec<Digest> = image.layers.iter().map(|layer| layer.chain_id.clone()).collect();
-        match self.engine.store.layers_adopt(&layers)? {
+        let image = self.image_on_record(name)?;
+        match self.engine.store.layers_adopt(&layers_of(&image))? {
             true => Ok(image),
             false => Err(Error::conflict(format!("the image {name} was removed meanwhile"))),
         }
     }
 
-    /// An image, from its registry where that is wanted; each is looked for there once in a build.
-    fn fetched(&self, name: &str) -> Result<Image> {
+    /// An image, from its registry where that is wanted; each is looked for there once in a build. Nothing keeps its layers
+    /// yet.
+    fn image_on_record(&self, name: &str) -> Result<Image> {
         // Two stages that want one image fetch it once.
         let mut fetched = lock(&self.fetched);
         let known = !fetched.insert(name.to_owned());

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::run::chain_ids;
 use super::state::State;
-use super::{Progress, Solved};
+use super::{Debug, Progress, Solved};
 use crate::base::{Context as _, Error, Reference, Result, failpoint};
 use crate::engine::Engine;
 use crate::engine::pipe::through;
@@ -36,15 +36,30 @@ impl Engine {
             return Err(Error::invalid(format!("{name} has a digest, which is not ours to give")));
         }
         let _lease = self.store.lease()?;
-        let Solved { mut state, report } = self.solve(graph, options, progress)?;
-        state.config.labels.extend(options.labels.clone());
-        let parsed = parsed(&state);
-        failpoint::hit("build.commit.prepare")?;
-        let image = self.store.image_prepare(&config::write(&parsed), &parsed, None, state.layers)?;
-        failpoint::hit("build.commit.record")?;
-        let mut images = self.store.image_commit(&[NewImage { image, names: names.clone() }])?;
+        let (image, report) = loop {
+            let Solved { mut state, report, recalled } =
+                self.solve_with(graph, options, progress, &Debug::default())?;
+            state.config.labels.extend(options.labels.clone());
+            let parsed = parsed(&state);
+            let config = config::write(&parsed);
+            if let Some(image) = self.store.image_known(&config, &names)? {
+                break (image, report);
+            }
+            if !self.keep(&recalled)? {
+                // What is gone is made anew.
+                continue;
+            }
+            failpoint::hit("build.commit.prepare")?;
+            let image = self.store.image_prepare(&config, &parsed, None, state.layers)?;
+            failpoint::hit("build.commit.record")?;
+            let mut images = self.store.image_commit(&[NewImage { image, names: names.clone() }])?;
+            break (images.remove(0), report);
+        };
+        // Also one that was there: who made it may have been killed before it came to this.
         self.store.flush()?;
-        let image = images.remove(0);
+        if report.steps.iter().any(|step| step.key.is_some() && !step.cached) {
+            self.store.fold_log();
+        }
         for name in &names {
             self.tell_tagged(&image, Some(name));
         }
@@ -63,7 +78,7 @@ impl Engine {
         dir: &Path,
     ) -> Result<BuildReport> {
         let _lease = self.store.lease()?;
-        let Solved { state, report } = self.solve(graph, options, progress)?;
+        let Solved { state, report, .. } = self.solve(graph, options, progress)?;
         let doing = || format!("writing the folder {dir:?}");
         std::fs::create_dir_all(dir).context(doing)?;
         let target = Dir::open(dir).context(doing)?;
@@ -112,7 +127,7 @@ impl Engine {
         out: &mut dyn Write,
     ) -> Result<BuildReport> {
         let _lease = self.store.lease()?;
-        let Solved { state, report } = self.solve(graph, options, progress)?;
+        let Solved { state, report, .. } = self.solve(graph, options, progress)?;
         let doing = || "writing the tar";
         let root = self.build_view(&chain_ids(&state))?;
         let names = root.as_ref().map(Dir::entries).transpose().context(doing)?.unwrap_or_default();

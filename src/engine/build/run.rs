@@ -51,7 +51,7 @@ impl Engine {
     ) -> Result<(Vec<u8>, BuildReport)> {
         use std::io::Read as _;
         let _lease = self.store.lease()?;
-        let Solved { state, report } = self.solve(graph, options, progress)?;
+        let Solved { state, report, .. } = self.solve(graph, options, progress)?;
         let layer = state.layers.last().ok_or_else(|| Error::failed("nothing was captured"))?;
         let folder = Dir::open(&self.store.layer_diff(&layer.chain_id))?;
         let mut output = Vec::new();

@@ -2,6 +2,7 @@
 
 use std::sync::PoisonError;
 
+use super::cache::Recalled;
 use super::key::Inputs;
 use super::state::State;
 use super::{At, LOOK, Solver, cache};
@@ -17,10 +18,10 @@ impl Solver<'_> {
             return Ok(None);
         }
         let key = inputs.key();
-        let layer = match self.engine.step_recall(&key)? {
-            Some(layer) => layer,
+        let Recalled { layer, stale } = match self.engine.step_recall(&key)? {
+            Some(recalled) => recalled,
             None => match self.import(at, inputs, state)? {
-                Some(layer) => layer,
+                Some(layer) => Recalled { layer, stale: false },
                 None => return Ok(None),
             },
         };
@@ -31,7 +32,9 @@ impl Solver<'_> {
             board.recalled.entry(at.stage).or_default().push(layer.chain_id.clone());
         }
         state.layers.extend(layer);
-        board.used.insert(key.clone());
+        if stale {
+            board.used.insert(key.clone());
+        }
         board.keys.insert(key.clone());
         drop(board);
         Ok(Some(Outcome { cached: true, changed, key: Some(key), why: String::new() }))

@@ -102,12 +102,33 @@ impl Store {
         })
     }
 
+    /// The image with this config, when it has all these names and nothing of it is lost: then [`Store::image_prepare`] and
+    /// [`Store::image_commit`] would change nothing. No lease keeps it.
+    ///
+    /// # Errors
+    /// `corrupt` when a record cannot be read.
+    pub fn image_known(&self, config: &[u8], names: &[Reference]) -> Result<Option<Image>> {
+        let id = Digest::of(config);
+        let found = self.read(|tx| {
+            for name in names {
+                if tx.named(Noun::Image, &name.to_string())?.as_deref() != Some(id.as_str()) {
+                    return Ok(None);
+                }
+            }
+            let Some(row) = tx.get::<Image>(Noun::Image, id.as_str())? else { return Ok(None) };
+            Ok(self.image_looks_whole(tx, &row.body)?.then(|| with_tags(row)))
+        })?;
+        let is_read = |digest: &Digest| self.blob_verify(digest).is_ok();
+        let is_there = |layer: &Layer| self.layer_diff(&layer.chain_id).exists();
+        Ok(found.filter(|image| is_read(&image.id) && is_read(&image.manifest) && image.layers.iter().all(is_there)))
+    }
+
     /// Whether every blob of an image is there with the bytes that its record says; what they are is not read.
     fn image_looks_whole(&self, tx: &Tx<'_>, image: &Image) -> Result<bool> {
         for (noun, digest) in needs(image) {
             if noun == Noun::Blob {
-                let blob = tx.get::<Blob>(noun, digest.as_str())?;
-                if !blob.is_some_and(|row| self.blob_looks_whole(digest, row.body.size_bytes)) {
+                let blob = tx.body::<Blob>(noun, digest.as_str())?;
+                if !blob.is_some_and(|blob| self.blob_looks_whole(digest, blob.size_bytes)) {
                     return Ok(false);
                 }
             }
