@@ -87,6 +87,7 @@ impl Engine {
     /// why, and `system check` lists it.
     fn recover(&self) -> Result<()> {
         self.container_recover()?;
+        self.build_recover()?;
         self.volume_recover()?;
         self.network_recover()?;
         self.store.recover()

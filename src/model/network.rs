@@ -11,6 +11,9 @@ use crate::base::{Id, Timestamp};
 /// The network that a container is on unless it is told otherwise; made at its first use.
 pub const DEFAULT_NETWORK: &str = "bridge";
 
+/// The label of a network that a step of a build has with its services: it goes with the step, and a prune leaves it.
+pub const OF_STEP: &str = "rhumb.build.step";
+
 /// How a network connects its containers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

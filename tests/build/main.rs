@@ -11,5 +11,6 @@ mod fetched;
 mod hostile;
 mod keys;
 mod language;
+mod services;
 mod shell;
 mod translated;

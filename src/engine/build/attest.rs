@@ -139,11 +139,14 @@ fn taken(steps: &[Step], images: &mut BTreeSet<String>, found: &mut BTreeMap<Str
     };
     for step in steps {
         match &step.action {
-            Action::Run(run) => run.mounts.iter().for_each(|mount| match &mount.kind {
-                MountKind::Bind { from, .. } => origin(from),
-                MountKind::Cache(cache) => cache.from.iter().for_each(&mut origin),
-                _ => {}
-            }),
+            Action::Run(run) => {
+                run.mounts.iter().for_each(|mount| match &mount.kind {
+                    MountKind::Bind { from, .. } => origin(from),
+                    MountKind::Cache(cache) => cache.from.iter().for_each(&mut origin),
+                    _ => {}
+                });
+                run.services.iter().for_each(|service| origin(&service.image));
+            }
             Action::Copy(copy) => copy.sources.iter().for_each(|source| match source {
                 Source::Path { from, .. } => origin(from),
                 Source::Url { url, checksum, .. } => {

@@ -82,6 +82,15 @@ impl Log {
         inner.put(&text);
     }
 
+    /// A whole line of something else than the step's command.
+    pub(super) fn line(&self, step: (usize, usize), line: &[u8]) {
+        let mut inner = super::lock(&self.0);
+        let Some(running) = inner.running.get(&step) else { return };
+        let mut text = Vec::new();
+        running.write(line, &mut text);
+        inner.put(&text);
+    }
+
     /// The step is over, well or not.
     pub(super) fn ended(&self, step: (usize, usize), well: bool) {
         let mut inner = super::lock(&self.0);

@@ -10,7 +10,7 @@
 //! verify  building twice, with disorder
 //! trees   what origins mean                        plan    which stages are needed (pure)
 //! exchange   the cache elsewhere                attest  statements about an image
-//! turn    when a step is done, and by whom
+//! turn    when a step is done, and by whom      services  containers beside a command
 //! ```
 //!
 //! One thread a stage; a stage waits for another only at the step that needs it. The result of a step is a layer in the
@@ -34,6 +34,7 @@ mod output;
 mod pattern;
 mod plan;
 mod run;
+mod services;
 mod shell;
 mod squash;
 mod state;

@@ -51,11 +51,14 @@ fn stages_of(steps: &[Step], used: &mut Vec<usize>, level: usize) -> Result<()> 
     };
     for step in steps {
         match &step.action {
-            Action::Run(run) => run.mounts.iter().for_each(|mount| match &mount.kind {
-                MountKind::Bind { from, .. } => add(from),
-                MountKind::Cache(cache) => cache.from.iter().for_each(&mut add),
-                _ => {}
-            }),
+            Action::Run(run) => {
+                run.mounts.iter().for_each(|mount| match &mount.kind {
+                    MountKind::Bind { from, .. } => add(from),
+                    MountKind::Cache(cache) => cache.from.iter().for_each(&mut add),
+                    _ => {}
+                });
+                run.services.iter().for_each(|service| add(&service.image));
+            }
             Action::Copy(copy) => copy.sources.iter().for_each(|source| {
                 if let Source::Path { from, .. } = source {
                     add(from);

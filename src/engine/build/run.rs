@@ -19,6 +19,7 @@ use crate::model::container::{ContainerOptions, NetworkMode};
 use crate::model::image::{Image, ImageConfig, Layer};
 use crate::model::limits::Limits;
 use crate::model::log::{LogDriver, LogOptions, Stream};
+use crate::model::network::Attachment;
 use crate::store::assemble::{Body, Piece};
 use crate::sys::node::{self, Time};
 use crate::sys::path::{Dir, EntryKind};
@@ -109,15 +110,20 @@ impl Solver<'_> {
         if run.capture {
             inputs.add("what is kept of it", "its output");
         }
+        self.service_inputs(run, inputs)?;
         self.mount_inputs(run, state, exact, inputs)
     }
 
-    fn network(&self, run: &Run) -> Network {
+    pub(super) fn network(&self, run: &Run) -> Network {
         if run.network == Network::Default { self.options.network } else { run.network }
     }
 
-    /// Runs it.
+    /// Runs it, with its services beside it.
     pub(super) fn run(&self, at: At<'_>, run: &Run, state: &State) -> Result<Option<Layer>> {
+        self.with_services(at, run, |networks| self.run_on(at, run, state, networks))
+    }
+
+    fn run_on(&self, at: At<'_>, run: &Run, state: &State, networks: &[Attachment]) -> Result<Option<Layer>> {
         let mut run = run.clone();
         if let Command::Script(text) = &run.command
             && text.starts_with("#!")
@@ -125,7 +131,7 @@ impl Solver<'_> {
             run.files.push(script_file(text));
         }
         let prepared = self.prepare(&run, state)?;
-        let options = self.container_options(&run, state, &prepared)?;
+        let options = self.container_options(&run, state, &prepared, networks)?;
         let begun = Instant::now();
         let deadline = run.timeout.map(|timeout| begun + timeout);
         let deadline = deadline.into_iter().chain(self.deadline).min();
@@ -182,7 +188,7 @@ impl Solver<'_> {
             Ok((0, _)) if run.capture => self.captured(&seen.stdout, state).map(Some),
             Ok((0, layer)) => Ok(layer.flatten()),
             Ok((code, changed)) => {
-                self.shell_of_failed(&at.step.text, &run, state, changed.flatten())?;
+                self.shell_of_failed(&at.step.text, &run, state, changed.flatten(), networks)?;
                 let message = format!("the step {:?} ended with {code}", at.step.text);
                 let error = Error::command_failed(message, failure(code));
                 let said = if seen.stderr.is_empty() { &seen.stdout } else { &seen.stderr };
@@ -223,8 +229,14 @@ impl Solver<'_> {
         self.engine.layer_of_pieces(&[piece], &[], parent, None)
     }
 
-    /// The container that a command runs in.
-    pub(super) fn container_options(&self, run: &Run, state: &State, prepared: &Prepared) -> Result<ContainerOptions> {
+    /// The container that a command runs in: on these networks, or where the step says.
+    pub(super) fn container_options(
+        &self,
+        run: &Run,
+        state: &State,
+        prepared: &Prepared,
+        networks: &[Attachment],
+    ) -> Result<ContainerOptions> {
         Ok(ContainerOptions {
             command: Some(arguments(run, state)),
             entrypoint: Some(Vec::new()),
@@ -238,7 +250,9 @@ impl Solver<'_> {
             ulimits: self.options.ulimits.clone(),
             shm_size_bytes: self.options.shm_size_bytes,
             extra_hosts: hosts(run.extra_hosts.iter().chain(&self.options.extra_hosts))?,
+            networks: networks.to_vec(),
             network_mode: match self.network(run) {
+                _ if !networks.is_empty() => NetworkMode::Bridge,
                 Network::Default => NetworkMode::default(),
                 Network::None => NetworkMode::None,
                 Network::Host => NetworkMode::Host,

@@ -8,6 +8,7 @@ use crate::engine::Engine;
 use crate::engine::container::{Attachment, StepRun};
 use crate::model::build::{BuildOptions, BuildReport, Command, Graph, Run};
 use crate::model::image::Layer;
+use crate::model::network;
 
 /// Joins the user's terminal to a shell: it is given where the shell is and what to call with the terminal.
 pub type Shell<'a> = dyn Fn(&str, &mut Enter<'_>) -> Result<()> + Sync + 'a;
@@ -44,29 +45,43 @@ pub struct Debug<'a> {
 
 impl Solver<'_> {
     /// A shell where a command failed. `changed` is what it changed until then.
-    pub(super) fn shell_of_failed(&self, text: &str, run: &Run, state: &State, changed: Option<Layer>) -> Result<()> {
+    /// On the networks its services are on.
+    pub(super) fn shell_of_failed(
+        &self,
+        text: &str,
+        run: &Run,
+        state: &State,
+        changed: Option<Layer>,
+        networks: &[network::Attachment],
+    ) -> Result<()> {
         let Some(shell) = self.debug.shell else { return Ok(()) };
         let mut state = state.clone();
         state.layers.extend(changed);
-        self.shell(&format!("the failed step {text:?}"), shell, run, &state)
+        self.shell(&format!("the failed step {text:?}"), shell, (run, networks), &state)
     }
 
     /// A shell at the end of the target.
     pub(super) fn shell_at_end(&self, state: &State) -> Result<()> {
         match self.debug.shell.filter(|_| self.debug.at_end) {
-            Some(shell) => self.shell("the end of the build", shell, &Run::default(), state),
+            Some(shell) => self.shell("the end of the build", shell, (&Run::default(), &[]), state),
             None => Ok(()),
         }
     }
 
-    fn shell(&self, place: &str, shell: &Shell<'_>, run: &Run, state: &State) -> Result<()> {
+    fn shell(
+        &self,
+        place: &str,
+        shell: &Shell<'_>,
+        (run, networks): (&Run, &[network::Attachment]),
+        state: &State,
+    ) -> Result<()> {
         if chain_ids(state).is_empty() {
             return Err(Error::unsupported("there is no shell in nothing"));
         }
         let program = state.shell().into_iter().next().unwrap_or_else(|| "/bin/sh".to_owned());
         let run = Run { command: Command::Exec(vec![program]), timeout: None, ..run.clone() };
         let prepared = self.prepare(&run, state)?;
-        let mut options = self.container_options(&run, state, &prepared)?;
+        let mut options = self.container_options(&run, state, &prepared, networks)?;
         (options.tty, options.stdin_open) = (true, true);
         let image = self.image_of(state);
         let mut enter = |attachment: Attachment<'_>| {

@@ -16,7 +16,7 @@
 //! network  its networks at a start, published ports  connect  joining and leaving networks
 //! reach    whom it reaches, and how it is reached from here
 //! stats    what it uses                              update  other limits
-//! step     a command of a build
+//! step     a command of a build                  beside  a service for one
 //! ```
 //!
 //! `container` is always what a user writes: a name, an id, or a unique beginning of an id.
@@ -24,6 +24,7 @@
 //! A verb that makes or takes away holds the container's lock and keeps the record's phase true: `Creating` and
 //! `Removing` records belong to a verb under way, or to one that died; [`Engine::container_recover`] ends those.
 
+mod beside;
 mod changes;
 mod connect;
 mod content;
@@ -54,6 +55,7 @@ mod update;
 mod wait;
 mod waits;
 
+pub(in crate::engine) use beside::{Beside, Standing};
 pub(in crate::engine) use step::{StepOverlay, StepRun};
 
 pub use copy::{CopySource, CopyTarget};

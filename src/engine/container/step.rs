@@ -82,6 +82,15 @@ impl StepOverlay {
     }
 }
 
+/// Adds variables that are never written down: the options, which are on record, do not have them.
+pub(super) fn add_secret_env(spec: &mut Spec, secret: Vec<(String, String)>) {
+    if let Some(process) = spec.process_mut() {
+        let secret = secret.into_iter().map(|(name, value)| format!("{name}={value}"));
+        let env = process.env().iter().flatten().cloned().chain(secret).collect();
+        process.set_env(Some(env));
+    }
+}
+
 /// Puts the mounts of a step into the specification, outer ones before those in them.
 fn arrange(spec: &mut Spec, overlays: &[StepOverlay], order: &[String]) -> Result<()> {
     if overlays.is_empty() {
@@ -112,11 +121,8 @@ impl Engine {
     ) -> Result<(i32, Option<T>)> {
         let options = ContainerOptions { auto_remove: true, ..step.options };
         let mut made = self.container_make_of(step.image, &options)?;
+        add_secret_env(&mut made.spec, step.secret_env);
         if let Some(process) = made.spec.process_mut() {
-            // Not through the options: those are on record.
-            let secret = step.secret_env.into_iter().map(|(name, value)| format!("{name}={value}"));
-            let env = process.env().iter().flatten().cloned().chain(secret).collect();
-            process.set_env(Some(env));
             let mut user = process.user().clone();
             user.set_umask(step.umask);
             process.set_user(user);

@@ -28,7 +28,7 @@ use crate::base::{Error, Id, Kind, Result, Timestamp, failpoint};
 use crate::engine::Engine;
 use crate::model::event::{Event, NETWORK};
 use crate::model::network::{
-    DEFAULT_NETWORK, Driver, Endpoint, Network, NetworkFilter, NetworkOptions, NetworkState, Subnet,
+    DEFAULT_NETWORK, Driver, Endpoint, Network, NetworkFilter, NetworkOptions, NetworkState, OF_STEP, Subnet,
 };
 use crate::model::system::{PruneFilter, PruneReport};
 use crate::net::{ipam, setup};
@@ -317,6 +317,7 @@ impl Engine {
             let fits = filter.fits(Some(network.created), &network.labels);
             if !fits
                 || matches!(network.driver, Driver::Host | Driver::None)
+                || network.labels.contains_key(OF_STEP)
                 || !self.network_users(&network.id)?.is_empty()
             {
                 continue;

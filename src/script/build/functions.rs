@@ -198,12 +198,19 @@ pub(crate) mod build_functions {
 
     /// Runs a command; what it changes is a layer. A string is a line for the image's shell, an array is run as it is. Options:
     /// `cache` (targets and ids), `secrets` (ids and secrets), `ssh`, `mounts`, `network`, `env`, `user`, `workdir`, `timeout`,
-    /// `extra_hosts`, `privileged`.
+    /// `extra_hosts`, `privileged`, `services`.
+    ///
+    /// Services are containers beside the command, which reaches them by their names in a network of the step's own; they
+    /// lead outside only where the step does. Each is a name and the options of `container::create`, with its `image` (a
+    /// name, a handle or a build); `timeout`, in which it must be ready (a minute): healthy where it has a health check,
+    /// otherwise listening on a port that it exposes, otherwise running; and `logs: true`, which shows what it writes. A
+    /// variable of its `environment` may be a secret. They are gone after the step, and what they keep is no part of it.
     ///
     /// ```rhai
     /// let b = build::from("base:1");
     /// b.run("echo $WHO > /who", #{ env: #{ WHO: "me" }, network: "none" });
     /// b.run(["mkdir", "/made"]);
+    /// b.run("grep db /etc/resolv.conf; true", #{ services: #{ db: #{ image: "base:1", command: "sleep 100" } } });
     /// b.solve();
     /// ```
     #[rhai_fn(global, name = "run", return_raw)]

@@ -4,6 +4,7 @@
 //! dockerfile.rs  a Dockerfile as a recipe
 //! mod.rs         the handle: a shared recipe, and how recipes that use each other become one graph
 //! steps.rs       words and options of steps to data (`run`, `copy`, mounts)
+//! services.rs    containers beside a step
 //! functions.rs   what scripts call; results.rs what becomes of a build
 //! ```
 //!
@@ -13,6 +14,7 @@
 mod dockerfile;
 pub(crate) mod functions;
 pub(crate) mod results;
+mod services;
 mod steps;
 
 use std::collections::BTreeMap;
@@ -151,11 +153,14 @@ fn renumber(step: &mut Step, parents: &[usize], contexts: &[usize]) {
         Origin::Image(_) => {}
     };
     match &mut step.action {
-        Action::Run(run) => run.mounts.iter_mut().for_each(|mount| match &mut mount.kind {
-            MountKind::Bind { from, .. } => change(from),
-            MountKind::Cache(cache) => cache.from.iter_mut().for_each(change),
-            _ => {}
-        }),
+        Action::Run(run) => {
+            run.mounts.iter_mut().for_each(|mount| match &mut mount.kind {
+                MountKind::Bind { from, .. } => change(from),
+                MountKind::Cache(cache) => cache.from.iter_mut().for_each(change),
+                _ => {}
+            });
+            run.services.iter_mut().for_each(|service| change(&mut service.image));
+        }
         Action::Copy(copy) => {
             let Copy { sources, .. } = copy.as_mut();
             sources.iter_mut().for_each(|source| {

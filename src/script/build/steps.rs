@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use rhai::{Array, Dynamic, Map};
 
+use super::services::services;
 use super::{Build, Recipe};
 use crate::base::{Error, Result};
 use crate::docker::dockerfile::sources::{is_remote, remote};
@@ -89,6 +90,10 @@ pub(super) fn run(recipe: &mut Recipe, command: &Dynamic, options: Map, build: &
         };
         mounts.push(mount(recipe, map, build)?);
     }
+    let services = match keys.take("services") {
+        Some(value) => services(recipe, &value, build)?,
+        None => Vec::new(),
+    };
     let run = Run {
         command: if shell { Command::Shell(words.join(" ")) } else { Command::Exec(words) },
         env: keys.pairs("env")?.into_iter().collect(),
@@ -109,6 +114,7 @@ pub(super) fn run(recipe: &mut Recipe, command: &Dynamic, options: Map, build: &
         extra_hosts: keys.texts("extra_hosts")?,
         files: Vec::new(),
         capture: false,
+        services,
     };
     keys.finish()?;
     Ok(run)

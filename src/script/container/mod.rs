@@ -80,7 +80,7 @@ fn command_keys(keys: &mut Keys) -> Result<CommandKeys> {
 }
 
 /// What remains of an option map, as the engine takes it.
-fn options_of(map: Map) -> Result<ContainerOptions> {
+pub(crate) fn options_of(map: Map) -> Result<ContainerOptions> {
     match to_json(&map.into())? {
         serde_json::Value::Object(map) => container_options(&map),
         _ => Err(Error::invalid("options are a map")),
