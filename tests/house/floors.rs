@@ -39,6 +39,8 @@ const DOORS: &[(&str, &[&str])] = &[
     ("regex", &["src/engine/container/"]),
     ("flate2", &["src/store/", "src/runtime/log/"]),
     ("zstd", &["src/store/"]),
+    ("liblzma", &["src/store/"]),
+    ("bzip2", &["src/store/"]),
     ("object", &["src/engine/image"]),
     ("cgroups_rs", &["src/runtime/cgroup"]),
     ("syscalls", &["src/runtime/seccomp/"]),

@@ -154,12 +154,18 @@ fn cve_2026_41567() {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     }
     let plain = tar_of(&[("x".to_owned(), b"content".to_vec())]);
-    let xz = [b"\xfd7zXZ\0", &plain[..]].concat();
+    let packed = |mut encoder: Box<dyn std::io::Read + '_>| {
+        let mut bytes = Vec::new();
+        encoder.read_to_end(&mut bytes).unwrap();
+        bytes
+    };
     for (name, bytes, good) in [
         ("gzip", gzip(&plain), true),
         ("zstd", zstd::encode_all(&plain[..], 1).unwrap(), true),
-        ("xz", xz, false),
-        ("bzip2", [b"BZh91AY&SY", &plain[..]].concat(), false),
+        ("xz", packed(Box::new(liblzma::read::XzEncoder::new(&plain[..], 6))), true),
+        ("bzip2", packed(Box::new(bzip2::read::BzEncoder::new(&plain[..], bzip2::Compression::fast()))), true),
+        ("no-xz", [b"\xfd7zXZ\0", &plain[..]].concat(), false),
+        ("no-bzip2", [b"BZh91AY&SY", &plain[..]].concat(), false),
     ] {
         let mut command = stage.rhumb.command(["import", "-", &format!("{name}:1")]);
         let path = command.get_envs().find(|(key, _)| *key == "PATH").and_then(|(_, value)| value).unwrap().to_owned();

@@ -265,16 +265,24 @@ fn feed_bytes(bytes: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn other_compressions_are_unsupported_and_say_what_to_do() {
+fn what_layers_are_not_compressed_with_is_kept_as_zstd() {
     let (folder, store) = store();
     let archive = folder.path().join("a.tar");
     run("tar", &["--create", "--file", archive.to_str().unwrap(), "--directory", "/etc", "hostname"]);
     for program in ["xz", "bzip2"] {
         let Ok(output) = Command::new(program).args(["--keep", "--stdout"]).arg(&archive).output() else { continue };
-        let error = import(&store, &output.stdout).unwrap_err();
-        assert_eq!(error.kind(), Kind::Unsupported);
-        assert!(error.hint().unwrap().contains(program), "{error:?}");
+        let layer = import(&store, &output.stdout).unwrap();
+        assert!(layer.media_type.ends_with("tar+zstd"), "{layer:?}");
+        assert_eq!(layer.diff_id, Digest::of(&std::fs::read(&archive).unwrap()));
+        let cut = import(&store, &output.stdout[..output.stdout.len() - 9]).unwrap_err();
+        assert_eq!(cut.kind(), Kind::Corrupt, "{program}: {cut:?}");
+        let blob = LayerSource { expect_blob: Some(Digest::of(&output.stdout)), ..LayerSource::default() };
+        let error = store.layer_import(&mut &output.stdout[..], &blob).unwrap_err();
+        assert_eq!(error.kind(), Kind::Unsupported, "{program}: {error:?}");
     }
+    let error = import(&store, b"\x04\x22\x4d\x18 lz4").unwrap_err();
+    assert_eq!(error.kind(), Kind::Unsupported);
+    assert!(error.hint().unwrap().contains("lz4"), "{error:?}");
 }
 
 #[test]

@@ -19,9 +19,10 @@ use super::squash::is_whiteout;
 use super::state::{State, clean};
 use super::walk::{self, Item, Memory, Place, trimmed};
 use crate::base::ignore::Ignore;
-use crate::base::{Digest, Error, Kind, Result, Timestamp};
+use crate::base::{Context as _, Digest, Error, Result, Timestamp};
 use crate::model::build::{Copy, Inline, Origin, Source};
 use crate::store::assemble::{Body, Piece};
+use crate::store::layer::is_tar;
 use crate::store::scratch::Scratch;
 use crate::sys::node::{self, Time};
 use crate::sys::path::{Dir, EntryKind};
@@ -218,30 +219,16 @@ fn remote(
     Ok(Matched { root: roots.len() - 1, named, items, keep_owner: false })
 }
 
-/// How an archive begins that can be unpacked: where, and with what.
-const ARCHIVES: [(usize, &[u8]); 3] = [(0, b"\x1f\x8b"), (0, b"\x28\xb5\x2f\xfd"), (257, b"ustar")];
-/// How one begins that cannot.
-const OTHER_ARCHIVES: [(&[u8], &str); 2] = [(b"BZh", "bzip2"), (b"\xfd7zXZ\0", "xz")];
-
 /// The content of a local archive; none when it is no archive.
 fn unpacked(tree: &Tree<'_>, one: &Matched, target: &Target<'_>) -> Result<Option<Dir>> {
     let Some(item) = one.items.first().filter(|item| item.facts.kind == EntryKind::File) else { return Ok(None) };
-    let mut file = tree.root.open_file_in(&item.path)?;
-    let mut head = Vec::new();
-    (&mut file).take(512).read_to_end(&mut head)?;
-    if let Some((_, name)) = OTHER_ARCHIVES.iter().find(|(magic, _)| head.starts_with(magic)) {
-        let shown = String::from_utf8_lossy(&one.named);
-        return Err(Error::unsupported(format!("{shown:?} is compressed with {name}, which is not read here"))
-            .with_hint("compress it with gzip or zstd, or unpack it in a run step"));
-    }
-    if !ARCHIVES.iter().any(|(at, magic)| head.get(*at..).is_some_and(|rest| rest.starts_with(magic))) {
+    // What is compressed and no archive is a file as any other.
+    if !is_tar(&mut tree.root.open_file_in(&item.path)?) {
         return Ok(None);
     }
-    match (target.unpack)(&mut head.as_slice().chain(file)) {
-        // Compressed, but no archive.
-        Err(error) if error.kind() == Kind::Corrupt => Ok(None),
-        unpacked => unpacked.map(Some),
-    }
+    let mut file = tree.root.open_file_in(&item.path)?;
+    let unpacked = (target.unpack)(&mut file);
+    unpacked.map(Some).context(|| format!("unpacking {:?}", String::from_utf8_lossy(&one.named)))
 }
 
 /// `user[:group]` as numbers: names are looked up in the tree so far. A group that is not given is the user's number.

@@ -24,9 +24,10 @@ const PIECES: usize = 32;
 const ZSTD_LEVEL: i32 = 3;
 
 impl Store {
-    /// Reads a layer (tar, tar+gzip or tar+zstd, told apart by its first bytes), keeps its blob, unpacks it, and
-    /// records both. A layer that is there already is only checked. The reader is read to its end. The layer that is
-    /// returned names the blob of *this* input, which may be another compression of the same layer.
+    /// Reads a layer (a tar, plain or compressed, told by its first bytes), keeps its blob, unpacks it, and records both.
+    /// What is compressed in a way that layers are not is kept as zstd. A layer that is there already is only checked. The
+    /// reader is read to its end. The layer that is returned names the blob of *this* input, which may be another
+    /// compression of the same layer.
     ///
     /// # Errors
     /// `corrupt` when it is truncated, not a tar, or a digest or size differs; `invalid_argument` for an entry that
@@ -41,7 +42,17 @@ impl Store {
         // One byte more than expected is enough to see that it is too long.
         let limit = source.expect_size_bytes.map_or(u64::MAX, |size| size.saturating_add(1));
         let (compression, reader) = decompress::detect(reader.take(limit)).context(|| "reading a layer")?;
-        let mut input = Input::new(self, reader, compression == Compression::None && source.compress)?;
+        let (compression, reader, foreign) = match compression {
+            kept if kept.is_for_layers() => (kept, Box::new(reader) as Box<dyn Read>, false),
+            other if source.expect_blob.is_none() && source.expect_size_bytes.is_none() => {
+                (Compression::None, decompress::decompress(other, reader)?, true)
+            }
+            other => {
+                return Err(Error::unsupported(format!("a layer of an image is compressed with {other:?}"))
+                    .with_hint("layers are plain, or compressed with gzip or zstd"));
+            }
+        };
+        let mut input = Input::new(self, reader, foreign || (compression == Compression::None && source.compress))?;
         let target = if known.is_some() { None } else { Some(self.layer_scratch()?) };
         let (diff_id, unpacked) = pump(&mut input, compression, target.as_ref())?;
         if let Some(expected) = &source.expect_diff_id
@@ -137,7 +148,8 @@ impl Store {
 /// The media type of a layer (OCI image specification, "Image Media Types").
 fn media_type(compression: Compression) -> &'static str {
     match compression {
-        Compression::None => "application/vnd.oci.image.layer.v1.tar",
+        // What layers are not compressed with was decompressed before.
+        Compression::None | Compression::Xz | Compression::Bzip2 => "application/vnd.oci.image.layer.v1.tar",
         Compression::Gzip => "application/vnd.oci.image.layer.v1.tar+gzip",
         Compression::Zstd => "application/vnd.oci.image.layer.v1.tar+zstd",
     }

@@ -15,13 +15,15 @@ pub mod look;
 pub(in crate::store) mod unpack;
 pub(in crate::store) mod whiteout;
 
+use std::io::Read;
 use std::path::PathBuf;
 
 pub use self::decompress::Compression;
-use crate::base::{Digest, Result};
+use crate::base::{Context as _, Digest, Error, Result};
 use crate::model::image::Layer;
 use crate::store::Store;
 use crate::store::db::{Noun, Tx};
+use crate::sys::path::Dir;
 
 /// What is known of a layer before it is read.
 #[derive(Debug, Clone, Default)]
@@ -38,6 +40,15 @@ pub struct LayerSource {
     pub compress: bool,
 }
 
+/// Whether this is a tar, plain or compressed, as far as its first entry tells.
+pub fn is_tar(reader: &mut dyn Read) -> bool {
+    let first = decompress::detect(reader).and_then(|(compression, reader)| {
+        let plain = decompress::decompress(compression, reader)?;
+        crate::store::tar::read::Reader::new(plain).next()
+    });
+    matches!(first, Ok(Some(_)))
+}
+
 /// The identity of a layer on top of `parent` (OCI image specification, "Layer ChainID").
 pub fn chain_id(parent: Option<&Digest>, diff_id: &Digest) -> Digest {
     match parent {
@@ -47,6 +58,19 @@ pub fn chain_id(parent: Option<&Digest>, diff_id: &Digest) -> Digest {
 }
 
 impl Store {
+    /// Unpacks a tar, plain or compressed, into an empty folder: names mean what they say.
+    ///
+    /// # Errors
+    /// `corrupt` when it is truncated or no tar; `invalid_argument` for an entry that would leave the folder; `no_space`.
+    pub fn tree_unpack(&self, reader: &mut dyn Read, into: &Dir) -> Result<()> {
+        let (compression, reader) = decompress::detect(reader).context(|| "reading an archive")?;
+        let plain = decompress::decompress(compression, reader)?;
+        match unpack::unpack(into, plain, unpack::Purpose::Tree)?.end_mark {
+            true => Ok(()),
+            false => Err(Error::corrupt("the archive is cut short: it has no end mark")),
+        }
+    }
+
     /// The layer with this chain id; none when it is not in the store, by record and by folder.
     ///
     /// # Errors
