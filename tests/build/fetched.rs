@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -11,7 +11,7 @@ use crate::support::Rhumb;
 use crate::support::process::{self, PATIENCE};
 
 /// Serves a folder's files and counts requests; gives the port.
-fn serve(folder: PathBuf, count: Arc<AtomicUsize>) -> u16 {
+pub(crate) fn serve(folder: PathBuf, count: Arc<AtomicUsize>) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     std::thread::spawn(move || {
@@ -55,28 +55,39 @@ fn what_is_added_from_an_address_is_checked_and_not_fetched_twice() {
     assert!(gone.stderr.contains("Dockerfile:2") && gone.stderr.contains("404"), "{gone}");
 }
 
+fn git(repo: &Path, words: &[&str]) -> String {
+    let mut command = std::process::Command::new("git");
+    command.args(["-C", repo.to_str().unwrap(), "-c", "user.name=a", "-c", "user.email=a@b"]).args(words);
+    process::run(&mut command, None, PATIENCE).ok()
+}
+
+/// A repository that can be served as files: these, tagged v1, and then these changed. None without git.
+pub(crate) fn repository(rhumb: &Rhumb, first: &[(&str, &str)], second: &[(&str, &str)]) -> Option<PathBuf> {
+    crate::support::peers::peer("git")?;
+    let repo = rhumb.path("repo.git-tree");
+    let write = |files: &[(&str, &str)]| {
+        for (name, text) in files {
+            std::fs::create_dir_all(repo.join(name).parent().unwrap()).unwrap();
+            std::fs::write(repo.join(name), text).unwrap();
+        }
+    };
+    write(first);
+    git(&repo, &["init", "-q", "-b", "main"]);
+    git(&repo, &["add", "."]);
+    git(&repo, &["commit", "-q", "-m", "one"]);
+    git(&repo, &["tag", "v1"]);
+    write(second);
+    git(&repo, &["commit", "-q", "-a", "-m", "two"]);
+    git(&repo, &["update-server-info"]);
+    Some(repo)
+}
+
 #[test]
 fn a_commit_is_added_without_its_history() {
-    if crate::support::peers::peer("git").is_none() {
-        return;
-    }
     let rhumb = Rhumb::with_base();
-    let repo = rhumb.path("repo.git-tree");
-    let git = |words: &[&str]| {
-        let mut command = std::process::Command::new("git");
-        command.args(["-C", repo.to_str().unwrap(), "-c", "user.name=a", "-c", "user.email=a@b"]).args(words);
-        process::run(&mut command, None, PATIENCE).ok()
-    };
-    std::fs::create_dir_all(repo.join("docs")).unwrap();
-    std::fs::write(repo.join("docs/read.txt"), "first").unwrap();
-    git(&["init", "-q", "-b", "main"]);
-    git(&["add", "."]);
-    git(&["commit", "-q", "-m", "one"]);
-    git(&["tag", "v1"]);
-    let commit = git(&["rev-parse", "HEAD"]);
-    std::fs::write(repo.join("docs/read.txt"), "second").unwrap();
-    git(&["commit", "-q", "-a", "-m", "two"]);
-    git(&["update-server-info"]);
+    let (first, second) = ([("docs/read.txt", "first")], [("docs/read.txt", "second")]);
+    let Some(repo) = repository(&rhumb, &first, &second) else { return };
+    let commit = git(&repo, &["rev-parse", "v1"]);
     // The plain form of the protocol: files behind addresses.
     let port = serve(repo.clone(), Arc::default());
     let url = format!("http://127.0.0.1:{port}/.git");

@@ -5,6 +5,7 @@ mod support;
 
 mod archives;
 mod attested;
+mod contexts;
 mod death;
 mod dockerfile;
 mod example;

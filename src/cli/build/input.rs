@@ -1,10 +1,14 @@
 //! Where a build's context, its recipe and its ignore file are.
 
+use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use crate::base::{Context as _, Error, Result};
+use crate::docker::dockerfile::contexts;
 use crate::docker::dockerfile::{FILE_NAMES, IGNORE_FILE, MAX_BYTES, ignore_lines};
+use crate::engine::Engine;
+use crate::engine::build::FetchedContext;
 
 /// The name of a build script: it is looked for before a Dockerfile.
 const SCRIPT: &str = "build.rhai";
@@ -13,42 +17,40 @@ const SCRIPT: &str = "build.rhai";
 pub(crate) enum Recipe {
     /// A build script.
     Script(PathBuf),
-    /// A Dockerfile: its name, as the user knows it, and where it is; none is standard input.
+    /// A Dockerfile of this machine: its name, as the user knows it, and where it is; none is standard input.
     Dockerfile(String, Option<PathBuf>),
+    /// A Dockerfile that came with the context, and its name.
+    Fetched(String, Vec<u8>),
 }
 
 /// What a build begins with.
 pub(crate) struct Input {
+    /// The build context; empty for none.
     pub(crate) context: PathBuf,
     pub(crate) recipe: Recipe,
     /// The lines of the ignore file, and which one it was.
     pub(crate) ignore: Vec<String>,
     pub(crate) ignore_file: PathBuf,
+    /// Keeps what is not of this machine.
+    held: Option<FetchedContext>,
+}
+
+/// Whether a context is a folder of this machine: a script is taken from no other.
+pub(crate) fn is_folder(context: &str) -> bool {
+    context != "-" && !contexts::is_elsewhere(context)
 }
 
 impl Input {
+    /// A folder of this machine.
+    ///
     /// # Errors
-    /// `not_found`; `unsupported` for contexts that are no folders.
+    /// `not_found`; `invalid_argument` for what is no folder.
     pub(crate) fn find(context: &str, file: Option<&str>) -> Result<Input> {
-        if context.contains("://") || context.starts_with("git@") {
-            return Err(Error::unsupported(format!("the build context {context:?} is not a folder"))
-                .with_hint("fetch it first"));
-        }
-        if context == "-" {
-            if file.is_some() {
-                return Err(Error::invalid(
-                    "with - as the context the Dockerfile is what comes in: --file is too much",
-                ));
-            }
-            let recipe = Recipe::Dockerfile("Dockerfile".to_owned(), None);
-            // There is none.
-            let context = PathBuf::new();
-            return Ok(Input { context, recipe, ignore: Vec::new(), ignore_file: PathBuf::new() });
-        }
         let context = PathBuf::from(context);
         let about = std::fs::metadata(&context).context(|| format!("looking at the build context {context:?}"))?;
         if !about.is_dir() {
-            return Err(Error::invalid(format!("the build context {context:?} is not a folder")));
+            return Err(Error::invalid(format!("the build context {context:?} is not a folder"))
+                .with_hint("give an archive as standard input: rhumb build - < FILE"));
         }
         let recipe = match file {
             Some("-") => Recipe::Dockerfile("Dockerfile".to_owned(), None),
@@ -63,7 +65,68 @@ impl Input {
         let candidates = own.into_iter().chain([context.join(IGNORE_FILE)]);
         let ignore_file = candidates.into_iter().find(|path| path.is_file()).unwrap_or_default();
         let ignore = if ignore_file.as_os_str().is_empty() { Vec::new() } else { ignore_lines(&ignore_file)? };
-        Ok(Input { context, recipe, ignore, ignore_file })
+        Ok(Input { context, recipe, ignore, ignore_file, held: None })
+    }
+
+    /// Standard input: an archive, or a Dockerfile alone.
+    ///
+    /// # Errors
+    /// As reading it; `invalid_argument` for what is neither.
+    pub(crate) fn read(engine: &Engine, file: Option<&str>) -> Result<Input> {
+        if file == Some("-") {
+            return Err(Error::invalid("standard input is the build context: the Dockerfile cannot be that, too"));
+        }
+        Input::of(engine.build_context_read(&mut std::io::stdin().lock(), MAX_BYTES)?, file)
+    }
+
+    /// What is elsewhere.
+    ///
+    /// # Errors
+    /// As fetching.
+    pub(crate) fn fetch(
+        engine: &Engine,
+        context: &str,
+        file: Option<&str>,
+        ssh: &BTreeMap<String, PathBuf>,
+        keep_git_dir: bool,
+    ) -> Result<Input> {
+        Input::of(contexts::fetched(engine, context, ssh, keep_git_dir)?, file)
+    }
+
+    /// The Dockerfile of a context that was fetched is in it; none of it is a script that runs here.
+    fn of(context: FetchedContext, file: Option<&str>) -> Result<Input> {
+        let Some(folder) = context.path().map(Path::to_owned) else {
+            if let Some(file) = file {
+                return Err(Error::invalid(format!("the build context is a Dockerfile: --file {file:?} is too much")));
+            }
+            let text = context.dockerfile().unwrap_or_default().to_vec();
+            let recipe = Recipe::Fetched("Dockerfile".to_owned(), text);
+            let (context, ignore_file) = (PathBuf::new(), PathBuf::new());
+            return Ok(Input { context, recipe, ignore: Vec::new(), ignore_file, held: None });
+        };
+        let recipe = match file {
+            Some("-") => Recipe::Dockerfile("Dockerfile".to_owned(), None),
+            Some(name) => Recipe::Fetched(
+                name.to_owned(),
+                context
+                    .read(name, MAX_BYTES)?
+                    .ok_or_else(|| Error::not_found(format!("the build context has no file {name:?}")))?,
+            ),
+            None => {
+                let read = |name: &&str| context.read(name, MAX_BYTES).transpose().map(|text| (name.to_string(), text));
+                let found = FILE_NAMES.iter().find_map(read);
+                let (name, text) = found.ok_or_else(|| {
+                    Error::not_found("the build context has no Dockerfile").with_hint("name it with --file")
+                })?;
+                Recipe::Fetched(name, text?)
+            }
+        };
+        let own = match &recipe {
+            Recipe::Fetched(name, _) => Some(name.as_str()),
+            _ => None,
+        };
+        let ignore = contexts::ignored(&context, own)?;
+        Ok(Input { context: folder, recipe, ignore, ignore_file: PathBuf::from(IGNORE_FILE), held: Some(context) })
     }
 }
 
@@ -73,8 +136,10 @@ impl Input {
     /// # Errors
     /// What reading gives.
     pub(crate) fn dockerfile(&self) -> Result<(String, Vec<u8>)> {
-        let Recipe::Dockerfile(name, path) = &self.recipe else {
-            return Err(Error::invalid("the recipe is a build script"));
+        let (name, path) = match &self.recipe {
+            Recipe::Script(_) => return Err(Error::invalid("the recipe is a build script")),
+            Recipe::Fetched(name, text) => return Ok((name.clone(), text.clone())),
+            Recipe::Dockerfile(name, path) => (name, path),
         };
         let text = match path {
             None => limited(std::io::stdin().lock()).context(|| "reading the Dockerfile from standard input")?,
@@ -84,6 +149,11 @@ impl Input {
             }
         };
         Ok((name.clone(), text))
+    }
+
+    /// Whether it goes when the build is done.
+    pub(crate) fn is_passing(&self) -> bool {
+        self.held.is_some()
     }
 }
 

@@ -30,7 +30,7 @@ use crate::docker::dockerfile::translate::{self, Options};
 use crate::docker::dockerfile::{ast::Dockerfile, parse, print};
 use crate::docker::words;
 use crate::engine::Engine;
-use crate::engine::build::{Debug, Enter};
+use crate::engine::build::{Debug, Enter, FetchedContext};
 use crate::engine::container::AttachEnd;
 use crate::model::build::{Attest, BuildOptions, Context, Difference, Graph};
 use crate::model::image::{ImageConfig, Pull};
@@ -40,6 +40,8 @@ use logs::LogsArgs;
 use progress::Form;
 use refused::RefusedFlags;
 
+/// The argument that keeps the history of a build context that is a commit, as Docker has it.
+const KEEP_GIT: &str = "BUILDKIT_CONTEXT_KEEP_GIT_DIR";
 /// The exit code of `--check` when there are warnings, as Docker has it.
 const WARNED: u8 = 1;
 
@@ -61,7 +63,8 @@ pub(crate) struct BuildArgs {
     /// Set an argument: NAME=VALUE, or NAME with this environment's value
     #[arg(long, value_name = "ARG")]
     build_arg: Vec<String>,
-    /// Give a folder or an image a name for FROM and --from: NAME=DIR, NAME=docker-image://IMAGE
+    /// Give a folder or an image a name for FROM and --from: NAME=DIR, NAME=docker-image://IMAGE, NAME=oci-layout://DIR[:TAG],
+    /// NAME=URL of an archive or a git repository
     #[arg(long, value_name = "CONTEXT")]
     build_context: Vec<String>,
     /// Build for this platform
@@ -154,7 +157,8 @@ pub(crate) struct BuildArgs {
     to_rhai: bool,
     #[command(flatten)]
     refused: RefusedFlags,
-    /// The build context: a folder, or - for a Dockerfile from standard input
+    /// The build context: a folder, - for an archive or a Dockerfile from standard input, the URL of an archive, or that of
+    /// a git repository: URL.git#REFERENCE:DIR
     #[arg(value_name = "DIR", default_value = ".")]
     context: String,
 }
@@ -172,9 +176,21 @@ impl BuildArgs {
             return args.run(session);
         }
         self.refused.check()?;
-        let input = Input::find(&self.context, self.file.as_deref())?;
+        let input = self.input(session)?;
         let (name, text) = input.dockerfile()?;
         self.dockerfile(&input, &name, &text, session)
+    }
+
+    fn input(&self, session: &Session) -> Result<Input> {
+        let file = self.file.as_deref();
+        match self.context.as_str() {
+            "-" => Input::read(&session.engine()?, file),
+            context if input::is_folder(context) => Input::find(context, file),
+            context => {
+                let keeps = values::arguments(&self.build_arg)?.get(KEEP_GIT).is_some_and(|value| value == "1");
+                Input::fetch(&session.engine()?, context, file, &values::agents(&self.ssh)?, keeps)
+            }
+        }
     }
 
     /// Runs the build script, when there is one; returns the exit code.
@@ -183,6 +199,9 @@ impl BuildArgs {
             return Ok(None);
         }
         self.refused.check()?;
+        if !input::is_folder(&self.context) {
+            return Ok(None);
+        }
         let Recipe::Script(path) = Input::find(&self.context, self.file.as_deref())?.recipe else { return Ok(None) };
         let given = [
             ("--target", self.target.is_some()),
@@ -235,7 +254,8 @@ impl BuildArgs {
         if self.check {
             return print_checks(&file, &checked, session);
         }
-        let options = self.translation(input)?;
+        let mut held = Vec::new();
+        let options = self.translation(input, session, &mut held)?;
         let pull = if self.to_rhai { Some(Pull::Never) } else { self.pull()? };
         let mut images = |image: &str, _: Option<&str>| match pull {
             Some(Pull::Never) => Ok(known.config(session, image)),
@@ -246,6 +266,10 @@ impl BuildArgs {
             report::note(&format!("{}: warning: {}", place(&file, warning), warning.message));
         }
         warn_unused(&translated.unused_arguments);
+        if self.to_rhai && (input.is_passing() || !held.is_empty()) {
+            return Err(Error::unsupported("a build script takes its files from folders of this machine")
+                .with_hint("fetch the build context first"));
+        }
         if self.to_rhai {
             session.out.text(&print::script(&translated.graph, &self.tag))?;
             return Ok(0);
@@ -259,7 +283,7 @@ impl BuildArgs {
     }
 
     /// What the Dockerfile's names and variables mean.
-    fn translation(&self, input: &Input) -> Result<Options> {
+    fn translation(&self, input: &Input, session: &Session, held: &mut Vec<FetchedContext>) -> Result<Options> {
         let own = translate::own_platform();
         if let Some(platform) = &self.platform
             && *platform != own
@@ -274,7 +298,7 @@ impl BuildArgs {
             platform: self.platform.clone().unwrap_or_else(|| own.clone()),
             build_platform: own,
             context: Context { path: input.context.clone(), ignore: input.ignore.clone(), ..Context::default() },
-            named: values::contexts(&self.build_context)?,
+            named: values::contexts(&self.build_context, session, &values::agents(&self.ssh)?, held)?,
         })
     }
 

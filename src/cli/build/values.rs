@@ -5,9 +5,12 @@ use std::os::unix::fs::FileTypeExt as _;
 use std::path::PathBuf;
 
 use crate::base::{Context as _, Error, Result, Timestamp};
+use crate::cli::Session;
 use crate::docker::build::fields;
+use crate::docker::dockerfile::contexts;
 use crate::docker::dockerfile::translate::Named;
 use crate::docker::env;
+use crate::engine::build::FetchedContext;
 use crate::model::build::{Attest, Network, SecretValue};
 
 /// The variable, and the argument, that says how late a file may be.
@@ -24,17 +27,23 @@ pub(crate) fn arguments(given: &[String]) -> Result<BTreeMap<String, String>> {
     Ok(arguments)
 }
 
-/// `--build-context`.
-pub(crate) fn contexts(given: &[String]) -> Result<BTreeMap<String, Named>> {
-    let mut contexts = BTreeMap::new();
+/// `--build-context`. What is elsewhere is fetched, and there as long as `held` has it.
+pub(crate) fn contexts(
+    given: &[String],
+    session: &Session,
+    ssh: &BTreeMap<String, PathBuf>,
+    held: &mut Vec<FetchedContext>,
+) -> Result<BTreeMap<String, Named>> {
+    let mut named = BTreeMap::new();
     for text in given {
         let Some((name, value)) = text.split_once('=').filter(|(name, value)| !name.is_empty() && !value.is_empty())
         else {
-            return Err(Error::invalid(format!("{text:?} is no build context")).with_hint("write NAME=DIR"));
+            return Err(Error::invalid(format!("{text:?} is no build context"))
+                .with_hint("write NAME=DIR, NAME=docker-image://IMAGE, NAME=oci-layout://DIR or NAME=URL"));
         };
-        contexts.insert(name.to_owned(), Named::parse(value)?);
+        named.insert(name.to_owned(), contexts::named(&mut || session.engine(), value, ssh, held)?);
     }
-    Ok(contexts)
+    Ok(named)
 }
 
 /// `--secret`: `id=ID,src=FILE`, `id=ID,env=NAME`, or `id=ID` with a variable or a file of that name.

@@ -14,6 +14,7 @@
 
 pub mod ast;
 pub mod check;
+pub(crate) mod contexts;
 pub mod expand;
 mod instruction;
 mod lines;
@@ -125,6 +126,15 @@ pub fn ignore_lines(file: &Path) -> Result<Vec<String>> {
     };
     let mut bytes = Vec::new();
     opened.take(ignore::MAX_FILE_BYTES as u64 + 1).read_to_end(&mut bytes).context(reading)?;
+    ignore_text(&file.to_string_lossy(), bytes)
+}
+
+/// The patterns of an ignore file that has been read.
+///
+/// # Errors
+/// `invalid_argument` with the line of what is no pattern.
+pub fn ignore_text(name: &str, bytes: Vec<u8>) -> Result<Vec<String>> {
+    let reading = || format!("reading {name:?}");
     let text = String::from_utf8(bytes).map_err(|_| Error::invalid("it is not UTF-8").context(reading()))?;
     ignore::Ignore::parse(&text).context(reading)?;
     Ok(ignore::lines(&text))

@@ -1,16 +1,18 @@
-//! What a copy takes from elsewhere: a file behind an address, a commit of a git repository. It lies in a folder for the
-//! time of the step.
+//! What a copy or a build takes from elsewhere: a file behind an address, a commit of a git repository. It lies in a folder
+//! as long as it is needed.
 //!
 //! git is the host's own program. It gets no user's or system's configuration, runs no hooks, speaks only the protocols
 //! that an address can name, and nothing that a Dockerfile says can be an option of it (CVE-2019-13139).
 
+use std::collections::BTreeMap;
 use std::io::{Read as _, Seek as _, SeekFrom};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use super::Solver;
 use crate::base::{Context as _, Digest, Error, Result};
+use crate::engine::Engine;
 use crate::engine::image::program;
 use crate::model::build::Source;
 use crate::registry::http;
@@ -45,7 +47,22 @@ pub(super) struct Fetched {
     pub(super) scratch: Scratch,
 }
 
+/// Who fetches.
+pub(super) struct Fetcher<'a> {
+    pub(super) engine: &'a Engine,
+    /// Sockets of ssh agents, by id.
+    pub(super) ssh: &'a BTreeMap<String, PathBuf>,
+    /// Is asked again and again, and its error ends it.
+    pub(super) check: &'a dyn Fn() -> Result<()>,
+}
+
 impl Solver<'_> {
+    pub(super) fn fetch(&self, source: &Source) -> Result<Fetched> {
+        Fetcher { engine: self.engine, ssh: &self.options.ssh, check: &|| self.check() }.fetch(source)
+    }
+}
+
+impl Fetcher<'_> {
     /// Fetches what a source names; not for paths and texts.
     pub(super) fn fetch(&self, source: &Source) -> Result<Fetched> {
         match source {
@@ -63,7 +80,7 @@ impl Solver<'_> {
         let path = scratch.path().join(FILE);
         let mut file = std::fs::File::create_new(&path).context(|| format!("making {path:?}"))?;
         file.set_permissions(std::fs::Permissions::from_mode(FILE_MODE))?;
-        let fetched = http::fetch(url, &|| self.check(), &mut file)?;
+        let fetched = http::fetch(url, self.check, &mut file)?;
         if let Some(wanted) = checksum {
             let found = Digest::of_reader(std::fs::File::open(&path)?)?;
             if found != *wanted {
@@ -106,7 +123,7 @@ impl Solver<'_> {
             Err(_) if git(&["fetch", "--quiet", "--no-tags", "--", url, wanted]).is_ok() => "FETCH_HEAD".to_owned(),
             // One that gives no single commit, or a short commit: everything, then.
             Err(first) => {
-                self.check()?;
+                (self.check)()?;
                 let everything = ["+refs/heads/*:refs/remotes/origin/*", "+refs/tags/*:refs/tags/*"];
                 git(&["fetch", "--quiet", "--", url, everything[0], everything[1]]).map_err(|_| first)?;
                 let names = [format!("refs/tags/{wanted}"), format!("refs/remotes/origin/{wanted}"), wanted.to_owned()];
@@ -158,7 +175,7 @@ impl Solver<'_> {
         command.env("PATH", path).env("HOME", scratch.path()).env("LC_ALL", "C.UTF-8");
         command.env("GIT_CONFIG_NOSYSTEM", "1").env("GIT_TERMINAL_PROMPT", "0").env("GIT_ASKPASS", "true");
         command.env("GIT_SSH_COMMAND", "ssh -o BatchMode=yes");
-        if let Some(agent) = self.options.ssh.get("default") {
+        if let Some(agent) = self.ssh.get("default") {
             command.env("SSH_AUTH_SOCK", agent);
         }
         let mut child = command.spawn().context(|| "starting git")?;
@@ -166,7 +183,7 @@ impl Solver<'_> {
             if let Some(status) = child.try_wait().context(|| "waiting for git")? {
                 break status;
             }
-            if let Err(error) = self.check() {
+            if let Err(error) = (self.check)() {
                 child.kill().and_then(|()| child.wait()).context(|| "ending git")?;
                 return Err(error);
             }

@@ -6,6 +6,7 @@
 //!         reading), with chmod and pattern         cache   results on record
 //! run     commands in containers, with mounts      output  images, folders and tars
 //! binds   folders and files as mounts              fetch   what is elsewhere
+//! context contexts that are no folders here
 //! agent   an ssh agent for a command               log     what steps write, with mask
 //! verify  building twice, with disorder
 //! trees   what origins mean                        plan    which stages are needed (pure)
@@ -22,6 +23,7 @@ mod attest;
 mod binds;
 mod cache;
 mod chmod;
+mod context;
 mod copy;
 mod disorder;
 mod exchange;
@@ -51,6 +53,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 pub use self::cache::CachePrune;
+pub use self::context::FetchedContext;
 use self::copy::{Planned, Target};
 use self::key::Inputs;
 use self::run::chain_ids;

@@ -34,6 +34,11 @@ impl Solver<'_> {
     pub(super) fn memory_of(&self, index: usize) -> Arc<Mutex<Memory>> {
         let path = self.graph.contexts.get(index).map(|context| context.path.clone()).unwrap_or_default();
         let path = std::path::absolute(&path).unwrap_or(path);
+        // A context that was fetched is gone after the build.
+        if path.starts_with(self.engine.paths().tmp()) {
+            let memory = || Arc::new(Mutex::new(Memory::default()));
+            return Arc::clone(super::lock(&self.memories).entry(index).or_insert_with(memory));
+        }
         let name = Digest::of(path.as_os_str().as_encoded_bytes()).hex()[..32].to_owned();
         let file = self.engine.paths().builds().join("contexts").join(name);
         let memory = || Arc::new(Mutex::new(Memory::load(file)));

@@ -1,6 +1,8 @@
 //! Loading archives: every layer is imported and checked, then all images come on record in one transaction.
 
-use crate::base::{Context as _, Digest, Result, failpoint};
+use std::path::Path;
+
+use crate::base::{Context as _, Digest, Error, Reference, Result, failpoint};
 use crate::engine::Engine;
 use crate::model::image::{Image, Layer};
 use crate::store::archive::members::Members;
@@ -10,6 +12,36 @@ use crate::store::image::NewImage;
 use crate::store::layer::LayerSource;
 
 impl Engine {
+    /// Loads one image of an archive, and gives it no name: the one with this name, tag or digest. None is the only one, or
+    /// else `latest`.
+    ///
+    /// # Errors
+    /// As a load; `not_found` when it is not there.
+    pub fn image_load_one(&self, path: &Path, wanted: Option<&str>) -> Result<Image> {
+        let members = self.store.archive_open(path)?;
+        let mut archived = read::read(&members)?;
+        let is = |image: &ArchivedImage, wanted: &str| {
+            let of_digest = image.manifest.as_deref().is_some_and(|bytes| Digest::of(bytes).as_str() == wanted);
+            // A tag that stands alone is read as a name.
+            let named = |name: &Reference| {
+                name.tag() == Some(wanted) || name.familiar_name() == wanted || name.familiar() == wanted
+            };
+            of_digest || image.names.iter().any(named)
+        };
+        if archived.len() > 1 || wanted.is_some() {
+            let wanted = wanted.unwrap_or("latest");
+            archived.retain(|image| is(image, wanted));
+            if archived.is_empty() {
+                return Err(Error::not_found(format!("{path:?} has no image {wanted:?}")));
+            }
+        }
+        archived.truncate(1);
+        archived.iter_mut().for_each(|image| image.names.clear());
+        let _lease = self.store.lease()?;
+        let image = self.import_all(&members, &archived)?.pop();
+        image.ok_or_else(|| Error::not_found(format!("{path:?} has no image")))
+    }
+
     pub(super) fn load_members(&self, members: &Members) -> Result<Vec<Image>> {
         let archived = read::read(members)?;
         let lease = self.store.lease()?;

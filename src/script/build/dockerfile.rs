@@ -9,7 +9,8 @@ use rhai::Map;
 
 use super::{Build, Recipe};
 use crate::base::{Context as _, Error, Kind, Result};
-use crate::docker::dockerfile::translate::{Named, Options, check_rights, own_platform, translate};
+use crate::docker::dockerfile::contexts;
+use crate::docker::dockerfile::translate::{Options, check_rights, own_platform, translate};
 use crate::docker::dockerfile::{FILE_NAMES, IGNORE_FILE, MAX_BYTES, ignore_lines, parse};
 use crate::engine::Engine;
 use crate::model::build::{Context, Graph, SecretValue};
@@ -30,8 +31,13 @@ pub(super) fn dockerfile(engine: &Engine, path: &Path, options: Map) -> Result<B
             secrets.insert(id.to_string(), SecretValue(bytes_of(&value)?));
         }
     }
-    let ssh = keys.text("ssh")?.map(|socket| ("default".to_owned(), PathBuf::from(socket))).into_iter().collect();
-    let named = keys.pairs("contexts")?.into_iter().map(|(name, value)| Ok((name, Named::parse(&value)?)));
+    let ssh = keys.text("ssh")?.map(|socket| ("default".to_owned(), PathBuf::from(socket)));
+    let ssh: BTreeMap<String, PathBuf> = ssh.into_iter().collect();
+    let mut held = Vec::new();
+    let mut named = BTreeMap::new();
+    for (name, value) in keys.pairs("contexts")? {
+        named.insert(name, contexts::named(&mut || Ok(engine.clone()), &value, &ssh, &mut held)?);
+    }
     let own = file.with_file_name(format!("{}.dockerignore", file_name(&file)));
     let ignore_file = if own.is_file() { own } else { context.join(IGNORE_FILE) };
     let translation = Options {
@@ -40,7 +46,7 @@ pub(super) fn dockerfile(engine: &Engine, path: &Path, options: Map) -> Result<B
         platform: own_platform(),
         build_platform: own_platform(),
         context: Context { path: context, ignore: ignore_lines(&ignore_file)?, ..Context::default() },
-        named: named.collect::<Result<_>>()?,
+        named,
     };
     let allowed = keys.texts("allow")?;
     keys.finish()?;
@@ -59,7 +65,10 @@ pub(super) fn dockerfile(engine: &Engine, path: &Path, options: Map) -> Result<B
     if let Some(name) = translated.unused_arguments.first() {
         return Err(Error::invalid(format!("no ARG declares {name:?}")).context(reading()));
     }
-    Ok(Build::new(engine.clone(), Recipe { secrets, ssh, ..recipe(translated.graph) }))
+    Ok(Build::new(
+        engine.clone(),
+        Recipe { secrets, ssh, _held: held.into_iter().map(Arc::new).collect(), ..recipe(translated.graph) },
+    ))
 }
 
 fn file_name(path: &Path) -> String {

@@ -2,13 +2,16 @@
 //!
 //! Decodes, calls the engine once, encodes.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use rhai::plugin::*;
 use rhai::{Array, Dynamic, EvalAltResult, FnPtr, ImmutableString, Map, NativeCallContext};
 
 use super::{Build, Recipe, dockerfile, steps};
 use crate::base::{Error, Result};
+use crate::docker::dockerfile::contexts;
 use crate::engine::Engine;
 use crate::engine::build::CachePrune;
 use crate::model::build::{Action, Base, Change, Context, Origin, Position, Run, Step};
@@ -25,15 +28,25 @@ pub(crate) type Command = Dynamic;
 pub(crate) type Words = Dynamic;
 
 /// A recipe on nothing.
-fn empty(of: &'static str, options: Map) -> Result<Recipe> {
+fn empty(engine: &Engine, of: &'static str, options: Map) -> Result<Recipe> {
     let mut keys = Keys::new(of, options);
-    let path = PathBuf::from(keys.text("context")?.unwrap_or_else(|| ".".to_owned()));
+    let text = keys.text("context")?.unwrap_or_else(|| ".".to_owned());
     keys.finish()?;
+    if contexts::is_elsewhere(&text) {
+        let fetched = contexts::fetched(engine, &text, &BTreeMap::new(), false)?;
+        let Some(path) = fetched.path().map(PathBuf::from) else {
+            return Err(Error::invalid(format!("the context {text:?} is no archive")));
+        };
+        let context = Context { path, ignore: contexts::ignored(&fetched, None)?, ..Context::default() };
+        let held = vec![Arc::new(fetched)];
+        return Ok(Recipe { contexts: vec![context], whole: true, _held: held, ..Recipe::default() });
+    }
+    let path = PathBuf::from(text);
     Ok(Recipe { contexts: vec![Context { path, ..Context::default() }], ..Recipe::default() })
 }
 
 fn begin(engine: &Engine, base: &Start, options: Map) -> Result<Build> {
-    let recipe = empty("build::from", options)?;
+    let recipe = empty(engine, "build::from", options)?;
     let build = Build::new(engine.clone(), recipe);
     let origin = steps::origin(&mut build.clone().recipe(), base, &build)?;
     build.recipe().base = match origin {
@@ -103,7 +116,7 @@ pub(crate) mod build_functions {
     use super::*;
 
     /// Begins a build on an image, or a new stage on what another build has come to, with its arguments. Option: `context`,
-    /// the folder that `copy` takes files from.
+    /// what `copy` takes files from: a folder, the URL of an archive, or that of a git repository (`URL.git#REFERENCE:FOLDER`).
     ///
     /// ```rhai
     /// let b = build::from("base:1").run("echo hello > /greeting");
@@ -127,7 +140,9 @@ pub(crate) mod build_functions {
     /// ```
     #[rhai_fn(name = "scratch", return_raw)]
     pub fn scratch_with(ctx: NativeCallContext, options: Map) -> Fallible<Build> {
-        Ok(Build::new(engine(&ctx)?, empty("build::scratch", options).raise(&ctx)?))
+        let engine = engine(&ctx)?;
+        let recipe = empty(&engine, "build::scratch", options).raise(&ctx)?;
+        Ok(Build::new(engine, recipe))
     }
 
     #[rhai_fn(name = "scratch", return_raw)]
@@ -136,7 +151,8 @@ pub(crate) mod build_functions {
     }
 
     /// Begins a build with what a Dockerfile says: its path, or the folder that it is in. Further steps go on top. Options:
-    /// `context` (otherwise its folder), `target`, `args`, `contexts` (names and folders), `secrets` (ids and secrets), `ssh`,
+    /// `context` (otherwise its folder), `target`, `args`, `contexts` (names and folders, `docker-image://IMAGE`,
+    /// `oci-layout://DIR:TAG`, URLs of archives and of git repositories), `secrets` (ids and secrets), `ssh`,
     /// `allow` (`network.host`, `security.insecure`).
     ///
     /// ```rhai

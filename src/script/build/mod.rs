@@ -24,6 +24,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::base::{Error, Result};
 use crate::docker::dockerfile::{IGNORE_FILE, ignore_lines};
 use crate::engine::Engine;
+use crate::engine::build::FetchedContext;
 use crate::model::build::{
     Action, Base, BuildOptions, BuildReport, Context, Copy, Graph, MountKind, Origin, SecretValue, Source, Stage, Step,
 };
@@ -50,6 +51,8 @@ struct Recipe {
     secrets: BTreeMap<String, SecretValue>,
     ssh: BTreeMap<String, PathBuf>,
     report: Option<BuildReport>,
+    /// Keeps contexts that were fetched.
+    _held: Vec<Arc<FetchedContext>>,
 }
 
 impl Build {

@@ -15,7 +15,7 @@ use std::path::PathBuf;
 
 use crate::base::{Error, Result};
 use crate::docker::dockerfile::ast::{Dockerfile, Word};
-use crate::docker::dockerfile::{IGNORE_FILE, at, expand, ignore_lines};
+use crate::docker::dockerfile::{at, expand};
 use crate::model::build::{Action, Context, Graph, Network};
 use crate::model::image::ImageConfig;
 
@@ -55,27 +55,6 @@ pub enum Named {
     Folder(PathBuf, Vec<String>),
     /// An image.
     Image(String),
-}
-
-impl Named {
-    /// Reads what `--build-context` names: a folder, or `docker-image://` and an image.
-    ///
-    /// # Errors
-    /// `not_found` for a folder that is not there; `unsupported` for what is neither.
-    pub fn parse(value: &str) -> Result<Named> {
-        match value.split_once("://") {
-            Some(("docker-image", image)) => Ok(Named::Image(image.to_owned())),
-            Some(_) => Err(Error::unsupported(format!("the build context {value:?} is neither a folder nor an image"))),
-            None if !PathBuf::from(value).is_dir() => {
-                Err(Error::not_found(format!("the build context {value:?} is no folder")))
-            }
-            None => {
-                let folder = PathBuf::from(value);
-                let ignore = ignore_lines(&folder.join(IGNORE_FILE))?;
-                Ok(Named::Folder(folder, ignore))
-            }
-        }
-    }
 }
 
 /// The platform of this machine, in the words of images.
