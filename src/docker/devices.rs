@@ -8,11 +8,20 @@ use crate::model::limits::DeviceValue;
 /// The least and the most that a weight can be; Docker's numbers.
 const WEIGHTS: std::ops::RangeInclusive<u64> = 10..=1000;
 
-/// Checks a device: `host[:container[:rwm]]`.
+/// Checks a device: `host[:container[:rwm]]`, or the name that its vendor gives it, `vendor.com/class=name`.
 ///
 /// # Errors
 /// `invalid_argument`.
 pub fn device(text: &str) -> Result<String> {
+    let is_name =
+        |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.:".contains(c));
+    if let Some((kind, name)) = text.split_once('=').filter(|_| !text.starts_with('/'))
+        && kind.split('/').count() == 2
+        && kind.split('/').all(is_name)
+        && is_name(name)
+    {
+        return Ok(text.to_owned());
+    }
     let parts: Vec<&str> = text.split(':').collect();
     let good = match parts.as_slice() {
         [host] => host.starts_with('/'),
@@ -25,7 +34,7 @@ pub fn device(text: &str) -> Result<String> {
         (true, [host, mode]) if !mode.starts_with('/') => Ok(format!("{host}:{host}:{mode}")),
         (true, _) => Ok(text.to_owned()),
         (false, _) => Err(Error::invalid(format!("{text:?} is not a device"))
-            .with_hint("write /dev/x, /dev/x:/dev/y or /dev/x:/dev/y:rwm")),
+            .with_hint("write /dev/x, /dev/x:/dev/y, /dev/x:/dev/y:rwm or vendor.com/class=name")),
     }
 }
 

@@ -119,9 +119,9 @@ fn resources(options: &ContainerOptions) -> Value {
         "CpuRealtimeRuntime": limits.cpu_rt_runtime_us.unwrap_or(0),
         "CpusetCpus": limits.cpuset_cpus.as_deref().unwrap_or_default(),
         "CpusetMems": limits.cpuset_mems.as_deref().unwrap_or_default(),
-        "Devices": options.devices.iter().map(|device| device_mapping(device)).collect::<Vec<_>>(),
+        "Devices": options.devices.iter().filter(|device| !is_named(device)).map(|device| device_mapping(device)).collect::<Vec<_>>(),
         "DeviceCgroupRules": or_null(&options.device_cgroup_rules),
-        "DeviceRequests": null,
+        "DeviceRequests": device_requests(options),
         "MemoryReservation": limits.memory_reservation_bytes.unwrap_or(0),
         "MemorySwap": memory_swap(limits),
         "MemorySwappiness": limits.memory_swappiness,
@@ -259,6 +259,20 @@ fn memory_swap(limits: &Limits) -> i64 {
 fn ulimit(limit: &Ulimit) -> Value {
     let value = |limit: Option<u64>| limit.map_or(json!(-1), |limit| json!(limit));
     json!({ "Name": limit.name, "Hard": value(limit.hard), "Soft": value(limit.soft) })
+}
+
+/// Whether a device has the name that its vendor gives it, and is no path.
+fn is_named(device: &str) -> bool {
+    !device.starts_with('/')
+}
+
+/// Devices by their vendors' names, as Docker has them: requests to the driver `cdi`.
+fn device_requests(options: &ContainerOptions) -> Value {
+    let names: Vec<&String> = options.devices.iter().filter(|device| is_named(device)).collect();
+    match names.is_empty() {
+        true => Value::Null,
+        false => json!([{ "Driver": "cdi", "Count": 0, "DeviceIDs": names, "Capabilities": null, "Options": null }]),
+    }
 }
 
 fn device_mapping(text: &str) -> Value {

@@ -18,11 +18,14 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::base::{Digest, Timestamp};
-use crate::model::container::ContainerOptions;
 use crate::model::health::HealthCheck;
 use crate::model::image::{Layer, Pull};
 use crate::model::limits::Ulimit;
 use crate::model::log::Stream;
+
+mod beside;
+
+pub use beside::{Device, Service};
 
 /// Everything that a build can be made of; only what `target` needs is done.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -137,25 +140,10 @@ pub struct Run {
     pub files: Vec<Inline>,
     /// What it writes to its standard output is what it comes to: a layer with that file alone. What it changes is dropped.
     pub capture: bool,
+    /// Devices besides the usual ones.
+    pub devices: Vec<Device>,
     /// What runs beside it, by name.
     pub services: Vec<Service>,
-}
-
-/// A container beside a command, which reaches it by its name. It is there before the command begins, and gone after it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Service {
-    /// Its name in the network of the step.
-    pub name: String,
-    /// The image that it is made from, or a stage.
-    pub image: Origin,
-    /// The container.
-    pub options: ContainerOptions,
-    /// Variables whose values are secrets, by the secrets' ids.
-    pub secret_env: BTreeMap<String, String>,
-    /// How long it may take to be ready; none is a minute.
-    pub timeout: Option<Duration>,
-    /// What it writes is shown with the step's output.
-    pub logs: bool,
 }
 
 /// What a [`Run`] executes.

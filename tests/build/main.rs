@@ -7,6 +7,7 @@ mod archives;
 mod attested;
 mod contexts;
 mod death;
+mod devices;
 mod dockerfile;
 mod example;
 mod fetched;

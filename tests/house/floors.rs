@@ -61,7 +61,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("rhai", &["src/script/"]),
     ("include_dir", &["src/script/"]),
     ("annotate_snippets", &["src/script/"]),
-    ("serde_yaml_ng", &["src/script/"]),
+    ("serde_yaml_ng", &["src/script/", "src/engine/container/cdi.rs"]),
     ("clap", &["src/cli/"]),
     ("rustyline", &["src/repl/"]),
     ("comfy_table", &["src/script/", "src/cli/"]),

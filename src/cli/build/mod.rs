@@ -125,7 +125,7 @@ pub(crate) struct BuildArgs {
     /// Give RUN this network: default, none or host
     #[arg(long, value_name = "NETWORK")]
     network: Option<String>,
-    /// Let steps ask for a right: network.host, security.insecure
+    /// Let steps ask for a right: network.host, security.insecure, device, device=NAME
     #[arg(long, value_name = "RIGHT", value_delimiter = ',')]
     allow: Vec<String>,
     /// Name a host for RUN: NAME:ADDRESS

@@ -22,7 +22,7 @@ pub(super) struct IsolationFlags {
     /// Set a security option: no-new-privileges, seccomp=FILE, …
     #[arg(long, value_name = "OPTION")]
     security_opt: Vec<String>,
-    /// Add a device of the host, or a folder of them
+    /// Add a device of the host, a folder of them, or one by its vendor's name: vendor.com/class=name
     #[arg(long, value_name = "HOST[:PATH[:rwm]]")]
     device: Vec<String>,
     /// Add a rule for devices, such as "c 1:3 mr"

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use crate::model::build::{
-    Action, Base, Change, Command, Copy, Graph, MountKind, Network, Origin, Run, Sharing, Source, Stage, Step,
+    Action, Base, Change, Command, Copy, Device, Graph, MountKind, Network, Origin, Run, Sharing, Source, Stage, Step,
 };
 
 /// Words that cannot name a variable.
@@ -182,6 +182,13 @@ fn run_line(out: &mut String, graph: &Graph, names: &[String], name: &str, run: 
     }
     if run.insecure {
         options.push(("privileged", "true".to_owned()));
+    }
+    if !run.devices.is_empty() {
+        let device = |device: &Device| match device.required {
+            true => text(&device.name),
+            false => format!("#{{ name: {}, required: false }}", text(&device.name)),
+        };
+        options.push(("devices", format!("[{}]", run.devices.iter().map(device).collect::<Vec<_>>().join(", "))));
     }
     let command = match &run.command {
         Command::Shell(line) => text(line),

@@ -13,8 +13,10 @@ use super::{At, Outcome, Progress, Solved, Solver};
 use crate::base::error::CommandFailure;
 use crate::base::{Digest, Error, Kind, Result};
 use crate::engine::Engine;
-use crate::engine::container::StepRun;
-use crate::model::build::{BuildEvent, BuildOptions, BuildReport, Command, Graph, MountKind, Network, Origin, Run};
+use crate::engine::container::{StepRun, cdi};
+use crate::model::build::{
+    BuildEvent, BuildOptions, BuildReport, Command, Device, Graph, MountKind, Network, Origin, Run,
+};
 use crate::model::container::{ContainerOptions, NetworkMode};
 use crate::model::image::{Image, ImageConfig, Layer};
 use crate::model::limits::Limits;
@@ -107,6 +109,10 @@ impl Solver<'_> {
         if !self.options.ulimits.is_empty() || self.options.shm_size_bytes.is_some() {
             inputs.add_json("the limits", &(&self.options.ulimits, self.options.shm_size_bytes));
         }
+        for device in &run.devices {
+            let known = if cdi::is_name(&device.name) { cdi::identity(&device.name)? } else { None };
+            inputs.add_json(format!("the device {:?}", device.name), &known);
+        }
         if run.capture {
             inputs.add("what is kept of it", "its output");
         }
@@ -132,6 +138,7 @@ impl Solver<'_> {
         }
         let prepared = self.prepare(&run, state)?;
         let options = self.container_options(&run, state, &prepared, networks)?;
+        let of_devices = cdi::targets(&options.devices)?;
         let begun = Instant::now();
         let deadline = run.timeout.map(|timeout| begun + timeout);
         let deadline = deadline.into_iter().chain(self.deadline).min();
@@ -167,7 +174,7 @@ impl Solver<'_> {
             interrupt: &self.stop,
         };
         let files = run.files.iter().map(|file| super::state::clean("/dev/pipes", &file.name));
-        let targets: Vec<String> = prepared.targets.iter().cloned().chain(files).collect();
+        let targets: Vec<String> = prepared.targets.iter().cloned().chain(files).chain(of_devices).collect();
         let ended = self.engine.container_step(step, |upper| {
             if run.capture {
                 return Ok(None);
@@ -246,6 +253,7 @@ impl Solver<'_> {
             hostname: Some(if self.debug.elsewhere { OTHER_HOSTNAME } else { HOSTNAME }.to_owned()),
             limits: Limits { cpuset_cpus: self.one_processor(), ..Limits::default() },
             privileged: run.insecure,
+            devices: devices(run)?,
             mounts: prepared.mounts.clone(),
             ulimits: self.options.ulimits.clone(),
             shm_size_bytes: self.options.shm_size_bytes,
@@ -310,6 +318,17 @@ impl Solver<'_> {
         }
         Ok(())
     }
+}
+
+/// The devices of a command: of those that need not be there, those that are.
+fn devices(run: &Run) -> Result<Vec<String>> {
+    let mut devices = Vec::new();
+    for Device { name, required } in &run.devices {
+        if *required || !cdi::is_name(name) || cdi::identity(name)?.is_some() {
+            devices.push(name.clone());
+        }
+    }
+    Ok(devices)
 }
 
 /// The variables that Docker predefines.

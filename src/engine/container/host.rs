@@ -9,6 +9,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::base::{Context as _, Error, Result};
+use crate::engine::container::cdi;
 use crate::model::container::{ContainerOptions, UsernsMode};
 use crate::sys::node::{self, Facts};
 use crate::sys::path::{Dir, EntryKind};
@@ -33,6 +34,8 @@ pub(super) struct HostFacts {
     pub known_capabilities: Vec<String>,
     /// The devices that the options ask for.
     pub devices: Vec<HostDevice>,
+    /// What devices change that are asked for by a vendor's name; their nodes are among the devices.
+    pub changes: cdi::Changes,
     /// Major and minor numbers of the block devices that limits name.
     pub disks: BTreeMap<String, (u32, u32)>,
     /// How readily the out-of-memory killer takes the engine, which is what its children begin with.
@@ -74,7 +77,11 @@ pub(super) fn facts(options: &ContainerOptions) -> Result<HostFacts> {
     if options.privileged && options.userns_mode == UsernsMode::Host {
         devices = host_devices()?;
     }
-    for text in &options.devices {
+    let mut changes = cdi::changes(options.devices.iter().map(String::as_str).filter(|text| cdi::is_name(text)))?;
+    let of_vendors = std::mem::take(&mut changes.devices);
+    devices.retain(|device| of_vendors.iter().all(|other| other.path != device.path));
+    devices.extend(of_vendors);
+    for text in options.devices.iter().filter(|text| !cdi::is_name(text)) {
         let named = asked_devices(text)?;
         devices.retain(|device| named.iter().all(|other| other.path != device.path));
         devices.extend(named);
@@ -87,6 +94,7 @@ pub(super) fn facts(options: &ContainerOptions) -> Result<HostFacts> {
         capabilities: capability::held()?,
         known_capabilities: capability::known(),
         devices,
+        changes,
         disks,
         oom_score_adj: oom_score_adj(),
         has_message_queues: Path::new("/dev/mqueue").is_dir(),
@@ -166,6 +174,12 @@ fn disk(path: &str) -> Result<(u32, u32)> {
     } else {
         Err(Error::invalid(format!("{path:?} is not a block device, so its input and output cannot be limited")))
     }
+}
+
+/// What is at a path of the host.
+pub(super) fn node(path: &Path) -> std::io::Result<Facts> {
+    let root = mount::open_folder(Path::new("/"))?;
+    node::facts_of(&mount::pin(root.as_fd(), path)?)
 }
 
 fn pin(path: &str) -> std::io::Result<OwnedFd> {

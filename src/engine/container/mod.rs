@@ -10,6 +10,7 @@
 //! changes  diff, size, commit                       logs    reading and clearing, what goes with an entry
 //! copy     cp, both ways
 //! host     what a specification asks of the machine  ids     ranges of ids for user namespaces
+//! cdi      devices by their vendors' names
 //! seccomp  the filter of system calls (pure)         top     its processes
 //! resolver whose names it knows, and whom it asks for others
 //! restart  policies of containers that exist          wait    for their end
@@ -25,6 +26,7 @@
 //! `Removing` records belong to a verb under way, or to one that died; [`Engine::container_recover`] ends those.
 
 mod beside;
+pub(in crate::engine) mod cdi;
 mod changes;
 mod connect;
 mod content;

@@ -153,7 +153,7 @@ pub(crate) mod build_functions {
     /// Begins a build with what a Dockerfile says: its path, or the folder that it is in. Further steps go on top. Options:
     /// `context` (otherwise its folder), `target`, `args`, `contexts` (names and folders, `docker-image://IMAGE`,
     /// `oci-layout://DIR:TAG`, URLs of archives and of git repositories), `secrets` (ids and secrets), `ssh`,
-    /// `allow` (`network.host`, `security.insecure`).
+    /// `allow` (`network.host`, `security.insecure`, `device`).
     ///
     /// ```rhai
     /// let dir = host::temp_dir();
@@ -214,7 +214,7 @@ pub(crate) mod build_functions {
 
     /// Runs a command; what it changes is a layer. A string is a line for the image's shell, an array is run as it is. Options:
     /// `cache` (targets and ids), `secrets` (ids and secrets), `ssh`, `mounts`, `network`, `env`, `user`, `workdir`, `timeout`,
-    /// `extra_hosts`, `privileged`, `services`.
+    /// `extra_hosts`, `privileged`, `devices` (as of containers), `services`.
     ///
     /// Services are containers beside the command, which reaches them by their names in a network of the step's own; they
     /// lead outside only where the step does. Each is a name and the options of `container::create`, with its `image` (a

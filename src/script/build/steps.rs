@@ -7,9 +7,10 @@ use rhai::{Array, Dynamic, Map};
 use super::services::services;
 use super::{Build, Recipe};
 use crate::base::{Error, Result};
+use crate::docker::devices;
 use crate::docker::dockerfile::sources::{is_remote, remote};
 use crate::model::build::{
-    CacheMount, Command, Copy, Inline, Mount, MountKind, Network, Origin, Run, SecretValue, Sharing, Source,
+    CacheMount, Command, Copy, Device, Inline, Mount, MountKind, Network, Origin, Run, SecretValue, Sharing, Source,
 };
 use crate::model::health::HealthCheck;
 use crate::script::convert::Keys;
@@ -90,6 +91,13 @@ pub(super) fn run(recipe: &mut Recipe, command: &Dynamic, options: Map, build: &
         };
         mounts.push(mount(recipe, map, build)?);
     }
+    let devices = match keys.take("devices") {
+        Some(value) => match value.read_lock::<Array>() {
+            Some(list) => list.iter().map(device).collect::<Result<_>>()?,
+            None => vec![device(&value)?],
+        },
+        None => Vec::new(),
+    };
     let services = match keys.take("services") {
         Some(value) => services(recipe, &value, build)?,
         None => Vec::new(),
@@ -114,10 +122,21 @@ pub(super) fn run(recipe: &mut Recipe, command: &Dynamic, options: Map, build: &
         extra_hosts: keys.texts("extra_hosts")?,
         files: Vec::new(),
         capture: false,
+        devices,
         services,
     };
     keys.finish()?;
     Ok(run)
+}
+
+/// A device's name, or a map that says as well whether it is `required`.
+fn device(value: &Dynamic) -> Result<Device> {
+    let map = value.read_lock::<Map>().map_or_else(|| Map::from([("name".into(), value.clone())]), |map| map.clone());
+    let mut keys = Keys::new("a device", map);
+    let name = devices::device(&keys.text("name")?.unwrap_or_default())?;
+    let required = keys.optional_flag("required")?.unwrap_or(true);
+    keys.finish()?;
+    Ok(Device { name, required })
 }
 
 fn cache(recipe: &mut Recipe, target: String, options: Map, build: &Build) -> Result<Mount> {

@@ -68,8 +68,8 @@ pub fn own_platform() -> String {
     format!("linux/{architecture}")
 }
 
-/// The rights that a build can be allowed to give to its steps.
-pub const RIGHTS: [&str; 2] = ["network.host", "security.insecure"];
+/// The rights that a build can be allowed to give to its steps; `device=NAME` is one device alone.
+pub const RIGHTS: [&str; 3] = ["network.host", "security.insecure", "device"];
 
 /// Refuses steps that ask for more than steps have, unless whoever builds allows it: what a base image's triggers or a
 /// Dockerfile from elsewhere say is no consent (CVE-2024-23653).
@@ -77,15 +77,20 @@ pub const RIGHTS: [&str; 2] = ["network.host", "security.insecure"];
 /// # Errors
 /// `permission_denied` with the place of the first one; `invalid_argument` for a right that there is not.
 pub fn check_rights(graph: &Graph, allowed: &[String]) -> Result<()> {
-    if let Some(unknown) = allowed.iter().find(|right| !RIGHTS.contains(&right.as_str())) {
+    if let Some(unknown) =
+        allowed.iter().find(|right| !RIGHTS.contains(&right.as_str()) && !right.starts_with(ONE_DEVICE))
+    {
         let error = Error::invalid(format!("there is no right {unknown:?} to allow"));
-        return Err(error.with_hint(format!("there are {}", RIGHTS.join(" and "))));
+        return Err(error.with_hint(format!("there are {}", RIGHTS.join(", "))));
     }
     for step in graph.stages.iter().flat_map(|stage| &stage.steps) {
         let Action::Run(run) = &step.action else { continue };
-        let wanted = [("network.host", run.network == Network::Host), ("security.insecure", run.insecure)];
-        for (right, asks) in wanted {
-            if asks && !allowed.iter().any(|allowed| allowed == right) {
+        let plain = [("network.host", run.network == Network::Host), ("security.insecure", run.insecure)];
+        let plain = plain.into_iter().filter(|(_, asks)| *asks).map(|(right, _)| right.to_owned());
+        let devices = run.devices.iter().map(|device| format!("{ONE_DEVICE}{}", device.name));
+        for right in plain.chain(devices) {
+            let all = right.split('=').next().unwrap_or(&right);
+            if !allowed.iter().any(|allowed| *allowed == right || allowed == all) {
                 let place = step.position.as_ref().map_or_else(String::new, |at| format!("{}:{}: ", at.file, at.line));
                 return Err(Error::permission_denied(format!("{place}{} asks for {right}", step.text))
                     .with_hint(format!("allow it if you trust the step: --allow {right}")));
@@ -94,6 +99,9 @@ pub fn check_rights(graph: &Graph, allowed: &[String]) -> Result<()> {
     }
     Ok(())
 }
+
+/// How the right to one device begins.
+const ONE_DEVICE: &str = "device=";
 
 /// What is asked for besides the file.
 #[derive(Debug, Clone, Default)]

@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::base::{Error, Result, units};
+use crate::docker::devices;
 use crate::docker::dockerfile::ast::{self, Dockerfile, Instruction, InstructionKind, Pair, Word};
 use crate::docker::dockerfile::translate::variables::{Globals, Variables};
 use crate::docker::dockerfile::translate::{Options, PROXIES, expanded, stages};
 use crate::docker::dockerfile::{at, expand, mount, parse_instruction, sources, words};
 use crate::model::build::{
-    Action, Base, CacheMount, Change, Command, Context, Copy, Inline, Mount, MountKind, Network, Origin, Position, Run,
-    Sharing, Source, Stage, Step,
+    Action, Base, CacheMount, Change, Command, Context, Copy, Device, Inline, Mount, MountKind, Network, Origin,
+    Position, Run, Sharing, Source, Stage, Step,
 };
 use crate::model::health::{HealthCheck, MIN_TIME};
 use crate::model::image::ImageConfig;
@@ -305,17 +306,40 @@ impl Walk<'_> {
                 return Err(error.with_hint("it is sandbox or insecure"));
             }
         };
-        if let Some(device) = run.devices.first() {
-            return Err(Error::unsupported(format!(
-                "{}:{}:{}: RUN --device is not supported yet",
-                self.file.file, device.span.line, device.span.column
-            )));
-        }
+        let devices = run.devices.iter().map(|word| self.device(word)).collect::<Result<Vec<Device>>>()?;
         let mounts = run.mounts.iter().map(|word| self.mount(word)).collect::<Result<Vec<Mount>>>()?;
         // Proxies are there without being declared; what is declared is an argument already.
         let given = PROXIES.iter().filter(|name| self.state.variables.get(name).is_none());
         let env = given.filter_map(|name| Some(((*name).to_owned(), self.options.arguments.get(*name)?.clone())));
-        Ok(Run { command, mounts, network, insecure, env: env.collect(), ..Run::default() })
+        Ok(Run { command, mounts, network, insecure, devices, env: env.collect(), ..Run::default() })
+    }
+
+    /// `--device=NAME[,required]`, or `name=NAME,required=true`: the name that a vendor gives, `vendor.com/class=name`.
+    fn device(&self, word: &Word) -> Result<Device> {
+        let text = self.expand(word)?;
+        let (mut name, mut required) = (None, false);
+        for field in text.split(',') {
+            match field.split_once('=') {
+                None if field == "required" => required = true,
+                Some(("required", value)) => {
+                    required = match value {
+                        "true" | "1" => true,
+                        "false" | "0" => false,
+                        _ => return Err(self.error(word, format!("required is true or false, not {value:?}"))),
+                    };
+                }
+                Some(("name", value)) if name.is_none() => name = Some(value.to_owned()),
+                _ if name.is_none() => name = Some(field.to_owned()),
+                _ => return Err(self.error(word, format!("--device has no field {field:?}"))),
+            }
+        }
+        let name = name.unwrap_or_default();
+        match name.starts_with('/') || devices::device(&name).is_err() {
+            true => Err(self
+                .error(word, format!("{name:?} is no device"))
+                .with_hint("write the name that its vendor gives it: vendor.com/class=name")),
+            false => Ok(Device { name, required }),
+        }
     }
 
     fn mount(&self, word: &Word) -> Result<Mount> {

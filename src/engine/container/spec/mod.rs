@@ -68,7 +68,7 @@ pub(super) fn spec(record: &ContainerRecord, paths: &Paths, joined: &Joined, hos
         "terminal": options.tty,
         "user": { "uid": 0, "gid": 0 },
         "args": record.args,
-        "env": environment(record),
+        "env": environment(record).into_iter().chain(host.changes.env.iter().cloned()).collect::<Vec<_>>(),
         "cwd": record.working_dir,
         "capabilities": {
             "bounding": capabilities, "effective": capabilities, "permitted": capabilities,
@@ -77,6 +77,9 @@ pub(super) fn spec(record: &ContainerRecord, paths: &Paths, joined: &Joined, hos
         "rlimits": options.ulimits.iter().map(rlimit).collect::<Vec<_>>(),
         "noNewPrivileges": security.no_new_privileges,
     });
+    if !host.changes.groups.is_empty() {
+        process["user"]["additionalGids"] = json!(host.changes.groups);
+    }
     if let Some(score) = options.oom_score_adj {
         process["oomScoreAdj"] = json!(score);
     }
@@ -95,6 +98,9 @@ pub(super) fn spec(record: &ContainerRecord, paths: &Paths, joined: &Joined, hos
         if let Some(domain) = &options.domainname {
             spec["domainname"] = json!(domain);
         }
+    }
+    if !host.changes.hooks.is_empty() {
+        spec["hooks"] = json!(host.changes.hooks);
     }
     if !options.annotations.is_empty() {
         spec["annotations"] = json!(options.annotations);

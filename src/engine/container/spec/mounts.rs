@@ -53,6 +53,7 @@ pub(super) fn mounts(record: &ContainerRecord, paths: &Paths, joined: &Joined, h
             mounts.push(json!({ "destination": target, "type": "bind", "source": source, "options": options }));
         }
     }
+    mounts.extend(host.changes.mounts.iter().cloned());
     mounts.extend(record.mounts.iter().map(|point| user_mount(point, record, paths)));
     mounts
 }
