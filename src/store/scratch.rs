@@ -1,22 +1,23 @@
-//! Half-made things: files and folders in `tmp/`, locked while their maker lives.
+//! Half-made things: files and folders in `tmp/`, or in memory, locked while their maker lives.
 //!
 //! A scratch object is renamed to its real name when it is whole, and removed when it is dropped. What a killed process
 //! left is unlocked, which is how [`Store::sweep_scratch`] tells it from the work of a living one.
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use crate::base::{Context as _, Id, Paths, Result};
+use crate::base::{Context as _, Error, Id, Paths, Result};
 use crate::store::Store;
+use crate::sys::fs::is_in_memory;
 use crate::sys::lock::{self, Mode};
 use crate::sys::path::remove_tree;
 
 /// How often making one is tried anew: a sweep may take it between its making and its lock.
 const TRIES: u32 = 32;
 
-/// A file or folder in `tmp/`.
+/// A file or folder in `tmp/` or in memory.
 #[derive(Debug)]
 pub struct Scratch {
     path: PathBuf,
@@ -31,7 +32,7 @@ impl Scratch {
     /// # Errors
     /// `no_space` and what else making it gives.
     pub(super) fn file(paths: &Paths, prefix: &str) -> Result<Scratch> {
-        Scratch::make(paths, prefix, |path| {
+        Scratch::make(&paths.tmp(), prefix, |path| {
             OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)
         })
     }
@@ -40,8 +41,8 @@ impl Scratch {
     ///
     /// # Errors
     /// `no_space` and what else making it gives.
-    pub(super) fn dir(paths: &Paths, prefix: &str) -> Result<Scratch> {
-        Scratch::make(paths, prefix, |path| {
+    pub(super) fn dir(folder: &Path, prefix: &str) -> Result<Scratch> {
+        Scratch::make(folder, prefix, |path| {
             std::fs::DirBuilder::new().mode(0o700).create(path)?;
             File::open(path).or_else(|error| {
                 if error.kind() != io::ErrorKind::NotFound {
@@ -52,12 +53,12 @@ impl Scratch {
         })
     }
 
-    fn make(paths: &Paths, prefix: &str, make: impl Fn(&Path) -> io::Result<File>) -> Result<Scratch> {
+    fn make(folder: &Path, prefix: &str, make: impl Fn(&Path) -> io::Result<File>) -> Result<Scratch> {
         for _ in 0..TRIES {
-            let path = paths.tmp().join(format!("{prefix}-{}", Id::random()?.short()));
+            let path = folder.join(format!("{prefix}-{}", Id::random()?.short()));
             let file = match make(&path) {
                 // A sweep took the folder before it was opened.
-                Err(error) if error.kind() == io::ErrorKind::NotFound && paths.tmp().exists() => continue,
+                Err(error) if error.kind() == io::ErrorKind::NotFound && folder.exists() => continue,
                 other => other.context(|| format!("making {path:?}"))?,
             };
             let scratch = Scratch { path, file, kept: false };
@@ -65,7 +66,7 @@ impl Scratch {
                 return Ok(scratch);
             }
         }
-        Err(crate::base::Error::failed(format!("cannot make anything in {:?}: it is swept all the time", paths.tmp())))
+        Err(crate::base::Error::failed(format!("cannot make anything in {:?}: it is swept all the time", folder)))
     }
 
     /// Where it is.
@@ -101,7 +102,16 @@ impl Drop for Scratch {
             let _ = remove_tree(&self.path);
         }
         lock::unlock(&self.file);
+        // The folder for what lies in memory goes with the last that is in it; the store's own stays.
+        if let Some(folder) = self.path.parent().filter(|folder| is_memory(folder)) {
+            let _ = std::fs::remove_dir(folder);
+        }
     }
+}
+
+/// Whether a folder is one of those for what lies in memory.
+fn is_memory(folder: &Path) -> bool {
+    folder.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"rhumb-memory"))
 }
 
 impl Store {
@@ -111,7 +121,57 @@ impl Store {
     /// # Errors
     /// `no_space` and what else making it gives.
     pub fn scratch_dir(&self, prefix: &str) -> Result<Scratch> {
-        Scratch::dir(self.paths(), prefix)
+        Scratch::dir(&self.paths().tmp(), prefix)
+    }
+
+    /// As [`Store::scratch_dir`], in memory: what is in it is on no disk, however this process ends.
+    ///
+    /// # Errors
+    /// `unsupported` when no folder for that lies in memory; `permission_denied` when somebody else has its name.
+    pub fn scratch_in_memory(&self, prefix: &str) -> Result<Scratch> {
+        let folders = self.memory_folders();
+        let in_memory = |folder: &&PathBuf| folder.parent().is_some_and(|above| is_in_memory(above).unwrap_or(false));
+        let folder = folders.iter().find(in_memory).ok_or_else(|| {
+            let above: Vec<_> = folders.iter().filter_map(|folder| folder.parent()).collect();
+            Error::unsupported(format!("a secret has to lie in memory, and none of {above:?} does"))
+                .with_hint("mount a tmpfs there")
+        })?;
+        let mut tries = 0;
+        loop {
+            let making = || format!("making {folder:?}");
+            match std::fs::DirBuilder::new().mode(0o700).create(folder) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                    return Err(Error::from(error).context(making()));
+                }
+                _ => {}
+            }
+            // Others may write where it is.
+            match std::fs::symlink_metadata(folder) {
+                Ok(facts) if facts.is_dir() && facts.uid() == 0 && facts.mode() & 0o077 == 0 => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound && tries < TRIES => {
+                    tries += 1;
+                    continue;
+                }
+                facts => {
+                    facts.context(making)?;
+                    return Err(
+                        Error::permission_denied(format!("{folder:?} is somebody else's")).with_hint("remove it")
+                    );
+                }
+            }
+            match Scratch::dir(folder, prefix) {
+                // Whoever went last took the folder away.
+                Err(_) if !folder.exists() && tries < TRIES => tries += 1,
+                made => return made,
+            }
+        }
+    }
+
+    /// Where secrets may lie, the best place first: which it is says where memory is.
+    fn memory_folders(&self) -> Vec<PathBuf> {
+        let id = self.paths().root_id();
+        let name = if id.is_empty() { "rhumb-memory".to_owned() } else { format!("rhumb-memory-{id}") };
+        [self.paths().run(), Path::new("/run"), Path::new("/dev/shm")].map(|above| above.join(&name)).to_vec()
     }
 
     /// A new file in `tmp/`; see [`Store::scratch_dir`].
@@ -137,10 +197,19 @@ impl Store {
 
     /// Calls `work` for everything in `tmp/` that nobody holds, while it is locked; returns the names.
     fn each_dead(&self, work: impl Fn(&Path) -> io::Result<()>) -> Result<Vec<String>> {
-        let folder = self.paths().tmp();
+        let mut names = self.each_dead_in(&self.paths().tmp(), &work)?;
+        for folder in self.memory_folders().into_iter().filter(|folder| folder.is_dir()) {
+            names.extend(self.each_dead_in(&folder, &work)?);
+            // Kept by whoever has something in it.
+            let _ = std::fs::remove_dir(&folder);
+        }
+        Ok(names)
+    }
+
+    fn each_dead_in(&self, folder: &Path, work: impl Fn(&Path) -> io::Result<()>) -> Result<Vec<String>> {
         let mut names = Vec::new();
         let mut failure = Ok(());
-        for entry in std::fs::read_dir(&folder).context(|| format!("reading {folder:?}"))? {
+        for entry in std::fs::read_dir(folder).context(|| format!("reading {folder:?}"))? {
             let path = entry.context(|| format!("reading {folder:?}"))?.path();
             match if_dead(&path, &work).context(|| format!("removing {path:?}")) {
                 Ok(true) => {

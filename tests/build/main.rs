@@ -16,4 +16,5 @@ mod keys;
 mod language;
 mod services;
 mod shell;
+mod steps;
 mod translated;

@@ -187,8 +187,8 @@ impl Solver<'_> {
                 }
                 let none = Ignore::default();
                 for item in walk::list(&view, &place.path, &none, &none, &mut Memory::default())? {
-                    let shown = String::from_utf8_lossy(&item.path).into_owned();
-                    inputs.add(format!("the file {shown:?}"), walk::facts_text(&item));
+                    let shown = walk::quoted_path(&item.path);
+                    inputs.add(format!("the file {shown}"), walk::facts_text(&item));
                 }
                 return Ok(());
             }
@@ -203,8 +203,8 @@ impl Solver<'_> {
         let memory = self.memory_of(*index);
         let mut memory = super::lock(&memory);
         for item in walk::list(&root, &place.path, &ignore, &Ignore::default(), &mut memory)? {
-            let shown = String::from_utf8_lossy(&item.path).into_owned();
-            inputs.add(format!("the file {shown:?}"), walk::facts_text(&item));
+            let shown = walk::quoted_path(&item.path);
+            inputs.add(format!("the file {shown}"), walk::facts_text(&item));
         }
         Ok(())
     }

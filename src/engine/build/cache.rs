@@ -197,6 +197,7 @@ impl Engine {
             for name in names(text, position) {
                 if let Some(id) = tx.named(Noun::Step, &name)?
                     && let Some(record) = tx.body::<Record>(Noun::Step, &id)?
+                    && record.inputs.is_alike(inputs)
                 {
                     return Ok(Some(record.inputs));
                 }

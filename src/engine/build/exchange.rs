@@ -16,11 +16,12 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufReader, Read, Seek as _, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::cache::lock_in_turn;
 use super::key::Inputs;
 use super::state::State;
 use super::{At, Solver};
@@ -35,7 +36,7 @@ use crate::store::image::MANIFEST_TYPE;
 use crate::store::layer::LayerSource;
 use crate::store::pack::{PackForm, PackOptions, pack};
 use crate::store::spread::{Ground, Owner, SpreadOptions, spread};
-use crate::sys::lock::{self, Mode};
+use crate::sys::lock::Mode;
 use crate::sys::path::Dir;
 
 /// The file that says what is there.
@@ -208,7 +209,12 @@ impl Engine {
     fn folder_export(&self, report: &BuildReport, folder: &Path, mounts: bool) -> Result<()> {
         std::fs::create_dir_all(folder.join("blobs/sha256"))?;
         // Two builds may write at one time: neither loses what the other wrote.
-        let _turn = lock::acquire(&folder.join(LOCK), Mode::Exclusive, PATIENCE)?;
+        let begun = Instant::now();
+        let patient = || match begun.elapsed() < PATIENCE {
+            true => self.check_interrupt(),
+            false => Err(Error::timeout("another build writes there, and does not end")),
+        };
+        let _turn = lock_in_turn(&folder.join(LOCK), Mode::Exclusive, &patient)?;
         for entry in std::fs::read_dir(folder)? {
             let entry = entry?;
             if entry.file_name().as_encoded_bytes().starts_with(UNDER_WAY.as_bytes()) {

@@ -49,6 +49,11 @@ impl Inputs {
         if self.0.len() <= MOST_KEPT { self.clone() } else { Inputs::default() }
     }
 
+    /// Whether both are of one kind of step: of others there is nothing to compare.
+    pub(super) fn is_alike(&self, other: &Inputs) -> bool {
+        self.0.first() == other.0.first() || self.0.is_empty() || other.0.is_empty()
+    }
+
     /// The first input that is not what it was.
     pub(super) fn first_change(&self, before: &Inputs) -> Option<String> {
         let find = |list: &Inputs, name: &str| list.0.iter().find(|(known, _)| known == name).cloned();

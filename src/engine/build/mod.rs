@@ -522,8 +522,8 @@ impl Solver<'_> {
         let epoch = if state.clamp_copies { state.epoch.as_secs().to_string() } else { String::new() };
         inputs.add("the epoch", epoch);
         for piece in &planned.pieces {
-            let shown = String::from_utf8_lossy(&piece.path).into_owned();
-            inputs.add(format!("the file {shown:?}"), copy::digest_of(piece).as_str());
+            let shown = walk::quoted_path(&piece.path);
+            inputs.add(format!("the file {shown}"), copy::digest_of(piece).as_str());
         }
         let outcome = self.keyed(at, &inputs, state, |state| self.layer_of(&planned, state))?;
         if let Some(quick) = &quick {

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! builds/caches/<digest of the id>[-n]/data     a cache; its lock is held while a command has it
-//! tmp/step-…                                    secrets, scripts, uppers: gone with the step, swept when it is killed
+//! tmp/step-…                                    scripts, uppers: gone with the step, swept when it is killed
+//! secret-… in memory                            secrets: the same, and never on a disk
 //! ```
 
 use std::collections::BTreeMap;
@@ -42,6 +43,7 @@ pub(super) struct Prepared {
     held: Vec<Lock>,
     agents: Vec<Agent>,
     scratch: Option<Scratch>,
+    memory: Option<Scratch>,
     files: usize,
 }
 
@@ -63,6 +65,16 @@ impl Prepared {
         Ok(folder.join(self.files.to_string()))
     }
 
+    /// As [`Prepared::fresh`], in memory.
+    fn fresh_in_memory(&mut self, engine: &Engine) -> Result<PathBuf> {
+        if self.memory.is_none() {
+            self.memory = Some(engine.store.scratch_in_memory("secret")?);
+        }
+        let folder = self.memory.as_ref().map(|scratch| scratch.path().to_owned()).unwrap_or_default();
+        self.files += 1;
+        Ok(folder.join(self.files.to_string()))
+    }
+
     /// An empty folder that is there for the time of the command.
     pub(super) fn folder(&mut self, engine: &Engine) -> Result<PathBuf> {
         let path = self.fresh(engine)?;
@@ -71,14 +83,24 @@ impl Prepared {
     }
 
     /// A file that is there for the time of the command.
-    fn file(&mut self, engine: &Engine, data: &[u8], mode: u32, owner: (u32, u32)) -> Result<PathBuf> {
+    fn file(&mut self, engine: &Engine, data: &[u8], mode: u32) -> Result<PathBuf> {
         let path = self.fresh(engine)?;
-        let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
-        file.write_all(data)?;
-        file.set_permissions(std::fs::Permissions::from_mode(mode))?;
-        std::os::unix::fs::fchown(&file, Some(owner.0), Some(owner.1))?;
-        Ok(path)
+        written(path, data, mode, (0, 0))
     }
+
+    /// A secret as a file that is there for the time of the command, and never on a disk.
+    fn secret_file(&mut self, engine: &Engine, data: &[u8], mode: u32, owner: (u32, u32)) -> Result<PathBuf> {
+        let path = self.fresh_in_memory(engine)?;
+        written(path, data, mode, owner)
+    }
+}
+
+fn written(path: PathBuf, data: &[u8], mode: u32, owner: (u32, u32)) -> Result<PathBuf> {
+    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+    file.write_all(data)?;
+    file.set_permissions(std::fs::Permissions::from_mode(mode))?;
+    std::os::unix::fs::fchown(&file, Some(owner.0), Some(owner.1))?;
+    Ok(path)
 }
 
 impl Solver<'_> {
@@ -124,7 +146,7 @@ impl Solver<'_> {
             prepared.targets.extend(made);
         }
         for Inline { name, data, mode } in &run.files {
-            let path = prepared.file(self.engine, data, mode.unwrap_or(0o644), (0, 0))?;
+            let path = prepared.file(self.engine, data, mode.unwrap_or(0o644))?;
             prepared.bind(&path, clean("/dev/pipes", name), true)?;
         }
         Ok(prepared)
@@ -193,7 +215,7 @@ impl Solver<'_> {
                 if env.is_none() || !mount.target.is_empty() {
                     let usual = format!("/run/secrets/{id}");
                     let target = if mount.target.is_empty() { usual } else { target };
-                    let path = prepared.file(self.engine, &value.0, *mode, (*uid, *gid))?;
+                    let path = prepared.secret_file(self.engine, &value.0, *mode, (*uid, *gid))?;
                     prepared.bind(&path, target, true)?;
                 }
                 Ok(())

@@ -39,19 +39,21 @@ pub(super) fn matches(tree: &mut Tree<'_>, pattern: &str, exclude: &Ignore, pare
         None => None,
     };
     let literal = compiled.is_literal() || text.is_empty();
-    let mut paths = Vec::new();
+    let mut paths: Vec<Vec<u8>> = Vec::new();
     if literal {
-        paths.push(text.replace('\\', ""));
+        paths.push(text.replace('\\', "").into_bytes());
     } else {
         expand(tree.root, &compiled, &mut Vec::new(), &mut paths)?;
         paths.sort();
     }
     let mut found = Vec::new();
-    for path in paths {
+    for bytes in paths {
+        // Patterns are text. Of a name that is none they see signs that stand for what cannot be read.
+        let path = String::from_utf8_lossy(&bytes);
         if !path.is_empty() && tree.ignore.excludes(&path) && tree.ignore.excludes_all_below(&path) {
             continue;
         }
-        let place = walk::resolve(tree.root, path.as_bytes(), true)?;
+        let place = walk::resolve(tree.root, &bytes, true)?;
         if place.facts.is_none() {
             continue;
         }
@@ -63,11 +65,16 @@ pub(super) fn matches(tree: &mut Tree<'_>, pattern: &str, exclude: &Ignore, pare
         let items = walk::list(tree.root, &place.path, tree.ignore, exclude, tree.memory)?;
         let Some(first) = items.first() else { continue };
         let is_file = first.facts.kind != EntryKind::Dir;
-        if is_file && (tree.ignore.excludes(&path) || tree.ignore.excludes(&led_to) || exclude.excludes(&path)) {
+        // What is excluded is so below its source: a file that is a source itself has its name there.
+        let name = path.rsplit('/').next().unwrap_or_default();
+        let excluded = exclude.excludes(&path) || exclude.excludes(name);
+        if is_file && (tree.ignore.excludes(&path) || tree.ignore.excludes(&led_to) || excluded) {
             continue;
         }
-        let kept = pivot.as_ref().map_or(path.as_str(), |pivot| behind(pivot, &path));
-        found.push(Matched { root: 0, named: kept.as_bytes().to_vec(), items, keep_owner: false });
+        let front = pivot.as_ref().map_or(0, |pivot| path.len() - behind(pivot, &path).len());
+        // The front that goes is text in all but a rare case, in which the path stays whole.
+        let kept = bytes.get(front..).filter(|kept| path.ends_with(&*String::from_utf8_lossy(kept))).unwrap_or(&bytes);
+        found.push(Matched { root: 0, named: kept.to_vec(), items, keep_owner: false });
     }
     Ok(Matches { found, literal })
 }
@@ -79,7 +86,7 @@ fn behind<'a>(pivot: &Pattern, path: &'a str) -> &'a str {
     end.map_or(path, |end| path[end..].trim_start_matches('/'))
 }
 
-fn expand(dir: &Dir, pattern: &Pattern, path: &mut Vec<u8>, found: &mut Vec<String>) -> Result<()> {
+fn expand(dir: &Dir, pattern: &Pattern, path: &mut Vec<u8>, found: &mut Vec<Vec<u8>>) -> Result<()> {
     if found.len() > MOST_MATCHES {
         return Err(Error::unsupported(format!("a pattern matches more than {MOST_MATCHES} paths")));
     }
@@ -89,12 +96,11 @@ fn expand(dir: &Dir, pattern: &Pattern, path: &mut Vec<u8>, found: &mut Vec<Stri
             path.push(b'/');
         }
         path.extend_from_slice(&name);
-        if let Ok(text) = std::str::from_utf8(path) {
-            if pattern.matches(text) {
-                found.push(text.to_owned());
-            } else if kind == EntryKind::Dir && pattern.can_match_below(text) {
-                expand(&dir.child(&name)?, pattern, path, found)?;
-            }
+        let text = String::from_utf8_lossy(path).into_owned();
+        if pattern.matches(&text) {
+            found.push(path.clone());
+        } else if kind == EntryKind::Dir && pattern.can_match_below(&text) {
+            expand(&dir.child(&name)?, pattern, path, found)?;
         }
         path.truncate(length);
     }

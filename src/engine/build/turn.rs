@@ -7,7 +7,7 @@ use super::key::Inputs;
 use super::state::State;
 use super::{At, LOOK, Solver, cache};
 use crate::base::{Digest, Result, failpoint};
-use crate::model::build::BuildEvent;
+use crate::model::build::{BuildEvent, Position, Step};
 use crate::model::image::Layer;
 
 impl Solver<'_> {
@@ -58,7 +58,7 @@ impl Solver<'_> {
         }
         let why = match self.options.no_cache {
             true => "the cache was not to be used".to_owned(),
-            false => self.engine.step_why(&at.step.text, at.step.position.as_ref(), inputs)?,
+            false => self.engine.step_why(&at.step.text, self.place(at).as_ref(), inputs)?,
         };
         let _slot = self.slot()?;
         (self.progress)(&BuildEvent::Started { stage: at.stage, step: at.index, text: &at.step.text });
@@ -88,10 +88,20 @@ impl Solver<'_> {
         }
     }
 
+    /// Where a step stands, told from others of its line: a script has several there, in a chain or a loop.
+    fn place(&self, at: At<'_>) -> Option<Position> {
+        let position = at.step.position.clone()?;
+        let here = |step: &&Step| step.position.as_ref().is_some_and(|other| other.line == position.line);
+        match self.graph.stages[at.stage].steps.iter().take(at.index).filter(here).count() {
+            0 => Some(position),
+            number => Some(Position { file: format!("{}#{number}", position.file), ..position }),
+        }
+    }
+
     /// Keeps what a step came to.
     pub(super) fn remember(&self, at: At<'_>, layer: Option<&Layer>, inputs: &Inputs) -> Result<()> {
-        let (text, position) = (at.step.text.as_str(), at.step.position.as_ref());
-        self.engine.step_remember(&cache::Done { text, position, layer, inputs })?;
+        let (text, position) = (at.step.text.as_str(), self.place(at));
+        self.engine.step_remember(&cache::Done { text, position: position.as_ref(), layer, inputs })?;
         self.board().keys.insert(inputs.key());
         Ok(())
     }

@@ -243,6 +243,14 @@ fn joined(folder: &[u8], name: &[u8]) -> Vec<u8> {
     if folder.is_empty() { name.to_vec() } else { [folder, name].join(&b'/') }
 }
 
+/// A path in quotes: other paths are written in other ways, also those that are no text.
+pub(super) fn quoted_path(path: &[u8]) -> String {
+    match std::str::from_utf8(path) {
+        Ok(text) => format!("{text:?}"),
+        Err(_) => format!("b\"{}\"", path.escape_ascii()),
+    }
+}
+
 /// What of an entry a command can see.
 pub(super) fn facts_text(item: &Item) -> String {
     let facts = &item.facts;

@@ -1,0 +1,133 @@
+//! What single steps get and leave: names that are no text, patterns, secrets, proxies, reasons.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::time::{Duration, Instant};
+
+use crate::dockerfile::{build, context, seen};
+use crate::support::Rhumb;
+use crate::support::process::{self, PATIENCE};
+
+#[test]
+fn names_that_are_no_text_are_copied_and_told_apart() {
+    let rhumb = Rhumb::with_base();
+    let folder = context(&rhumb, &[("dir/plain", "p")]);
+    let odd = |name: &[u8]| folder.join("dir").join(OsStr::from_bytes(name));
+    std::fs::create_dir(odd(b"d\xff")).unwrap();
+    std::fs::write(odd(b"a\xff"), "one").unwrap();
+    std::fs::write(odd(b"d\xff/in"), "in").unwrap();
+    let dockerfile = "FROM base:1\nCOPY dir /all/\nCOPY dir/a* /some/\nCOPY dir/?? /two/\nCOPY dir/*/in /in/\n\
+                      COPY --parents dir/a* /parents/\n";
+    build(&rhumb, dockerfile, &["-t", "made:1"]).ok();
+    let look = "cat /all/a? /all/d?/in /some/a? /two/a? /two/in /in/in /parents/dir/a?; ls /some | wc -l";
+    assert_eq!(seen(&rhumb, "made:1", look), "oneinoneoneininone1");
+    // Another name that is no text is another file.
+    std::fs::rename(odd(b"a\xff"), odd(b"a\xfe")).unwrap();
+    build(&rhumb, dockerfile, &["-t", "made:2"]).ok();
+    let names = |image: &str| seen(&rhumb, image, "ls /some | od -An -tx1 2>/dev/null || ls -b /some");
+    assert_ne!(names("made:1"), names("made:2"));
+}
+
+#[test]
+fn what_is_excluded_is_so_below_its_source() {
+    let rhumb = Rhumb::with_base();
+    let files = ["src/a.txt", "src/b.md", "src/sub/a.txt", "src/sub/keep.txt", "src/src/x.md", "top.txt", "top.md"];
+    let folder = context(&rhumb, &files.map(|file| (file, "x")));
+    let copied = |flags: &str, sources: &str| {
+        let dockerfile = format!("FROM base:1\nCOPY {flags} {sources} /x/\n");
+        context(&rhumb, &[("Dockerfile", &dockerfile)]);
+        rhumb.run(["build", "-q", "-t", "made:1", folder.to_str().unwrap()]).ok();
+        seen(&rhumb, "made:1", "cd /x && find . -type f | sort | tr '\\n' ' '")
+    };
+    for (flags, sources, wanted) in [
+        ("--exclude=*.txt", "src", "./b.md ./src/x.md ./sub/a.txt ./sub/keep.txt "),
+        ("--exclude=**/*.txt", "src", "./b.md ./src/x.md "),
+        ("--exclude=**/*.txt --exclude=!sub/keep.txt", "src", "./b.md ./src/x.md ./sub/keep.txt "),
+        ("--exclude=src", "src", "./a.txt ./b.md ./sub/a.txt ./sub/keep.txt "),
+        ("--exclude=sub --exclude=*.md", "src", "./a.txt ./src/x.md "),
+        ("--exclude=*.txt", "top*", "./top.md "),
+        ("--exclude=*.txt", "src/*", "./b.md ./keep.txt ./x.md "),
+    ] {
+        // Of `src/*` each match is a source itself: below `sub` there are two files that its pattern means.
+        let wanted = if sources == "src/*" { "./b.md ./x.md " } else { wanted };
+        assert_eq!(copied(flags, sources), wanted, "{flags} {sources}");
+    }
+}
+
+/// A secret lies in memory while a step has it, and is gone with the step, or with the next command.
+#[test]
+fn a_secret_is_never_on_a_disk() {
+    let rhumb = Rhumb::with_base();
+    let folder = context(&rhumb, &[("secret", "hunter-in-memory-22")]);
+    let flag = format!("id=s,src={}", folder.join("secret").display());
+    let memory = format!("rhumb-memory-{}", rhumb.root_id());
+    let places = || ["/run", "/dev/shm"].map(|above| std::path::Path::new(above).join(&memory));
+    let held = || places().iter().any(|place| place.exists());
+    let dockerfile = "FROM base:1\nRUN --mount=type=secret,id=s,mode=0444 cat /run/secrets/s && sleep 1000\n";
+    context(&rhumb, &[("Dockerfile", dockerfile)]);
+    let mut child = rhumb.spawn(["build", "-q", "--secret", &flag, "context"]);
+    let containers = || std::fs::read_dir(rhumb.root().join("containers")).map_or(0, Iterator::count);
+    process::eventually("the step", PATIENCE, || (held() && containers() > 0).then_some(()));
+    std::thread::sleep(Duration::from_millis(300));
+    let mut grep = std::process::Command::new("grep");
+    let found = process::run(grep.args(["-rl", "hunter-in-memory-22"]).arg(rhumb.root()), None, PATIENCE);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(found.stdout, "", "{found}");
+    process::eventually("the end of the step", PATIENCE, || {
+        rhumb.run(["ps", "-aq"]).ok();
+        (containers() == 0 && !held()).then_some(())
+    });
+    build(&rhumb, &dockerfile.replace(" && sleep 1000", ""), &["--secret", &flag]).ok();
+    assert!(!held());
+}
+
+#[test]
+fn a_wait_for_another_build_that_writes_a_cache_ends_with_ctrl_c() {
+    let rhumb = Rhumb::with_base();
+    let folder = context(&rhumb, &[("Dockerfile", "FROM base:1\nRUN echo x > /x\n")]);
+    let cache = rhumb.path("cache");
+    std::fs::create_dir(&cache).unwrap();
+    let lock = std::fs::File::create(cache.join("rhumb-cache.lock")).unwrap();
+    lock.lock().unwrap();
+    let target = format!("type=local,dest={}", cache.display());
+    let mut child = rhumb.spawn(["build", "-q", "--cache-to", &target, folder.to_str().unwrap()]);
+    process::eventually("the step", PATIENCE, || {
+        (rhumb.script("print(build::cache().steps)").ok() == "1").then_some(())
+    });
+    std::thread::sleep(Duration::from_millis(300));
+    let begun = Instant::now();
+    let mut interrupt = std::process::Command::new("kill");
+    process::run(interrupt.args(["-INT", &child.id().to_string()]), None, PATIENCE).ok();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert!(begun.elapsed() < Duration::from_secs(5));
+}
+
+/// Proxies are given to commands without being declared, and are no part of what the steps come to.
+#[test]
+fn a_proxy_is_there_and_leaves_nothing() {
+    let rhumb = Rhumb::with_base();
+    let dockerfile = "FROM base:1\nRUN echo $HTTP_PROXY $no_proxy >&2; test -n \"$HTTP_PROXY\"\n";
+    let flags = |proxy: &'static str| ["-t", "made:1", "--build-arg", proxy, "--build-arg", "no_proxy=localhost"];
+    let first = build(&rhumb, dockerfile, &flags("HTTP_PROXY=http://one.example:1"));
+    assert!(first.success() && first.stderr.contains("http://one.example:1 localhost"), "{first}");
+    let second = build(&rhumb, dockerfile, &flags("HTTP_PROXY=http://two.example:2"));
+    assert!(second.success() && second.stderr.contains("CACHED"), "{second}");
+    let kept = [rhumb.run(["history", "--no-trunc", "made:1"]).ok(), rhumb.run(["inspect", "made:1"]).ok()].concat();
+    assert!(!kept.contains("example"), "{kept}");
+}
+
+#[test]
+fn why_compares_with_the_step_that_stood_there() {
+    let rhumb = Rhumb::with_base();
+    let why = |steps: &str| {
+        let line = format!("let b = build::from(\"base:1\"){steps}; b.solve(); print(b.why());");
+        let text = rhumb.script(&line).ok();
+        text.lines().map(|line| line.rsplit_once(": ").unwrap_or((line, "cached")).1.to_owned()).collect::<Vec<_>>()
+    };
+    let never = "it was never done before";
+    // All of them are on one line of the script.
+    assert_eq!(why(r#".run("echo a").workdir("/w").run("echo b").run("echo c")"#), [never, never, never, never]);
+    assert_eq!(why(r#".run("echo a").workdir("/w").run("echo b").run("echo d")"#)[3], "the command changed");
+    assert_eq!(why(r#".run("echo a").workdir("/w").run("echo b").copy("x", "/x", #{ content: "x" })"#)[3], never);
+}
