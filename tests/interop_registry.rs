@@ -24,6 +24,12 @@ impl Registry {
     /// None when it is not installed. `auth` are lines of its configuration.
     #[track_caller]
     fn start(users: Option<&str>) -> Option<Registry> {
+        Registry::start_with(users, "")
+    }
+
+    /// As [`Registry::start`], with more of the configuration's `http`.
+    #[track_caller]
+    fn start_with(users: Option<&str>, http: &str) -> Option<Registry> {
         let mut command = peer("docker-registry")?;
         let folder = Scratch::new();
         // Free a moment ago; that another takes it meanwhile is what the wait below would find.
@@ -37,7 +43,7 @@ impl Registry {
         let data = folder.join("data");
         let text = format!(
             "version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {}}}, delete: {{enabled: true}}}}\n\
-             http: {{addr: {host}}}\n{auth}",
+             http: {{addr: {host}, {http}}}\n{auth}",
             data.display()
         );
         let config = folder.join("config.yml");
@@ -149,6 +155,65 @@ fn who_signed_in_may_write() {
 }
 
 #[test]
+fn who_shows_a_certificate_is_known_by_it() {
+    let Some(_) = peer("docker-registry") else { return };
+    let Some(_) = peer("openssl") else { return };
+    let folder = Scratch::new();
+    let path = |name: &str| folder.join(name).to_str().unwrap().to_owned();
+    let openssl = |line: &str| {
+        let mut command = Command::new(support::peers::find("openssl").unwrap());
+        process::run(command.args(line.split(' ')), None, PATIENCE).ok();
+    };
+    for ca in ["ca", "other"] {
+        let (key, crt) = (path(&format!("{ca}.key")), path(&format!("{ca}.crt")));
+        openssl(&format!(
+            "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN={ca} -keyout {key} -out {crt}"
+        ));
+    }
+    std::fs::write(folder.join("names"), "subjectAltName=IP:127.0.0.1\n").unwrap();
+    for who in ["server", "client"] {
+        let (key, csr, crt) = (path(&format!("{who}.key")), path(&format!("{who}.csr")), path(&format!("{who}.cert")));
+        openssl(&format!(
+            "req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN={who} -keyout {key} -out {csr}"
+        ));
+        let (ca, ca_key, names) = (path("ca.crt"), path("ca.key"), path("names"));
+        openssl(&format!(
+            "x509 -req -in {csr} -CA {ca} -CAkey {ca_key} -CAcreateserial -days 2 -extfile {names} -out {crt}"
+        ));
+    }
+    let tls = format!(
+        "tls: {{certificate: {}, key: {}, clientcas: [{}]}}",
+        path("server.cert"),
+        path("server.key"),
+        path("ca.crt")
+    );
+    let Some(registry) = Registry::start_with(None, &tls) else { return };
+    let rhumb = Rhumb::with_base();
+    let name = registry.name("me/app:1");
+    rhumb.run(["tag", "base:1", &name]).ok();
+    let own = folder.join("certs").join(&registry.host);
+    std::fs::create_dir_all(&own).unwrap();
+    let push = || {
+        let mut command = rhumb.command(["push", "-q", &name]);
+        process::run(command.env("RHUMB_CERTIFICATES", folder.join("certs")), None, PATIENCE)
+    };
+    // It wants to see one.
+    assert!(!push().success());
+    for file in ["client.cert", "client.key"] {
+        std::fs::copy(folder.join(file), own.join(file)).unwrap();
+    }
+    push().ok();
+    // Who names an authority wants that it signed, also on this machine.
+    std::fs::copy(folder.join("other.crt"), own.join("ca.crt")).unwrap();
+    let outcome = push();
+    assert!(!outcome.success() && outcome.stderr.contains("certificate"), "{outcome}");
+    std::fs::copy(folder.join("ca.crt"), own.join("ca.crt")).unwrap();
+    push().ok();
+    std::fs::remove_file(own.join("client.key")).unwrap();
+    push().fails_with(3, "has no key");
+}
+
+#[test]
 fn builds_share_their_cache_through_a_registry() {
     let Some(registry) = Registry::start(None) else { return };
     let first = Rhumb::with_base();
@@ -182,11 +247,15 @@ fn builds_share_their_cache_through_a_registry() {
          let b = build::from(\"base:1\"); b.run(\"echo one >/one\"); b.solve(#{{ cache_from: [\"type=registry,ref={place}-2\"] }});"
     );
     first.script(&script).ok();
-    // What is no cache is none, and what cannot be reached is said.
+    // What is no cache is none, and what cannot be reached is said; the build goes on.
     first.run(["tag", "base:1", &registry.name("me/base:1")]).ok();
     first.run(["push", "-q", &registry.name("me/base:1")]).ok();
-    build(&first, text, &["--cache-from", &registry.name("me/base:1")]).fails_with(7, "is no cache");
-    build(&first, text, &["--cache-from", "127.0.0.1:1/x"]).fails_with(8, "Connection refused");
+    for (place, why) in [(&*registry.name("me/base:1"), "is no cache"), ("127.0.0.1:1/x", "Connection refused")] {
+        let outcome = build(&first, text, &["--cache-from", place]);
+        outcome.ok();
+        assert!(outcome.stderr.contains("warning: ") && outcome.stderr.contains(why), "{outcome}");
+    }
+    build(&first, text, &["--cache-to", "type=registry,ref=127.0.0.1:1/x"]).fails_with(8, "Connection refused");
 }
 
 #[test]
@@ -240,14 +309,20 @@ fn many_write_at_once_and_some_are_killed() {
     for name in &names {
         rhumb.run(["tag", "big:1", name]).ok();
     }
-    let mut children: Vec<(usize, Child)> =
-        names.iter().enumerate().map(|(at, name)| (at, rhumb.spawn(["push", name]))).collect();
+    let start = |(at, name): (usize, &String)| {
+        let said = std::fs::File::create(rhumb.path(format!("said-{at}"))).unwrap();
+        let mut command = rhumb.command(["push", name]);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(said);
+        (at, command.spawn().unwrap())
+    };
+    let mut children: Vec<(usize, Child)> = names.iter().enumerate().map(start).collect();
     std::thread::sleep(Duration::from_millis(60));
     for (_, child) in children.iter_mut().filter(|(at, _)| at % 5 == 4) {
         child.kill().unwrap();
     }
     for (at, child) in &mut children {
-        assert!(child.wait().unwrap().success() || *at % 5 == 4, "{at}");
+        let said = || std::fs::read_to_string(rhumb.path(format!("said-{at}"))).unwrap();
+        assert!(child.wait().unwrap().success() || *at % 5 == 4, "{}", said());
     }
     for name in &names {
         rhumb.run(["push", "-q", name]).ok();

@@ -21,6 +21,8 @@ use crate::sys::terminal;
 const CONFIG_VARIABLE: &str = "DOCKER_CONFIG";
 /// The variable with registries that may be insecure, between commas.
 const INSECURE_VARIABLE: &str = "RHUMB_INSECURE_REGISTRIES";
+/// The variable with a further folder of certificates, before the usual ones.
+const CERTIFICATES_VARIABLE: &str = "RHUMB_CERTIFICATES";
 /// Where certificates lie: ours, those of containers-common, and Docker's.
 const CERTIFICATES: [&str; 3] = ["/etc/rhumb/certs.d", "/etc/containers/certs.d", "/etc/docker/certs.d"];
 /// The registry of names without a host.
@@ -35,8 +37,7 @@ const MOST_BARS: usize = 8;
 
 /// What this user knows of registries, read when a registry is asked.
 pub(crate) fn registries() -> Registries {
-    let places = places();
-    Registries::new(move |host| places.access(host))
+    Registries::new(places())
 }
 
 fn places() -> Places {
@@ -46,7 +47,11 @@ fn places() -> Places {
     let insecure = insecure.split(',').map(str::trim).filter(|host| !host.is_empty()).map(str::to_owned);
     Places {
         config: variable(CONFIG_VARIABLE).map(PathBuf::from).or_else(home),
-        certificates: CERTIFICATES.iter().map(PathBuf::from).collect(),
+        certificates: variable(CERTIFICATES_VARIABLE)
+            .map(PathBuf::from)
+            .into_iter()
+            .chain(CERTIFICATES.iter().map(PathBuf::from))
+            .collect(),
         insecure: insecure.collect(),
         search_path: std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).collect(),
     }
@@ -111,6 +116,9 @@ impl PullArgs {
         let engine = session.engine()?;
         let name = Reference::parse(&self.image)?;
         if !self.all_tags {
+            if !self.quiet && name.digest().is_none() && Reference::parse(&format!("{}:x", self.image)).is_ok() {
+                session.out.line("Using default tag: latest")?;
+            }
             self.one(&engine, &name, session)?;
             return Ok(0);
         }
@@ -219,7 +227,9 @@ impl LoginArgs {
         }
         let credentials = Credentials::Password { user, password };
         session.engine()?.registry_sign_in(&host, &credentials)?;
-        places().sign_in(&host, &credentials)?;
+        if places().sign_in(&host, &credentials)? {
+            crate::cli::report::note("the password is in config.json as it is: a credsStore there keeps it better");
+        }
         session.out.line("Login Succeeded")?;
         Ok(0)
     }

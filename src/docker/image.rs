@@ -143,8 +143,12 @@ impl ImageRow {
 /// The lines of an image, one for each of its names; one of `<none>` when it has no name.
 pub fn list_rows(image: &Image) -> Vec<ImageRow> {
     let known = |repository: &str| {
-        let mut digests = image.digests.iter().filter_map(|name| name.split_once('@'));
-        digests.find(|(name, _)| *name == repository).map(|(_, digest)| digest.to_owned())
+        let of_it =
+            image.digests.iter().filter_map(|name| name.split_once('@')).filter(|(name, _)| *name == repository);
+        let digests: Vec<&str> = of_it.map(|(_, digest)| digest).collect();
+        // Its own manifest's, where that is one of several.
+        let own = digests.iter().find(|digest| **digest == image.manifest.as_str());
+        own.or(digests.first()).map(|digest| (*digest).to_owned())
     };
     let row = |repository: String, tag: String| ImageRow {
         id: image.id.to_string(),

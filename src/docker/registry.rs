@@ -3,6 +3,7 @@
 //!
 //! A file that cannot be read is an error, never nobody (CVE-2021-41092). What is not ours in it stays as it is.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::DirBuilderExt as _;
@@ -11,11 +12,12 @@ use std::process::{Command, Stdio};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::base::error::quoted;
 use crate::base::{Context as _, Error, Result};
-use crate::registry::access::{Access, Credentials};
+use crate::registry::access::{Access, Credentials, Known};
 use crate::sys::new_file::NewFile;
 use crate::sys::path::Dir;
 
@@ -43,50 +45,77 @@ pub struct Places {
     pub search_path: Vec<PathBuf>,
 }
 
-impl Places {
-    /// What is known of a registry.
-    ///
-    /// # Errors
-    /// `corrupt` for a file that makes no sense; what reading and a program give.
-    pub fn access(&self, host: &str) -> Result<Access> {
-        let mut access = Access {
-            credentials: self.credentials(host)?,
-            insecure: self.insecure.iter().any(|insecure| insecure == host),
-            ..Access::default()
-        };
+/// The file: where it is, all of it, and what we read of it.
+#[derive(Debug, Default)]
+struct Opened {
+    path: PathBuf,
+    all: Map<String, Value>,
+    config: Config,
+}
+
+/// What we read of the file.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Config {
+    auths: Option<BTreeMap<String, Entry>>,
+    #[serde(rename = "credHelpers")]
+    helpers: Option<BTreeMap<String, String>>,
+    #[serde(rename = "credsStore")]
+    helper: Option<String>,
+}
+
+/// What the file says of one registry.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Entry {
+    auth: Option<String>,
+    username: Option<String>,
+    password: Option<String>,
+    identitytoken: Option<String>,
+}
+
+impl Known for Places {
+    fn trust(&self, host: &str) -> Result<Access> {
+        let insecure = self.insecure.iter().any(|insecure| insecure == host);
+        let mut access = Access { insecure, ..Access::default() };
         self.certificates(host, &mut access)?;
         Ok(access)
     }
 
-    /// Who one is there.
     fn credentials(&self, host: &str) -> Result<Option<Credentials>> {
-        let Some((path, config)) = self.read()? else { return Ok(None) };
-        let key = key(host);
-        if let Some(helper) = helper(&config, host) {
-            return self.ask(&helper, &key);
+        let Some(Opened { path, config, .. }) = self.read()? else { return Ok(None) };
+        if let Some(helper) = config.helper(host, &path)? {
+            return self.ask(&helper, &key(host));
         }
-        let Some(auths) = config.get("auths").and_then(Value::as_object) else { return Ok(None) };
-        let Some((_, entry)) = auths.iter().find(|(name, _)| same(name, host)) else { return Ok(None) };
+        let auths = config.auths.unwrap_or_default();
+        // Old clients wrote addresses; the exact name counts before them.
+        let exact = auths.get(&key(host));
+        let Some(entry) = exact.or_else(|| auths.iter().find(|(name, _)| same(name, host)).map(|(_, entry)| entry))
+        else {
+            return Ok(None);
+        };
         credentials(entry).map_err(|error| error.context(format!("reading what {path:?} says of {host}")))
     }
+}
 
-    /// Keeps who one is there.
+impl Places {
+    /// Keeps who one is there; gives whether everybody can read it who can read the file.
     ///
     /// # Errors
-    /// `not_found` when it is not known where; as [`Places::access`], and what writing gives.
-    pub fn sign_in(&self, host: &str, credentials: &Credentials) -> Result<()> {
-        let (path, mut config) = self.to_change()?;
+    /// `not_found` when it is not known where; `corrupt` for a file that makes no sense; what a program and writing give.
+    pub fn sign_in(&self, host: &str, credentials: &Credentials) -> Result<bool> {
+        let Opened { path, mut all, config } = self.to_change()?;
         let key = key(host);
-        if let Some(helper) = helper(&config, host) {
+        if let Some(helper) = config.helper(host, &path)? {
             let (user, secret) = match credentials {
                 Credentials::Password { user, password } => (user.as_str(), password.as_str()),
                 Credentials::Identity(token) => (TOKEN_USER, token.as_str()),
             };
             let said = json!({ "ServerURL": key, "Username": user, "Secret": secret });
             self.tell(&helper, "store", said.to_string().as_bytes())?;
-            return Ok(());
+            return Ok(false);
         }
-        let auths = config.entry("auths").or_insert_with(|| Value::Object(Map::new()));
+        let auths = all.entry("auths").or_insert_with(|| Value::Object(Map::new()));
         let Some(auths) = auths.as_object_mut() else { return Err(malformed(&path, "auths is not an object")) };
         auths.retain(|name, _| !same(name, host));
         let entry = match credentials {
@@ -96,7 +125,7 @@ impl Places {
             Credentials::Identity(token) => json!({ "identitytoken": token }),
         };
         auths.insert(key, entry);
-        write(&path, &config)
+        write(&path, &all).map(|()| true)
     }
 
     /// Forgets who one is there; gives whether it was known.
@@ -104,40 +133,43 @@ impl Places {
     /// # Errors
     /// As [`Places::sign_in`].
     pub fn sign_out(&self, host: &str) -> Result<bool> {
-        let (path, mut config) = self.to_change()?;
-        if let Some(helper) = helper(&config, host) {
+        let Opened { path, mut all, config } = self.to_change()?;
+        if let Some(helper) = config.helper(host, &path)? {
             let known = self.ask(&helper, &key(host))?.is_some();
             if known {
                 self.tell(&helper, "erase", key(host).as_bytes())?;
             }
             return Ok(known);
         }
-        let Some(auths) = config.get_mut("auths").and_then(Value::as_object_mut) else { return Ok(false) };
+        let Some(auths) = all.get_mut("auths").and_then(Value::as_object_mut) else { return Ok(false) };
         let before = auths.len();
         auths.retain(|name, _| !same(name, host));
         if auths.len() == before {
             return Ok(false);
         }
-        write(&path, &config)?;
+        write(&path, &all)?;
         Ok(true)
     }
 
-    fn to_change(&self) -> Result<(PathBuf, Map<String, Value>)> {
+    fn to_change(&self) -> Result<Opened> {
         let folder = self.config.as_ref().ok_or_else(|| {
             Error::not_found("it is not known where to keep that").with_hint("set DOCKER_CONFIG to a folder")
         })?;
-        Ok(self.read()?.unwrap_or_else(|| (folder.join(FILE), Map::new())))
+        Ok(self.read()?.unwrap_or_else(|| Opened { path: folder.join(FILE), ..Opened::default() }))
     }
 
-    fn read(&self) -> Result<Option<(PathBuf, Map<String, Value>)>> {
+    /// Reads the file; none when there is none.
+    fn read(&self) -> Result<Option<Opened>> {
         let Some(folder) = &self.config else { return Ok(None) };
         let path = folder.join(FILE);
         let Some(bytes) = bytes_of(&path)? else { return Ok(None) };
         if bytes.iter().all(u8::is_ascii_whitespace) {
-            return Ok(Some((path, Map::new())));
+            return Ok(Some(Opened { path, ..Opened::default() }));
         }
-        let config = serde_json::from_slice(&bytes).map_err(|error| malformed(&path, &quoted(&error)))?;
-        Ok(Some((path, config)))
+        let read = serde_json::from_slice::<Map<String, Value>>(&bytes)
+            .and_then(|all| serde_json::from_slice::<Config>(&bytes).map(|config| (all, config)));
+        let (all, config) = read.map_err(|error| malformed(&path, &quoted(&error)))?;
+        Ok(Some(Opened { path, all, config }))
     }
 
     /// What a program knows of a registry.
@@ -174,6 +206,9 @@ impl Places {
             let _ = input.write_all(said);
         }
         let output = child.wait_with_output().context(running)?;
+        if output.stdout.len() as u64 > MOST_BYTES {
+            return Err(Error::corrupt(format!("{helper} says too much")));
+        }
         if output.status.success() {
             return Ok(Some(output.stdout));
         }
@@ -203,6 +238,7 @@ impl Places {
                     let mut pem = bytes_of(path)?.unwrap_or_default();
                     let key = path.with_extension("key");
                     let bytes = bytes_of(&key)?;
+                    pem.push(b'\n');
                     pem.extend(bytes.ok_or_else(|| Error::not_found(format!("{path:?} has no key {key:?}")))?);
                     access.identity = Some(pem);
                 }
@@ -240,24 +276,30 @@ fn write(path: &Path, config: &Map<String, Value>) -> Result<()> {
     new.publish(name.as_bytes()).context(writing)
 }
 
-/// The program that keeps what one says to a registry, when there is one.
-fn helper(config: &Map<String, Value>, host: &str) -> Option<String> {
-    let own = config.get("credHelpers").and_then(Value::as_object);
-    let own = own.and_then(|helpers| helpers.iter().find(|(name, _)| same(name, host))).map(|(_, helper)| helper);
-    let name = own.or_else(|| config.get("credsStore")).and_then(Value::as_str).filter(|name| !name.is_empty())?;
-    // It is looked up in a folder: it may name no other.
-    (!name.contains('/')).then(|| format!("docker-credential-{name}"))
+impl Config {
+    /// The program that keeps what one says to a registry, when there is one.
+    fn helper(&self, host: &str, path: &Path) -> Result<Option<String>> {
+        let own = self.helpers.iter().flatten().find(|(name, _)| same(name, host)).map(|(_, helper)| helper);
+        let Some(name) = own.or(self.helper.as_ref()).filter(|name| !name.is_empty()) else { return Ok(None) };
+        // It is looked up in folders: it may name no other.
+        if name.contains('/') {
+            return Err(malformed(path, &format!("{name:?} names no program that keeps passwords")));
+        }
+        Ok(Some(format!("docker-credential-{name}")))
+    }
 }
 
-fn credentials(entry: &Value) -> Result<Option<Credentials>> {
-    let text = |name: &str| entry.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
-    if let Some(token) = text("identitytoken") {
-        return Ok(Some(Credentials::Identity(token.to_owned())));
+fn credentials(entry: &Entry) -> Result<Option<Credentials>> {
+    let text = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+    if let Some(token) = text(&entry.identitytoken) {
+        return Ok(Some(Credentials::Identity(token)));
     }
-    if let (Some(user), Some(password)) = (text("username"), text("password")) {
-        return Ok(Some(Credentials::Password { user: user.to_owned(), password: password.to_owned() }));
+    match (text(&entry.username), text(&entry.password)) {
+        (Some(user), Some(password)) => return Ok(Some(Credentials::Password { user, password })),
+        (Some(_), None) if entry.auth.is_none() => return Err(Error::corrupt("there is a name without a password")),
+        _ => {}
     }
-    let Some(auth) = text("auth") else { return Ok(None) };
+    let Some(auth) = text(&entry.auth) else { return Ok(None) };
     let wrong = || Error::corrupt("auth is not NAME:PASSWORD in base64");
     let plain = STANDARD.decode(auth).ok().and_then(|plain| String::from_utf8(plain).ok()).ok_or_else(wrong)?;
     let (user, password) = plain.split_once(':').ok_or_else(wrong)?;
@@ -270,10 +312,12 @@ fn key(host: &str) -> String {
     if host == HUB.0 { HUB.1.to_owned() } else { host.to_owned() }
 }
 
-/// Whether a name in the file is this registry: old clients wrote addresses.
+/// Whether a name in the file is this registry: old clients wrote addresses. What names a part of one is for podman alone.
 fn same(name: &str, host: &str) -> bool {
     let bare = name.strip_prefix("https://").or_else(|| name.strip_prefix("http://")).unwrap_or(name);
-    let bare = bare.split('/').next().unwrap_or_default();
+    let bare = bare
+        .split_once('/')
+        .map_or(bare, |(bare, rest)| if matches!(rest, "" | "v1/" | "v2/" | "v1" | "v2") { bare } else { "" });
     bare == host || (host == HUB.0 && matches!(bare, "index.docker.io" | "registry-1.docker.io"))
 }
 
@@ -306,7 +350,7 @@ mod tests {
                 "http://old.example:5000/v1/": {"username": "u", "password": "p"}, "none.example": {},
                 "bad.example": {"auth": "!"}}}"#,
         );
-        let who = |host: &str| places.access(host).map(|access| access.credentials);
+        let who = |host: &str| places.credentials(host);
         assert_eq!(who("docker.io").unwrap(), password("me", "a:b"));
         assert_eq!(who("r.example").unwrap(), Some(Credentials::Identity("t".into())));
         assert_eq!(who("old.example:5000").unwrap(), password("u", "p"));
@@ -318,10 +362,32 @@ mod tests {
     #[test]
     fn a_broken_file_is_an_error_and_not_nobody() {
         let folder = tempfile::tempdir().unwrap();
-        for text in ["{", "[]", r#"{"auths": {}"#] {
-            assert_eq!(places(folder.path(), text).access("x.example").unwrap_err().kind(), Kind::Corrupt, "{text}");
+        for text in [
+            "{",
+            "[]",
+            r#"{"auths": {}"#,
+            r#"{"auths": []}"#,
+            r#"{"auths": {"x.example": "y"}}"#,
+            r#"{"auths": {"x.example": {"auth": 5}}}"#,
+            r#"{"auths": {"x.example": {"username": "u"}}}"#,
+            r#"{"credsStore": 5}"#,
+            r#"{"credsStore": "a/b"}"#,
+            r#"{"credHelpers": []}"#,
+        ] {
+            let known = places(folder.path(), text).credentials("x.example");
+            assert_eq!(known.unwrap_err().kind(), Kind::Corrupt, "{text}");
         }
-        assert_eq!(places(folder.path(), " ").access("x.example").unwrap(), Access::default());
+        assert_eq!(places(folder.path(), " ").credentials("x.example").unwrap(), None);
+    }
+
+    #[test]
+    fn the_exact_name_counts_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = r#"{"auths": {"http://h.example": {"auth": "YTpi"}, "h.example": {"auth": "Yzpk"},
+            "h.example/team": {"auth": "ZTpm"}, "other.example/team": {"auth": "ZTpm"}}}"#;
+        let places = places(folder.path(), text);
+        assert_eq!(places.credentials("h.example").unwrap(), password("c", "d"));
+        assert_eq!(places.credentials("other.example").unwrap(), None);
     }
 
     #[test]
@@ -330,14 +396,14 @@ mod tests {
         let places = places(folder.path(), r#"{"HttpHeaders": {"a": "b"}, "auths": {"a.example": {"auth": "eDp5"}}}"#);
         let who = Credentials::Password { user: "me".into(), password: "secret".into() };
         places.sign_in("b.example:5000", &who).unwrap();
-        assert_eq!(places.access("b.example:5000").unwrap().credentials, Some(who));
-        assert_eq!(places.access("a.example").unwrap().credentials, password("x", "y"));
+        assert_eq!(places.credentials("b.example:5000").unwrap(), Some(who));
+        assert_eq!(places.credentials("a.example").unwrap(), password("x", "y"));
         let path = folder.path().join(FILE);
         assert!(std::fs::read_to_string(&path).unwrap().contains("HttpHeaders"));
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert!(places.sign_out("b.example:5000").unwrap());
         assert!(!places.sign_out("b.example:5000").unwrap());
-        assert_eq!(places.access("b.example:5000").unwrap().credentials, None);
+        assert_eq!(places.credentials("b.example:5000").unwrap(), None);
     }
 
     #[test]
@@ -353,7 +419,7 @@ mod tests {
             store*) echo \"$line\" > \"${0%/*}/stored\";;\nesac\n";
         std::fs::write(&program, script).unwrap();
         std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
-        let who = |host: &str| places.access(host).map(|access| access.credentials);
+        let who = |host: &str| places.credentials(host);
         assert_eq!(who("a.example").unwrap(), password("u", "p"));
         assert_eq!(who("t.example").unwrap(), Some(Credentials::Identity("t".into())));
         assert_eq!(who("other.example").unwrap(), None);
@@ -376,10 +442,10 @@ mod tests {
             insecure: vec!["i.example".into()],
             ..Places::default()
         };
-        let access = places.access("r.example:5000").unwrap();
-        assert_eq!((access.authorities, access.identity), (vec![b"A".to_vec()], Some(b"CK".to_vec())));
-        assert!(!access.insecure && places.access("i.example").unwrap().insecure);
+        let access = places.trust("r.example:5000").unwrap();
+        assert_eq!((access.authorities, access.identity), (vec![b"A".to_vec()], Some(b"C\nK".to_vec())));
+        assert!(!access.insecure && places.trust("i.example").unwrap().insecure);
         std::fs::remove_file(own.join("client.key")).unwrap();
-        assert_eq!(places.access("r.example:5000").unwrap_err().kind(), Kind::NotFound);
+        assert_eq!(places.trust("r.example:5000").unwrap_err().kind(), Kind::NotFound);
     }
 }

@@ -13,9 +13,9 @@ impl Engine {
     /// # Errors
     /// `permission_denied` when it does not; `unavailable`.
     pub fn registry_sign_in(&self, host: &str, credentials: &Credentials) -> Result<()> {
-        let known = self.registries.access(host)?;
-        let access = Access { credentials: Some(credentials.clone()), ..known };
-        self.registry_of(host, "", access)?.sign_in()
+        // Who one was there before does not matter: it may be what is to be mended.
+        let access = Access { credentials: Some(credentials.clone()), ..self.registries.trust(host)? };
+        Remote::of_host(host, "", access, self.checking())?.sign_in()
     }
 
     /// The tags of a repository, sorted.
@@ -26,18 +26,6 @@ impl Engine {
         let mut tags = self.remote(&Reference::parse(repository)?)?.tags()?;
         tags.sort();
         Ok(tags)
-    }
-
-    /// The repositories of a registry.
-    ///
-    /// # Errors
-    /// As [`Engine::registry_tags`]; `not_found` where nothing is listed, as at Docker Hub.
-    pub fn registry_repositories(&self, host: &str) -> Result<Vec<String>> {
-        self.registry_of(host, "", self.registries.access(host)?)?.repositories()
-    }
-
-    fn registry_of(&self, host: &str, repository: &str, access: Access) -> Result<Remote> {
-        Remote::of_host(host, repository, access, self.checking())
     }
 
     /// What ends every wait for a registry.

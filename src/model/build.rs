@@ -523,6 +523,9 @@ pub struct BuildReport {
     pub caches: Vec<String>,
     /// How long all of it took.
     pub elapsed: Duration,
+    /// What could not be had, and was done without.
+    #[serde(default)]
+    pub warnings: Vec<String>,
 }
 
 impl BuildReport {

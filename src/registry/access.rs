@@ -38,24 +38,46 @@ pub struct Access {
     pub identity: Option<Vec<u8>>,
 }
 
-type Look = dyn Fn(&str) -> Result<Access> + Send + Sync;
+/// What a front end knows.
+pub trait Known: Send + Sync {
+    /// How one reaches a registry, but for who one is.
+    ///
+    /// # Errors
+    /// What looking gives: what cannot be read is an error, never nobody (CVE-2021-41092).
+    fn trust(&self, host: &str) -> Result<Access>;
+
+    /// Who one is there.
+    ///
+    /// # Errors
+    /// As [`Known::trust`].
+    fn credentials(&self, host: &str) -> Result<Option<Credentials>>;
+}
 
 /// Finds what is known of a registry by its host, with its port if it has one. The default knows nothing of any.
 #[derive(Clone, Default)]
-pub struct Registries(Option<Arc<Look>>);
+pub struct Registries(Option<Arc<dyn Known>>);
 
 impl Registries {
     /// What a front end has read, or reads when it is asked.
-    pub fn new(look: impl Fn(&str) -> Result<Access> + Send + Sync + 'static) -> Registries {
-        Registries(Some(Arc::new(look)))
+    pub fn new(known: impl Known + 'static) -> Registries {
+        Registries(Some(Arc::new(known)))
+    }
+
+    /// What is known of this one, but for who one is.
+    ///
+    /// # Errors
+    /// As [`Known::trust`].
+    pub fn trust(&self, host: &str) -> Result<Access> {
+        self.0.as_ref().map_or_else(|| Ok(Access::default()), |known| known.trust(host))
     }
 
     /// What is known of this one.
     ///
     /// # Errors
-    /// What looking gives: what cannot be read is an error, never nobody (CVE-2021-41092).
+    /// As [`Known::trust`].
     pub fn access(&self, host: &str) -> Result<Access> {
-        self.0.as_ref().map_or_else(|| Ok(Access::default()), |look| look(host))
+        let credentials = self.0.as_ref().map(|known| known.credentials(host)).transpose()?.flatten();
+        Ok(Access { credentials, ..self.trust(host)? })
     }
 }
 

@@ -2,10 +2,24 @@
 
 use std::time::Duration;
 
-use reqwest::{StatusCode, Url, header};
+use reqwest::{Response, StatusCode, Url, header};
 use serde::Deserialize;
 
 use crate::base::{Error, Kind, Result};
+
+/// Where an answer to a question redirects to; none when it does not. Never from https to http.
+pub(super) fn redirect(response: &Response) -> Result<Option<Url>> {
+    // 301, 302, 303, 307 and 308; what writes goes on elsewhere only as the registry's protocol says.
+    if !matches!(response.status().as_u16(), 301..=303 | 307 | 308) {
+        return Ok(None);
+    }
+    let location = response.headers().get(header::LOCATION).and_then(|value| value.to_str().ok());
+    let Some(next) = location.and_then(|location| response.url().join(location).ok()) else { return Ok(None) };
+    match (response.url().scheme(), next.scheme()) {
+        (_, "https") | ("http", "http") => Ok(Some(next)),
+        _ => Err(Error::failed("it redirects from https to where everybody can read it")),
+    }
+}
 
 /// Where a listing goes on: `Link: <…>; rel="next"` (RFC 5988).
 pub(super) fn next_page(of: &Url, headers: &header::HeaderMap) -> Option<Url> {

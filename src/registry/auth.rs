@@ -51,8 +51,8 @@ pub(super) fn challenge(headers: &header::HeaderMap) -> Option<Challenge> {
 /// # Errors
 /// `permission_denied` when one has nothing to say, or the token server does not accept it; `corrupt` for an answer that is
 /// none; what asking gives.
-pub(super) async fn answer(
-    client: &Client,
+pub(super) async fn answer<'c>(
+    client_for: &dyn Fn(&Url) -> &'c Client,
     registry: &Url,
     challenge: &Challenge,
     credentials: Option<&Credentials>,
@@ -61,7 +61,7 @@ pub(super) async fn answer(
 ) -> Result<header::HeaderValue> {
     match (challenge, credentials) {
         (Challenge::Basic, Some(Credentials::Password { user, password })) => {
-            let request = client.get(registry.clone()).basic_auth(user, Some(password)).build();
+            let request = client_for(registry).get(registry.clone()).basic_auth(user, Some(password)).build();
             let request = request.map_err(|error| http::failed(&error))?;
             let said = request.headers().get(header::AUTHORIZATION).cloned();
             said.ok_or_else(|| Error::failed("the name and the password are not said"))
@@ -72,12 +72,12 @@ pub(super) async fn answer(
                 .ok()
                 .filter(|url| matches!(url.scheme(), "http" | "https"))
                 .ok_or_else(|| Error::corrupt("the registry names a token server that has no address"))?;
-            if credentials.is_some() && registry.scheme() == "https" && realm.scheme() != "https" {
+            if registry.scheme() == "https" && realm.scheme() != "https" {
                 return Err(Error::permission_denied(
-                    "the registry wants the password to be sent where everybody can read it",
+                    "the registry wants a token to be fetched where everybody can read it",
                 ));
             }
-            let token = token(client, realm, service.as_deref(), credentials, scopes, check).await?;
+            let token = token(client_for(&realm), realm, service.as_deref(), credentials, scopes, check).await?;
             sensitive(&format!("Bearer {token}"))
         }
     }

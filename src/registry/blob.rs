@@ -1,6 +1,6 @@
 //! Blobs of a repository: read as a stream that goes on where it broke off, and written.
 
-use std::fs::File;
+use std::cell::Cell;
 use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,14 +9,14 @@ use std::time::Duration;
 use futures_util::stream;
 use reqwest::{Body, Client, Response, StatusCode, Url, header};
 
-use super::http;
 use super::place::Scope;
-use super::remote::{Remote, TRIES};
+use super::remote::{Remote, TRIES, passes};
 use crate::base::{Context as _, Digest, Error, Kind, Result};
 
 /// How much of a file is sent at once.
 const PIECE_BYTES: usize = 256 * 1024;
-/// How often a blob is written that the registry does not want.
+/// What a registry says that does not want a blob, and how often it is written nevertheless.
+const REFUSED: &str = "DIGEST_INVALID";
 const TRIES_OF_REFUSED: u32 = 3;
 /// How long a registry may take to note a blob that it has.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -65,24 +65,28 @@ impl Remote {
     pub fn mount(&self, digest: &Digest, from: &str) -> Result<bool> {
         let mut url = self.url(&["blobs", "uploads", ""])?;
         url.query_pairs_mut().append_pair("mount", digest.as_str()).append_pair("from", from);
-        let ask = |client: &Client| Ok(client.post(url.clone()).header(header::CONTENT_LENGTH, 0));
-        self.block(async {
-            let mut response = self.send(&Scope::PushFrom(from), &ask).await?;
+        let ask = |client: &Client, url: Url| client.post(url).header(header::CONTENT_LENGTH, 0);
+        let mounted = self.block(async {
+            let mut response = self.send(&Scope::PushFrom(from), &url, &ask).await?;
             match response.status() {
                 StatusCode::CREATED => Ok(true),
                 // It has begun an upload instead, which nobody wants.
                 StatusCode::ACCEPTED => {
                     if let Ok(place) = place(&response) {
-                        let end = |client: &Client| Ok(client.delete(place.clone()));
-                        let _ = self.send(&Scope::Push, &end).await;
+                        let end = |client: &Client, url: Url| client.delete(url);
+                        let _ = self.send(&Scope::Push, &place, &end).await;
                     }
                     Ok(false)
                 }
-                // Who may not read there may still write here.
-                StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND => Ok(false),
+                StatusCode::NOT_FOUND => Ok(false),
                 _ => self.succeeded(&mut response).await.map(|()| false),
             }
-        })
+        });
+        match mounted {
+            // Who may not read there may still write here.
+            Err(error) if error.kind() == Kind::PermissionDenied => Ok(false),
+            mounted => mounted,
+        }
         .context(|| format!("taking {digest} over from {from} at {}", self.host()))
     }
 
@@ -94,26 +98,26 @@ impl Remote {
         &self,
         digest: &Digest,
         size_bytes: u64,
-        open: &dyn Fn() -> Result<File>,
+        open: &dyn Fn() -> Result<Box<dyn Read + Send>>,
         sent: &dyn Fn(u64),
     ) -> Result<()> {
-        let begin = self.url(&["blobs", "uploads", ""])?;
-        let begin = |client: &Client| Ok(client.post(begin.clone()).header(header::CONTENT_LENGTH, 0));
+        let uploads = self.url(&["blobs", "uploads", ""])?;
+        let begin = |client: &Client, url: Url| client.post(url).header(header::CONTENT_LENGTH, 0);
         let there = self.url(&["blobs", digest.as_str()])?;
-        let look = |client: &Client| Ok(client.head(there.clone()));
+        let look = |client: &Client, url: Url| client.head(url);
         let upload = async {
             let mut tries = 0;
             loop {
                 tries += 1;
-                let mut response = self.send(&Scope::Push, &begin).await?;
+                let mut response = self.send(&Scope::Push, &uploads, &begin).await?;
                 self.succeeded(&mut response).await?;
                 let mut place = place(&response)?;
                 place.query_pairs_mut().append_pair("digest", digest.as_str());
-                let Err(error) = self.put_once(&place, size_bytes, open, sent).await else { return Ok(()) };
+                let Err(error) = self.put_once(&place, size_bytes, open()?, sent).await else { return Ok(()) };
                 let again = match error.kind() {
                     Kind::Unavailable | Kind::Timeout => tries < TRIES,
                     // Debian's registry refuses a right blob when many write the same one at a time.
-                    Kind::Failed => tries < TRIES_OF_REFUSED,
+                    Kind::Failed => error.message().contains(REFUSED) && tries < TRIES_OF_REFUSED,
                     _ => false,
                 };
                 if !again {
@@ -121,7 +125,7 @@ impl Remote {
                 }
                 self.pause(tries, None).await?;
                 // Somebody else may have written it meanwhile.
-                let mut response = self.send(&Scope::Push, &look).await?;
+                let mut response = self.send(&Scope::Push, &there, &look).await?;
                 if response.status() != StatusCode::NOT_FOUND {
                     return self.succeeded(&mut response).await;
                 }
@@ -135,34 +139,37 @@ impl Remote {
         &self,
         place: &Url,
         size_bytes: u64,
-        open: &dyn Fn() -> Result<File>,
+        content: Box<dyn Read + Send>,
         sent: &dyn Fn(u64),
     ) -> Result<()> {
         let count = Arc::new(AtomicU64::new(0));
-        let begun = std::cell::Cell::new(false);
-        let put = |client: &Client| {
-            if begun.replace(true) && count.swap(0, Ordering::Relaxed) > 0 {
-                return Err(Error::unavailable("the upload broke off"));
-            }
-            let pieces = stream::try_unfold((open()?, Arc::clone(&count)), |(mut file, count)| async move {
+        let content = Cell::new(Some((content, Arc::clone(&count))));
+        let put = |client: &Client, url: Url| {
+            let pieces = stream::try_unfold(content.take(), |content| async move {
+                let Some((mut content, count)) = content else { return Ok(None) };
                 let mut piece = vec![0; PIECE_BYTES];
-                let length = file.read(&mut piece)?;
+                let length = content.read(&mut piece)?;
                 piece.truncate(length);
                 count.fetch_add(length as u64, Ordering::Relaxed);
-                Ok::<_, io::Error>((length > 0).then_some((piece, (file, count))))
+                Ok::<_, io::Error>((length > 0).then_some((piece, Some((content, count)))))
             });
-            Ok(client
-                .put(place.clone())
+            client
+                .put(url)
                 .header(header::CONTENT_TYPE, "application/octet-stream")
                 .header(header::CONTENT_LENGTH, size_bytes)
-                .body(Body::wrap_stream(pieces)))
+                .body(Body::wrap_stream(pieces))
         };
         let alive = || {
             let count = count.load(Ordering::Relaxed);
             sent(count);
             count
         };
-        let mut response = self.send_with(&Scope::Push, &put, &alive, PATIENCE).await?;
+        let mut response = self.once(&Scope::Push, place, &put, &Cell::new(false), &alive, PATIENCE).await?;
+        if response.status() == StatusCode::UNAUTHORIZED && self.is_ours(place) {
+            // What was said is too old by now; the next try says it anew.
+            self.forget(&Scope::Push);
+            return Err(Error::unavailable("the registry forgot who one is"));
+        }
         self.succeeded(&mut response).await?;
         sent(size_bytes);
         Ok(())
@@ -190,7 +197,7 @@ impl Blob<'_> {
             };
             self.response = None;
             self.tries += 1;
-            if self.tries >= TRIES || !matches!(error.kind(), Kind::Unavailable | Kind::Timeout) {
+            if self.tries >= TRIES || !passes(&error) {
                 return Err(error);
             }
             self.remote.pause(self.tries, None).await?;
@@ -205,7 +212,7 @@ impl Blob<'_> {
             }
         }
         let Some(response) = &mut self.response else { return Ok(false) };
-        let Some(piece) = self.remote.waiting(response.chunk(), &|| 0, http::SILENCE).await? else { return Ok(false) };
+        let Some(piece) = self.remote.piece(response).await? else { return Ok(false) };
         self.keep(&piece)?;
         Ok(true)
     }
@@ -226,11 +233,11 @@ impl Blob<'_> {
     /// Asks for what is missing.
     async fn ask(&mut self) -> Result<Response> {
         let from = self.at;
-        let ask = |client: &Client| {
-            let request = client.get(self.url.clone());
-            Ok(if from > 0 { request.header(header::RANGE, format!("bytes={from}-")) } else { request })
+        let ask = |client: &Client, url: Url| match from {
+            0 => client.get(url),
+            from => client.get(url).header(header::RANGE, format!("bytes={from}-")),
         };
-        let mut response = self.remote.send(&Scope::Pull, &ask).await?;
+        let mut response = self.remote.send(&Scope::Pull, &self.url, &ask).await?;
         self.remote.succeeded(&mut response).await?;
         let whole = response.status() != StatusCode::PARTIAL_CONTENT;
         let length = response.content_length();
@@ -252,7 +259,7 @@ impl Blob<'_> {
         // It gives all from the beginning: what is known already is passed by.
         let mut skip = from;
         while skip > 0 {
-            let piece = self.remote.waiting(response.chunk(), &|| 0, http::SILENCE).await?;
+            let piece = self.remote.piece(&mut response).await?;
             let piece = piece.ok_or_else(|| Error::unavailable("the connection ended too early"))?;
             let known = skip.min(piece.len() as u64);
             skip -= known;
@@ -274,7 +281,7 @@ impl Read for Blob<'_> {
                 return Ok(0);
             }
             let remote = self.remote;
-            if let Err(error) = remote.runtime.block_on(self.next()) {
+            if let Err(error) = remote.connection.runtime.block_on(self.next()) {
                 let kind = match error.kind() {
                     Kind::Interrupted => io::ErrorKind::Other,
                     Kind::NotFound => io::ErrorKind::NotFound,

@@ -6,7 +6,7 @@
 
 use std::io::Write;
 use std::sync::Once;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use reqwest::redirect::Policy;
 use reqwest::{Client, ClientBuilder, Response, StatusCode, header};
@@ -18,9 +18,9 @@ const CONNECT: Duration = Duration::from_secs(30);
 /// How long nothing may come.
 pub(super) const SILENCE: Duration = Duration::from_secs(60);
 /// How often one looks whether it is to end.
-const LOOK: Duration = Duration::from_millis(100);
+pub(super) const LOOK: Duration = Duration::from_millis(100);
 /// The most redirects.
-const MOST_REDIRECTS: usize = 10;
+pub(super) const MOST_REDIRECTS: usize = 10;
 
 /// Says again and again whether what is under way is to end.
 pub(super) type Check<'a> = dyn Fn() -> Result<()> + 'a;
@@ -147,22 +147,39 @@ pub(super) async fn body(response: &mut Response, most_bytes: usize, check: &Che
     Ok(body)
 }
 
-/// Waits for something of the client's, and looks meanwhile whether it is to end.
+/// Waits for something of the client's, though not for ever, and looks meanwhile whether it is to end.
 pub(super) async fn looking<T>(
     check: &Check<'_>,
     work: impl Future<Output = std::result::Result<T, reqwest::Error>>,
 ) -> Result<T> {
+    waiting(check, work, &|| 0, SILENCE).await
+}
+
+/// As [`looking`]; the wait is given up when `alive` has not counted on for so long.
+pub(super) async fn waiting<T>(
+    check: &Check<'_>,
+    work: impl Future<Output = std::result::Result<T, reqwest::Error>>,
+    alive: &dyn Fn() -> u64,
+    patience: Duration,
+) -> Result<T> {
     let mut work = std::pin::pin!(work);
+    let (mut seen, mut since) = (alive(), Instant::now());
     loop {
         match tokio::time::timeout(LOOK, &mut work).await {
             Ok(done) => return done.map_err(|error| failed(&error)),
             Err(_) => check()?,
         }
+        let now = alive();
+        if now != seen {
+            (seen, since) = (now, Instant::now());
+        } else if since.elapsed() > patience {
+            return Err(Error::timeout(format!("nothing came for {} s", patience.as_secs())));
+        }
     }
 }
 
 fn client(follow: bool) -> Result<Client> {
-    builder(follow).no_proxy().read_timeout(SILENCE).build().map_err(|error| failed(&error))
+    builder(follow).no_proxy().build().map_err(|error| failed(&error))
 }
 
 /// What all clients have in common.

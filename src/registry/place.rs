@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use reqwest::{Client, StatusCode, Url, header};
 use tokio::runtime::Runtime;
@@ -13,6 +14,9 @@ use crate::base::{Context as _, Error, Kind, Result};
 
 /// Where Docker Hub's registry answers.
 const HUB: (&str, &str) = ("docker.io", "registry-1.docker.io");
+
+/// How long one waits for a registry to show what it speaks.
+const PROBE: Duration = Duration::from_secs(10);
 
 /// A repository, and who one is there.
 pub(super) struct Place {
@@ -38,21 +42,12 @@ pub(super) enum Scope<'a> {
     Push,
     /// To write, and read in another repository.
     PushFrom(&'a str),
-    /// To remove.
-    Delete,
-    /// To see what there is.
-    Catalog,
 }
 
 impl Place {
     /// Finds out what a registry that may be insecure speaks, and gives the place and a connection.
-    pub(super) fn find(
-        host: &str,
-        repository: &str,
-        access: Access,
-        check: &Checking,
-    ) -> Result<(Place, Client, Runtime)> {
-        let (client, runtime) = connection(host, &access)?;
+    pub(super) fn find(host: &str, repository: &str, access: Access, check: &Checking) -> Result<(Place, Connection)> {
+        let connection = Connection::new(host, &access)?;
         let name = if host == HUB.0 { HUB.1 } else { host };
         let address = |scheme: &str| {
             Url::parse(&format!("{scheme}://{name}/v2/"))
@@ -60,11 +55,11 @@ impl Place {
         };
         let mut base = address("https")?;
         if access.insecure || is_loopback(host) {
-            let spoken = runtime.block_on(spoken(&client, base, address("http")?, check));
+            let spoken = connection.runtime.block_on(spoken(&connection.own, base, address("http")?, check));
             base = spoken.context(|| format!("reaching the registry {host}"))?;
         }
         let said = Mutex::default();
-        Ok((Place { host: host.to_owned(), base, repository: repository.to_owned(), access, said }, client, runtime))
+        Ok((Place { host: host.to_owned(), base, repository: repository.to_owned(), access, said }, connection))
     }
 
     /// Whether an address is the registry's own.
@@ -82,8 +77,6 @@ impl Place {
             Scope::Pull => vec![of(&self.repository, "pull")],
             Scope::Push => vec![of(&self.repository, "pull,push")],
             Scope::PushFrom(other) => vec![of(&self.repository, "pull,push"), of(other, "pull")],
-            Scope::Delete => vec![of(&self.repository, "delete")],
-            Scope::Catalog => vec!["registry:catalog:*".to_owned()],
         }
     }
 
@@ -92,45 +85,68 @@ impl Place {
         self.said.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
     }
 
+    /// Forgets what was said for these scopes.
+    pub(super) fn forget(&self, key: &str) {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+    }
+
     /// Remembers what to say for these scopes.
     pub(super) fn say(&self, key: &str, value: header::HeaderValue) {
         self.said.lock().unwrap_or_else(PoisonError::into_inner).insert(key.to_owned(), value);
     }
 }
 
-/// A client and what drives it, for one thread.
-pub(super) fn connection(host: &str, access: &Access) -> Result<(Client, Runtime)> {
-    let mut builder = http::builder(true);
-    if is_loopback(host) {
-        builder = builder.no_proxy();
-    }
-    if access.insecure || is_loopback(host) {
-        builder = builder.tls_danger_accept_invalid_certs(true);
-    }
-    let unread = |error: reqwest::Error| Error::invalid(format!("a certificate for {host} cannot be read: {error}"));
-    let mut authorities = Vec::new();
-    for pem in &access.authorities {
-        authorities.extend(reqwest::Certificate::from_pem_bundle(pem).map_err(unread)?);
-    }
-    builder = builder.tls_certs_merge(authorities);
-    if let Some(pem) = &access.identity {
-        builder = builder.identity(reqwest::Identity::from_pem(pem).map_err(unread)?);
-    }
-    let client = builder.build().map_err(|error| http::failed(&error))?;
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().context(|| "starting a runtime")?;
-    Ok((client, runtime))
+/// What one thread reaches a registry with. Nothing here follows a redirect by itself.
+pub(super) struct Connection {
+    /// For the registry's own addresses: whom one trusts there, and what one shows, is for nobody else.
+    pub(super) own: Client,
+    /// For all others: token servers, and where blobs lie.
+    pub(super) other: Client,
+    /// What drives both.
+    pub(super) runtime: Runtime,
 }
 
-/// What an insecure registry speaks: whoever answers as a registry over http does, and otherwise https.
+impl Connection {
+    /// A connection to be made, for one thread.
+    pub(super) fn new(host: &str, access: &Access) -> Result<Connection> {
+        let builder = || match is_loopback(host) {
+            true => http::builder(false).no_proxy(),
+            false => http::builder(false),
+        };
+        let unread =
+            |error: reqwest::Error| Error::invalid(format!("a certificate for {host} cannot be read: {error}"));
+        let mut authorities = Vec::new();
+        for pem in &access.authorities {
+            authorities.extend(reqwest::Certificate::from_pem_bundle(pem).map_err(unread)?);
+        }
+        let mut own = builder();
+        // Who names an authority wants that it signed.
+        if authorities.is_empty() {
+            own = own.tls_danger_accept_invalid_certs(access.insecure || is_loopback(host));
+        } else {
+            own = own.tls_certs_merge(authorities);
+        }
+        if let Some(pem) = &access.identity {
+            own = own.identity(reqwest::Identity::from_pem(pem).map_err(unread)?);
+        }
+        let build = |builder: reqwest::ClientBuilder| builder.build().map_err(|error| http::failed(&error));
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().context(|| "starting a runtime")?;
+        Ok(Connection { own: build(own)?, other: build(builder())?, runtime })
+    }
+}
+
+/// What an insecure registry speaks: https if it does, since a name and a password may be sent to it; otherwise http.
 async fn spoken(client: &Client, https: Url, http: Url, check: &Checking) -> Result<Url> {
-    match http::looking(check, client.get(http.clone()).timeout(http::SILENCE).send()).await {
-        Ok(response) if matches!(response.status(), StatusCode::OK | StatusCode::UNAUTHORIZED) => Ok(http),
+    let probe = |url: &Url| client.get(url.clone()).timeout(PROBE).send();
+    match http::looking(check, probe(&https)).await {
+        Ok(_) => Ok(https),
         Err(error) if error.kind() == Kind::Interrupted => Err(error),
-        first => match http::looking(check, client.get(https.clone()).timeout(http::SILENCE).send()).await {
-            Ok(_) => Ok(https),
-            // Why the first did not answer is what one wants to know.
-            Err(error) => first.map(|_| http).map_err(|_| error),
+        Err(secure) => match http::looking(check, probe(&http)).await {
+            Ok(response) if matches!(response.status(), StatusCode::OK | StatusCode::UNAUTHORIZED) => Ok(http),
+            // Something else than a registry: why there is none over https is what one wants to know.
+            Ok(_) => Err(secure),
+            Err(error) => Err(error),
         },
     }
 }

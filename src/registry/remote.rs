@@ -1,4 +1,4 @@
-//! A repository of a registry (OCI distribution specification 1.1): manifests and what refers to them, tags, blobs.
+//! A repository of a registry (OCI distribution specification 1.1): manifests and what refers to them, tags.
 //!
 //! ```text
 //! request ─▶ 401 ─▶ auth ─▶ again            429, 5xx, a broken connection ─▶ a pause ─▶ again
@@ -9,15 +9,15 @@
 
 use std::cell::Cell;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use reqwest::{Client, RequestBuilder, Response, StatusCode, Url, header};
 use serde::Deserialize;
-use tokio::runtime::Runtime;
 
 use super::access::Access;
 use super::answer::{self, index_entries};
-use super::place::{Place, Scope, connection};
+use super::place::{Connection, Place, Scope};
 use super::{auth, http};
 use crate::base::{Context as _, Digest, Error, Kind, Reference, Result};
 
@@ -25,8 +25,10 @@ use crate::base::{Context as _, Digest, Error, Kind, Reference, Result};
 pub const MOST_MANIFEST_BYTES: usize = 4 << 20;
 /// The most bytes that are read of what a registry says of an error.
 const MOST_ERROR_BYTES: usize = 64 << 10;
-/// The most pages of a listing.
-const MOST_PAGES: usize = 10_000;
+/// The most tags of a repository.
+const MOST_TAGS: usize = 200_000;
+/// How long reading a manifest or a list may take.
+const LONGEST_DOCUMENT: Duration = Duration::from_secs(300);
 /// How often something is tried.
 pub(super) const TRIES: u32 = 5;
 /// How often one tries to reach a registry.
@@ -35,8 +37,6 @@ const TRIES_OF_ABSENT: u32 = 2;
 const PAUSE: Duration = Duration::from_millis(300);
 /// The longest pause that a registry may ask for.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-/// How often one looks whether it is to end.
-const LOOK: Duration = Duration::from_millis(100);
 /// The header with a manifest's digest.
 const CONTENT_DIGEST: &str = "docker-content-digest";
 /// The header of a registry that knows what refers to what.
@@ -60,10 +60,12 @@ pub struct Manifest {
 /// A repository of a registry, and a connection of this thread's own.
 pub struct Remote {
     at: Arc<Place>,
-    pub(super) client: Client,
-    pub(super) runtime: Runtime,
+    pub(super) connection: Connection,
     check: Arc<Checking>,
 }
+
+/// Makes a request to an address, which redirects may lead elsewhere.
+pub(super) type Make<'a> = dyn Fn(&Client, Url) -> RequestBuilder + 'a;
 
 impl Remote {
     /// The repository of a reference. Nothing is asked of it yet but, where a registry may be insecure, what it speaks.
@@ -79,17 +81,22 @@ impl Remote {
     /// # Errors
     /// As [`Remote::open`]; `invalid_argument` for what is no host.
     pub fn of_host(host: &str, repository: &str, access: Access, check: Arc<Checking>) -> Result<Remote> {
-        let (place, client, runtime) = Place::find(host, repository, access, &*check)?;
-        Ok(Remote { at: Arc::new(place), client, runtime, check })
+        let (place, connection) = Place::find(host, repository, access, &*check)?;
+        Ok(Remote { at: Arc::new(place), connection, check })
     }
 
-    /// The same repository for another thread.
+    /// The same repository for another thread, whose waits end with an error also when `stop` is set.
     ///
     /// # Errors
     /// What making a connection gives.
-    pub fn again(&self) -> Result<Remote> {
-        let (client, runtime) = connection(&self.at.host, &self.at.access)?;
-        Ok(Remote { at: Arc::clone(&self.at), client, runtime, check: Arc::clone(&self.check) })
+    pub fn again(&self, stop: &Arc<AtomicBool>) -> Result<Remote> {
+        let connection = Connection::new(&self.at.host, &self.at.access)?;
+        let (check, stop) = (Arc::clone(&self.check), Arc::clone(stop));
+        let check = move || match stop.load(Ordering::Relaxed) {
+            true => Err(Error::interrupted("another transfer failed")),
+            false => check(),
+        };
+        Ok(Remote { at: Arc::clone(&self.at), connection, check: Arc::new(check) })
     }
 
     /// The registry's host, as references name it.
@@ -107,16 +114,13 @@ impl Remote {
     /// # Errors
     /// `permission_denied`, `unavailable`.
     pub fn sign_in(&self) -> Result<()> {
-        let url = self.at.base.clone();
-        let ask = |client: &Client| Ok(client.get(url.clone()));
-        self.block(async {
-            let mut response = self.send(&Scope::None, &ask).await?;
-            if response.status() == StatusCode::NOT_FOUND {
-                return Err(Error::unsupported("it is not a registry (OCI distribution specification)"));
-            }
-            self.succeeded(&mut response).await
-        })
-        .context(|| format!("signing in at {}", self.at.host))
+        let signing = || format!("signing in at {}", self.at.host);
+        let found = self.block(self.document(&Scope::None, &self.at.base, "", MOST_ERROR_BYTES));
+        let found = found.map_err(|error| match error.kind() {
+            Kind::NotFound => Error::unsupported("it is not a registry (OCI distribution specification)"),
+            _ => error,
+        });
+        found.context(signing).map(drop)
     }
 
     /// A manifest or an index by its tag or its digest, of these media types.
@@ -125,26 +129,22 @@ impl Remote {
     /// `not_found`, `permission_denied`, `unavailable`; `corrupt` when its digest is another.
     pub fn manifest(&self, which: &str, media_types: &[&str]) -> Result<Manifest> {
         let url = self.url(&["manifests", which])?;
-        let accept = media_types.join(", ");
-        let ask = |client: &Client| Ok(client.get(url.clone()).header(header::ACCEPT, &accept));
-        self.block(async {
-            let mut response = self.send(&Scope::Pull, &ask).await?;
-            self.succeeded(&mut response).await?;
-            let text = |name: header::HeaderName| response.headers().get(name)?.to_str().ok().map(str::to_owned);
+        let found = self.block(async {
+            let accept = media_types.join(", ");
+            let (headers, bytes) = self.document(&Scope::Pull, &url, &accept, MOST_MANIFEST_BYTES).await?;
+            let text = |name: header::HeaderName| headers.get(name)?.to_str().ok();
+            let named = text(header::HeaderName::from_static(CONTENT_DIGEST)).and_then(|text| Digest::parse(text).ok());
             let media_type = text(header::CONTENT_TYPE).unwrap_or_default();
-            let named = text(header::HeaderName::from_static(CONTENT_DIGEST));
-            let bytes = http::body(&mut response, MOST_MANIFEST_BYTES, &*self.check).await?;
-            let digest = Digest::of(&bytes);
-            let asked = Digest::parse(which).ok();
-            if let Some(expected) = asked.or_else(|| named.and_then(|named| Digest::parse(&named).ok()))
-                && expected != digest
-            {
-                return Err(Error::corrupt(format!("what came has the digest {digest}, and not {expected}")));
-            }
             let media_type = media_type.split(';').next().unwrap_or_default().trim().to_owned();
-            Ok(Manifest { bytes, digest, media_type })
-        })
-        .context(|| format!("reading {} of {}", self.named(which), self.at.host))
+            let digest = Digest::of(&bytes);
+            match Digest::parse(which).ok().or(named) {
+                Some(expected) if expected != digest => {
+                    Err(Error::corrupt(format!("what came has the digest {digest}, and not {expected}")))
+                }
+                _ => Ok(Manifest { bytes, digest, media_type }),
+            }
+        });
+        found.context(|| format!("reading {} of {}", self.named(which), self.at.host))
     }
 
     /// Puts a manifest under a tag or its digest. Gives whether the registry took note of what it refers to.
@@ -154,27 +154,13 @@ impl Remote {
     pub fn put_manifest(&self, which: &str, media_type: &str, bytes: &[u8]) -> Result<bool> {
         let url = self.url(&["manifests", which])?;
         let put =
-            |client: &Client| Ok(client.put(url.clone()).header(header::CONTENT_TYPE, media_type).body(bytes.to_vec()));
+            |client: &Client, url: Url| client.put(url).header(header::CONTENT_TYPE, media_type).body(bytes.to_vec());
         self.block(async {
-            let mut response = self.send(&Scope::Push, &put).await?;
+            let mut response = self.send(&Scope::Push, &url, &put).await?;
             self.succeeded(&mut response).await?;
             Ok(response.headers().contains_key(OCI_SUBJECT))
         })
         .context(|| format!("writing {} at {}", self.named(which), self.at.host))
-    }
-
-    /// Takes a manifest away, by its digest, or a tag where the registry can.
-    ///
-    /// # Errors
-    /// `not_found`, `permission_denied`, `unsupported` where nothing is removed, `unavailable`.
-    pub fn remove_manifest(&self, which: &str) -> Result<()> {
-        let url = self.url(&["manifests", which])?;
-        let remove = |client: &Client| Ok(client.delete(url.clone()));
-        self.block(async {
-            let mut response = self.send(&Scope::Delete, &remove).await?;
-            self.succeeded(&mut response).await
-        })
-        .context(|| format!("removing {} at {}", self.named(which), self.at.host))
     }
 
     /// Puts a manifest that refers to another one (`subject`), and sees to it that it is found there: by the registry's own
@@ -207,33 +193,6 @@ impl Remote {
         self.put_manifest(&tag, INDEX_TYPE, index.to_string().as_bytes()).map(drop)
     }
 
-    /// The descriptors of what refers to a manifest.
-    ///
-    /// # Errors
-    /// As [`Remote::manifest`].
-    pub fn referrers(&self, subject: &Digest) -> Result<Vec<serde_json::Value>> {
-        let url = self.url(&["referrers", subject.as_str()])?;
-        let ask = |client: &Client| Ok(client.get(url.clone()).header(header::ACCEPT, INDEX_TYPE));
-        let found = self
-            .block(async {
-                let mut response = self.send(&Scope::Pull, &ask).await?;
-                if response.status() == StatusCode::NOT_FOUND {
-                    return Ok(None);
-                }
-                self.succeeded(&mut response).await?;
-                http::body(&mut response, MOST_MANIFEST_BYTES, &*self.check).await.map(Some)
-            })
-            .context(|| format!("asking what refers to {subject} at {}", self.at.host))?;
-        match found {
-            Some(bytes) => index_entries(&bytes),
-            None => match self.manifest(&subject.as_str().replacen(':', "-", 1), &[INDEX_TYPE]) {
-                Ok(index) => index_entries(&index.bytes),
-                Err(error) if error.kind() == Kind::NotFound => Ok(Vec::new()),
-                Err(error) => Err(error),
-            },
-        }
-    }
-
     /// The repository's tags.
     ///
     /// # Errors
@@ -243,49 +202,26 @@ impl Remote {
         struct Page {
             tags: Option<Vec<String>>,
         }
-        let first = self.url(&["tags", "list"])?;
-        self.pages(first, &Scope::Pull, |page: Page| page.tags.unwrap_or_default())
-            .context(|| format!("listing the tags of {} at {}", self.at.repository, self.at.host))
-    }
-
-    /// The registry's repositories.
-    ///
-    /// # Errors
-    /// `permission_denied`, `unavailable`, `corrupt`; `not_found` where nothing is listed.
-    pub fn repositories(&self) -> Result<Vec<String>> {
-        #[derive(Deserialize)]
-        struct Page {
-            repositories: Option<Vec<String>>,
-        }
-        let first = self.at.base.join("_catalog").map_err(|_| malformed())?;
-        self.pages(first, &Scope::Catalog, |page: Page| page.repositories.unwrap_or_default())
-            .context(|| format!("listing the repositories of {}", self.at.host))
-    }
-
-    fn pages<P: for<'a> Deserialize<'a>>(
-        &self,
-        first: Url,
-        scope: &Scope<'_>,
-        names: impl Fn(P) -> Vec<String>,
-    ) -> Result<Vec<String>> {
+        let listing = || format!("listing the tags of {} at {}", self.at.repository, self.at.host);
         let mut all = Vec::new();
-        let mut next = Some(first);
-        for _ in 0..MOST_PAGES {
-            let Some(url) = next.take() else { return Ok(all) };
-            let ask = |client: &Client| Ok(client.get(url.clone()));
-            let (bytes, link) = self.block(async {
-                let mut response = self.send(scope, &ask).await?;
-                self.succeeded(&mut response).await?;
-                let link = answer::next_page(&url, response.headers());
-                Ok((http::body(&mut response, MOST_MANIFEST_BYTES, &*self.check).await?, link))
-            })?;
-            let page: P =
-                serde_json::from_slice(&bytes).map_err(|error| Error::corrupt(crate::base::error::quoted(&error)))?;
-            all.extend(names(page));
-            // Another host has no pages of this list.
-            next = link.filter(|link| self.at.is_ours(link) && *link != url);
+        let mut next = Some(self.url(&["tags", "list"])?);
+        while let Some(url) = next.take() {
+            let read = self.block(self.document(&Scope::Pull, &url, "", MOST_MANIFEST_BYTES));
+            let (headers, bytes) = read.context(listing)?;
+            let page: Page = serde_json::from_slice(&bytes)
+                .map_err(|error| Error::corrupt(crate::base::error::quoted(&error)))
+                .context(listing)?;
+            let before = all.len();
+            let tags = page.tags.unwrap_or_default();
+            all.extend(tags.into_iter().filter(|tag| Reference::parse(&format!("x:{tag}")).is_ok()));
+            if all.len() > MOST_TAGS {
+                return Err(Error::corrupt(format!("there are more than {MOST_TAGS}")).context(listing()));
+            }
+            // Another host has no pages of this list, and a page that says nothing ends it.
+            let link = answer::next_page(&url, &headers);
+            next = link.filter(|link| self.at.is_ours(link) && all.len() > before);
         }
-        Err(Error::corrupt("the list has no end"))
+        Ok(all)
     }
 
     /// Whether a blob is there.
@@ -294,10 +230,10 @@ impl Remote {
     /// `permission_denied`, `unavailable`.
     pub fn has_blob(&self, digest: &Digest, to_push: bool) -> Result<bool> {
         let url = self.url(&["blobs", digest.as_str()])?;
-        let ask = |client: &Client| Ok(client.head(url.clone()));
+        let ask = |client: &Client, url: Url| client.head(url);
         let scope = if to_push { Scope::Push } else { Scope::Pull };
         self.block(async {
-            let mut response = self.send(&scope, &ask).await?;
+            let mut response = self.send(&scope, &url, &ask).await?;
             match response.status() {
                 StatusCode::NOT_FOUND => Ok(false),
                 _ => self.succeeded(&mut response).await.map(|()| true),
@@ -309,7 +245,22 @@ impl Remote {
     // ---- requests ----
 
     pub(super) fn block<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
-        self.runtime.block_on(work)
+        self.connection.runtime.block_on(work)
+    }
+
+    /// The client for an address.
+    fn client(&self, url: &Url) -> &Client {
+        if self.at.is_ours(url) { &self.connection.own } else { &self.connection.other }
+    }
+
+    /// Whether an address is the registry's own.
+    pub(super) fn is_ours(&self, url: &Url) -> bool {
+        self.at.is_ours(url)
+    }
+
+    /// What was said of who one is, for an address: nothing when it is not the registry's own.
+    fn said(&self, scope: &Scope<'_>, url: &Url) -> Option<header::HeaderValue> {
+        self.at.is_ours(url).then(|| self.at.said(&self.at.scopes(scope).join(" "))).flatten()
     }
 
     /// An address in the repository.
@@ -322,54 +273,58 @@ impl Remote {
         format!("{}{between}{which}", self.at.repository)
     }
 
-    /// Sends a request, which is made anew for each try, until there is an answer that is one.
-    pub(super) async fn send(
+    /// Reads a small answer whole.
+    pub(super) async fn document(
         &self,
         scope: &Scope<'_>,
-        make: &dyn Fn(&Client) -> Result<RequestBuilder>,
-    ) -> Result<Response> {
-        self.send_with(scope, make, &|| 0, http::SILENCE).await
+        url: &Url,
+        accept: &str,
+        most_bytes: usize,
+    ) -> Result<(header::HeaderMap, Vec<u8>)> {
+        let ask = |client: &Client, url: Url| match accept {
+            "" => client.get(url),
+            accept => client.get(url).header(header::ACCEPT, accept),
+        };
+        let begun = Instant::now();
+        let patient = || match begun.elapsed() < LONGEST_DOCUMENT {
+            true => (self.check)(),
+            false => Err(Error::timeout("the registry does not come to an end")),
+        };
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let mut response = self.send(scope, url, &ask).await?;
+            self.succeeded(&mut response).await?;
+            match http::body(&mut response, most_bytes, &patient).await {
+                Ok(bytes) => return Ok((response.headers().clone(), bytes)),
+                Err(error) if tries < TRIES && passes(&error) => self.pause(tries, None).await?,
+                Err(error) => return Err(error),
+            }
+        }
     }
 
-    /// As [`Remote::send`]; nothing is given up as long as `alive` counts on.
-    pub(super) async fn send_with(
-        &self,
-        scope: &Scope<'_>,
-        make: &dyn Fn(&Client) -> Result<RequestBuilder>,
-        alive: &dyn Fn() -> u64,
-        patience: Duration,
-    ) -> Result<Response> {
-        let scopes = self.at.scopes(scope);
-        let key = scopes.join(" ");
+    /// Sends a request, which is made anew for each try, until there is an answer that is one.
+    pub(super) async fn send(&self, scope: &Scope<'_>, url: &Url, make: &Make<'_>) -> Result<Response> {
         let (mut tries, mut answered) = (0, false);
         loop {
             tries += 1;
-            let mut request = make(&self.client)?.build().map_err(|error| http::failed(&error))?;
-            let ours = self.at.is_ours(request.url());
-            if let Some(said) = ours.then(|| self.at.said(&key)).flatten() {
-                request.headers_mut().insert(header::AUTHORIZATION, said);
-            }
             let absent = Cell::new(false);
-            let sent = self.client.execute(request);
-            let work = async { sent.await.inspect_err(|error| absent.set(error.is_connect())) };
-            let response = match self.waiting(work, alive, patience).await {
+            let response = match self.follow(scope, url, make, &absent).await {
                 Ok(response) => response,
                 // Who is not there is likely not to come in a moment.
                 Err(error) if absent.get() && tries >= TRIES_OF_ABSENT => return Err(error),
-                Err(error) if tries < TRIES && matches!(error.kind(), Kind::Unavailable | Kind::Timeout) => {
+                Err(error) if tries < TRIES && passes(&error) => {
                     self.pause(tries, None).await?;
                     continue;
                 }
                 Err(error) => return Err(error),
             };
             match response.status() {
-                // Once: what was said before may be too old, what is said now is not.
-                StatusCode::UNAUTHORIZED if ours && !answered => {
+                // Once: what was said before may be too old, what is said now is not. Only the registry itself may ask.
+                StatusCode::UNAUTHORIZED if self.at.is_ours(response.url()) && !answered => {
                     let Some(challenge) = auth::challenge(response.headers()) else { return Ok(response) };
                     answered = true;
-                    let who = self.at.access.credentials.as_ref();
-                    let said = auth::answer(&self.client, &self.at.base, &challenge, who, &scopes, &*self.check);
-                    self.at.say(&key, said.await.map_err(|error| self.denied(error))?);
+                    self.say(scope, &challenge).await?;
                 }
                 StatusCode::REQUEST_TIMEOUT
                 | StatusCode::TOO_MANY_REQUESTS
@@ -378,35 +333,71 @@ impl Remote {
                 | StatusCode::GATEWAY_TIMEOUT
                     if tries < TRIES =>
                 {
-                    let after = answer::retry_after(response.headers());
-                    self.pause(tries, after).await?;
+                    self.pause(tries, answer::retry_after(response.headers())).await?;
                 }
                 _ => return Ok(response),
             }
         }
     }
 
-    /// Waits for something, and looks meanwhile whether it is to end.
-    pub(super) async fn waiting<T>(
+    /// Sends a request once, and where it reads, to where it is redirected.
+    async fn follow(&self, scope: &Scope<'_>, url: &Url, make: &Make<'_>, absent: &Cell<bool>) -> Result<Response> {
+        let mut at = url.clone();
+        for _ in 0..=http::MOST_REDIRECTS {
+            let response = self.once(scope, &at, make, absent, &|| 0, http::SILENCE).await?;
+            let Some(next) = answer::redirect(&response)? else { return Ok(response) };
+            at = next;
+        }
+        Err(Error::failed("there are too many redirects"))
+    }
+
+    /// Sends a request once.
+    pub(super) async fn once(
         &self,
-        work: impl Future<Output = std::result::Result<T, reqwest::Error>>,
+        scope: &Scope<'_>,
+        url: &Url,
+        make: &Make<'_>,
+        absent: &Cell<bool>,
         alive: &dyn Fn() -> u64,
         patience: Duration,
-    ) -> Result<T> {
-        let mut work = std::pin::pin!(work);
-        let (mut seen, mut since) = (alive(), Instant::now());
+    ) -> Result<Response> {
+        let client = self.client(url);
+        let mut request = make(client, url.clone()).build().map_err(|error| http::failed(&error))?;
+        if let Some(said) = self.said(scope, url) {
+            request.headers_mut().insert(header::AUTHORIZATION, said);
+        }
+        let sent = client.execute(request);
+        let work = async { sent.await.inspect_err(|error| absent.set(error.is_connect())) };
+        http::waiting(&*self.check, work, alive, patience).await
+    }
+
+    /// Finds out what to say of who one is.
+    async fn say(&self, scope: &Scope<'_>, challenge: &auth::Challenge) -> Result<()> {
+        let scopes = self.at.scopes(scope);
+        let who = self.at.access.credentials.as_ref();
+        let client = |url: &Url| self.client(url);
+        let mut tries = 0;
         loop {
-            match tokio::time::timeout(LOOK, &mut work).await {
-                Ok(done) => return done.map_err(|error| http::failed(&error)),
-                Err(_) => (self.check)()?,
-            }
-            let now = alive();
-            if now != seen {
-                (seen, since) = (now, Instant::now());
-            } else if since.elapsed() > patience {
-                return Err(Error::timeout(format!("nothing came for {} s", patience.as_secs())));
+            tries += 1;
+            match auth::answer(&client, &self.at.base, challenge, who, &scopes, &*self.check).await {
+                Ok(said) => {
+                    self.at.say(&scopes.join(" "), said);
+                    return Ok(());
+                }
+                Err(error) if tries < TRIES && passes(&error) => self.pause(tries, None).await?,
+                Err(error) => return Err(self.denied(error)),
             }
         }
+    }
+
+    /// Forgets what was said of who one is.
+    pub(super) fn forget(&self, scope: &Scope<'_>) {
+        self.at.forget(&self.at.scopes(scope).join(" "));
+    }
+
+    /// Waits for the next piece of an answer.
+    pub(super) async fn piece(&self, response: &mut Response) -> Result<Option<Vec<u8>>> {
+        Ok(http::looking(&*self.check, response.chunk()).await?.map(Into::into))
     }
 
     /// Waits before another try.
@@ -415,7 +406,7 @@ impl Remote {
         let until = Instant::now() + pause.min(LONGEST_PAUSE);
         while let Some(left) = until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
             (self.check)()?;
-            tokio::time::sleep(left.min(LOOK)).await;
+            tokio::time::sleep(left.min(http::LOOK)).await;
         }
         (self.check)()
     }
@@ -441,6 +432,11 @@ impl Remote {
             Some(_) => format!("sign in as somebody who may do that: rhumb login {host}"),
         })
     }
+}
+
+/// Whether what failed may go well in a moment.
+pub(super) fn passes(error: &Error) -> bool {
+    matches!(error.kind(), Kind::Unavailable | Kind::Timeout)
 }
 
 fn malformed() -> Error {

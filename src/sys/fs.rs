@@ -32,7 +32,7 @@ pub fn sync_dir(path: &Path) -> io::Result<()> {
 /// What `statfs(2)` gives.
 pub fn is_in_memory(path: &Path) -> io::Result<bool> {
     const TMPFS: i64 = 0x0102_1994;
-    Ok(i64::from(rustix::fs::statfs(path)?.f_type) == TMPFS)
+    Ok(rustix::fs::statfs(path)?.f_type == TMPFS)
 }
 
 /// Writes everything that is dirty on the file system of `file` to its disk: one call for a whole tree.

@@ -86,7 +86,7 @@ fn images_and_file_systems_of_any_compression_are_loaded() {
     let id = rhumb.run(["images", "-q", "--no-trunc", "base:1"]).ok();
     let plain = layer(&[("inside", "content")]);
     for ((name, image), (_, tree)) in forms(&saved).into_iter().zip(forms(&plain)) {
-        let (image_path, tree_path) = (rhumb.path(&format!("{name}.image")), rhumb.path(&format!("{name}.tree")));
+        let (image_path, tree_path) = (rhumb.path(format!("{name}.image")), rhumb.path(format!("{name}.tree")));
         std::fs::write(&image_path, image).unwrap();
         std::fs::write(&tree_path, tree).unwrap();
         rhumb.run(["rmi", "-f", "base:1"]).ok();

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use crate::layout;
 use crate::server::{Answer, Server, usual};
+use crate::support::process::{PATIENCE, eventually};
 
 /// `me:secret` in base64.
 const BASIC: &str = "Basic bWU6c2VjcmV0";
@@ -107,4 +108,57 @@ fn a_place_for_uploads_elsewhere_hears_no_password() {
     assert!(sent.lock().unwrap().iter().all(|body| !body.is_empty()));
     let last = server.asked().into_iter().last().unwrap();
     assert_eq!((last.method.as_str(), last.path.as_str()), ("PUT", "/v2/me/base/manifests/1"));
+}
+
+#[test]
+fn where_blobs_lie_nobody_may_ask_who_one_is() {
+    let (rhumb, path) = layout();
+    let tokens = Server::new(path.clone(), |_| Some(Answer::of("200 OK", r#"{"token":"x"}"#)));
+    let realm = format!(r#"Bearer realm="http://{}/token""#, tokens.host());
+    let asks = Server::new(path.clone(), move |_| {
+        Some(Answer::of("401 Unauthorized", "").with("WWW-Authenticate", realm.clone()))
+    });
+    let (other, folder) = (asks.host(), path.clone());
+    let server = Server::new(path, move |asked| {
+        if asked.header("authorization") != Some(BASIC) {
+            return Some(Answer::of("401 Unauthorized", "").with("WWW-Authenticate", r#"Basic realm="x""#));
+        }
+        Some(match asked.path.contains("/blobs/") {
+            true => Answer::of("307 Temporary Redirect", "").with("Location", format!("http://{other}{}", asked.path)),
+            false => usual(asked, &folder),
+        })
+    });
+    rhumb.run_with_input(["login", "-u", "me", "--password-stdin", &server.host()], b"secret").ok();
+    rhumb.run(["pull", &format!("{}/me/base:1", server.host())]).fails(6);
+    assert!(tokens.asked().is_empty(), "{:?}", tokens.asked());
+    assert!(!asks.asked().is_empty() && asks.asked().iter().all(|asked| asked.header("authorization").is_none()));
+}
+
+#[test]
+fn an_image_that_is_removed_while_it_is_pushed_arrives() {
+    let (rhumb, path) = layout();
+    rhumb.run(["load", "-q", "-i", path.to_str().unwrap()]).ok();
+    let server = Server::new(path, move |asked| {
+        Some(match asked.method.as_str() {
+            "HEAD" => Answer::of("404 Not Found", ""),
+            "POST" => {
+                std::thread::sleep(std::time::Duration::from_millis(500));
+                Answer::of("202 Accepted", "").with("Location", "/up")
+            }
+            "PUT" => Answer::of("201 Created", ""),
+            _ => return None,
+        })
+    });
+    let name = format!("{}/me/base:1", server.host());
+    rhumb.run(["tag", "base:1", &name]).ok();
+    rhumb.run(["rmi", "base:1"]).ok();
+    let mut child = rhumb.spawn(["push", &name]);
+    eventually("the push has begun", PATIENCE, || {
+        server.asked().iter().any(|asked| asked.method == "POST").then_some(())
+    });
+    rhumb.run(["rmi", &name]).ok();
+    assert!(child.wait().unwrap().success());
+    let puts: Vec<_> = server.asked().into_iter().filter(|asked| asked.method == "PUT").collect();
+    assert_eq!(puts.len(), 3, "a layer, a config and a manifest");
+    rhumb.assert_consistent();
 }

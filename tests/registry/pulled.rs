@@ -6,16 +6,25 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::server::{Answer, Manners, Server, usual};
+use crate::support::Rhumb;
 use crate::support::process::{PATIENCE, eventually};
 use crate::{assert_nothing_came, layout};
 
-/// The layer of the layout's image: its digest and its size.
-fn layer(layout: &std::path::Path) -> (String, u64) {
+/// The digests of the layers of a layout's image.
+fn layers(layout: &std::path::Path) -> Vec<String> {
     let read = |path: std::path::PathBuf| -> Value { serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap() };
     let index = read(layout.join("index.json"));
     let digest = index["manifests"][0]["digest"].as_str().unwrap().replacen(':', "/", 1);
-    let layer = &read(layout.join("blobs").join(digest))["layers"][0];
-    (layer["digest"].as_str().unwrap().to_owned(), layer["size"].as_u64().unwrap())
+    let manifest = read(layout.join("blobs").join(digest));
+    let layers = manifest["layers"].as_array().unwrap();
+    layers.iter().map(|layer| layer["digest"].as_str().unwrap().to_owned()).collect()
+}
+
+/// The layer of the layout's image: its digest and its size.
+fn layer(layout: &std::path::Path) -> (String, u64) {
+    let digest = layers(layout).remove(0);
+    let size = std::fs::metadata(layout.join("blobs").join(digest.replacen(':', "/", 1))).unwrap().len();
+    (digest, size)
 }
 
 #[test]
@@ -76,19 +85,18 @@ fn a_registry_that_lies_gives_nothing() {
         10,
         "bytes",
     );
-    let (blob, endless) = (digest.clone(), vec![7; size as usize + 70_000]);
+    let mut endless = std::fs::read(path.join("blobs").join(digest.replacen(':', "/", 1))).unwrap();
+    endless.extend([0; 70_000]);
+    let blob = digest.clone();
     let endless = move |asked: &crate::server::Asked| {
         wanted(asked, &blob).then(|| {
             let mut body = format!("{:x}\r\n", endless.len()).into_bytes();
             body.extend_from_slice(&endless);
             body.extend_from_slice(b"\r\n0\r\n\r\n");
-            let mut answer = Answer::of("200 OK", body).with("Transfer-Encoding", "chunked");
-            answer.headers.push(("Content-Length".into(), String::new()));
-            answer.headers.pop();
-            answer
+            Answer::of("200 OK", body).with("Transfer-Encoding", "chunked")
         })
     };
-    lie("a blob without a length", Box::new(endless), 10, "");
+    lie("a blob without a length", Box::new(endless), 10, "layer");
     let big = vec![b' '; 5 << 20];
     lie(
         "a large manifest",
@@ -118,9 +126,21 @@ fn a_registry_that_lies_gives_nothing() {
         8,
         "500",
     );
-    // Redirects without end, and to where nobody can be trusted.
-    let round = |asked: &crate::server::Asked| Some(Answer::of("302 Found", "").with("Location", asked.path.clone()));
-    lie("a circle", Box::new(round), 8, "");
+    let elsewhere = |to: String| -> Box<Manners> {
+        Box::new(move |asked| {
+            (asked.path != "/v2/").then(|| Answer::of("302 Found", "").with("Location", to.replace('*', &asked.path)))
+        })
+    };
+    lie("a circle", elsewhere("*".to_owned()), 1, "too many redirects");
+    lie("a file", elsewhere("file:///etc/passwd".to_owned()), 1, "where everybody can read it");
+    let kind = "application/vnd.oci.image.index.v1+json";
+    let folder = path.clone();
+    let disagrees = move |asked: &crate::server::Asked| {
+        let mut answer = manifest(asked).then(|| usual(asked, &folder))?;
+        answer.headers.retain(|(name, _)| name != "Content-Type");
+        Some(answer.with("Content-Type", kind))
+    };
+    lie("two words for one thing", Box::new(disagrees), 10, "the registry that it is");
 }
 
 #[test]
@@ -166,6 +186,11 @@ fn the_image_for_a_machine_is_chosen() {
     assert_eq!(id(&by_digest), id(&name("good")));
     assert!(rhumb.run(["pull", &name("good")]).ok().contains("Status: Image is up to date"));
     assert!(rhumb.run(["pull", &by_digest]).ok().contains(&digest));
+    // A tag beside a digest says nothing, whether it is there or not.
+    let both = format!("{}/me/base:gone@{digest}", server.host());
+    assert_eq!(id(&both), id(&name("good")));
+    rhumb.run(["create", "--pull", "never", &both]).ok();
+    rhumb.remove_all();
     rhumb.run(["rmi", &name("good")]).ok();
     rhumb.assert_consistent();
 }
@@ -244,5 +269,34 @@ fn a_pull_ends_when_it_is_to_end_or_is_killed() {
     }
     let whole = Server::new(path, |_| None);
     rhumb.run(["pull", "-q", &format!("{}/me/base:1", whole.host())]).ok();
+    rhumb.assert_consistent();
+}
+
+#[test]
+fn one_layer_that_fails_ends_the_others() {
+    let (rhumb, _) = layout();
+    rhumb.run(["load", "-q", "-i", rhumb.path("layout").to_str().unwrap()]).ok();
+    rhumb.script("build::from(\"base:1\").run(\"echo two >/two\").commit(\"two:1\");").ok();
+    let path = rhumb.path("two");
+    rhumb.run(["save", "--format", "oci-dir", "-o", path.to_str().unwrap(), "two:1"]).ok();
+    // The cache of builds has the layers still.
+    let rhumb = Rhumb::new();
+    let blobs: Vec<String> = layers(&path);
+    let (slow, gone) = (blobs[0].clone(), blobs[1].clone());
+    let folder = path.clone();
+    let server = Server::new(path, move |asked| {
+        if asked.path.ends_with(&gone) {
+            return Some(Answer::of("404 Not Found", ""));
+        }
+        let mut answer = asked.path.ends_with(&slow).then(|| usual(asked, &folder))?;
+        let length = answer.body.len();
+        answer.headers.push(("Content-Length".into(), length.to_string()));
+        answer.body.truncate(length / 2);
+        answer.stalls = true;
+        Some(answer)
+    });
+    let began = Instant::now();
+    rhumb.run(["pull", &format!("{}/me/two:1", server.host())]).fails_with(3, "404");
+    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
     rhumb.assert_consistent();
 }

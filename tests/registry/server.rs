@@ -81,6 +81,10 @@ impl Server {
 
 fn serve(stream: TcpStream, layout: &Path, heard: &Mutex<Vec<Asked>>, manners: &Manners) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream.try_clone()?);
+    // Who begins to speak TLS (RFC 8446, a handshake record) is told that this is something else.
+    if reader.fill_buf()?.first() == Some(&22) {
+        return Ok(());
+    }
     loop {
         let mut line = String::new();
         if reader.read_line(&mut line)? == 0 {
@@ -117,7 +121,8 @@ fn serve(stream: TcpStream, layout: &Path, heard: &Mutex<Vec<Asked>>, manners: &
 
 fn send(mut stream: &TcpStream, asked: &Asked, answer: &Answer) -> std::io::Result<()> {
     let mut head = format!("HTTP/1.1 {}\r\n", answer.status);
-    if !answer.headers.iter().any(|(name, _)| name == "Content-Length") {
+    let framed = |(name, _): &(String, String)| matches!(name.as_str(), "Content-Length" | "Transfer-Encoding");
+    if !answer.headers.iter().any(framed) {
         head.push_str(&format!("Content-Length: {}\r\n", answer.body.len()));
     }
     answer.headers.iter().for_each(|(name, value)| head.push_str(&format!("{name}: {value}\r\n")));

@@ -23,7 +23,7 @@ const CASES: &[(&str, &str, i32)] = &[
     ("standard_module", "import \"std/assert\" as t;\n\nt::eq(1 + 1, 3);\n", 1),
     ("no_such_module", "import \"nowhere\" as n;\n", 3),
     ("not_built_yet", "registry::login(\"front\");\n", 7),
-    ("function_not_built_yet", "image::pull(\"alpine\");\n", 7),
+    ("function_not_built_yet", "image::search(\"alpine\");\n", 7),
     ("method_not_built_yet", "fn look(v) { v.ls(\"/\") }\nlook(volume::create(\"data\"));\n", 7),
     ("property_not_built_yet", "let c = container::create(\"base:1\");\nprint(c.toolbox);\n", 7),
 ];

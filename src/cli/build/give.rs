@@ -24,7 +24,7 @@ pub(crate) enum Target {
     /// An image here, and in an archive or a folder.
     Archive { path: Option<PathBuf>, format: ArchiveFormat },
     /// An image here, and at the registries that its names name.
-    Registry,
+    Registry { names: Vec<String> },
     /// The files, in a folder.
     Folder(PathBuf),
     /// The files, in a tar.
@@ -60,6 +60,7 @@ fn target(text: &str) -> Result<Target> {
     let fields = fields("output", text, &["type", "dest", "tar", "name", "push"])?;
     let field = |name: &str| fields.get(name).map(String::as_str);
     let path = field("dest").filter(|dest| *dest != "-").map(PathBuf::from);
+    let names = || field("name").map(str::to_owned).into_iter().collect();
     let archive = match field("tar") {
         None | Some("true") => true,
         Some("false") => false,
@@ -78,9 +79,14 @@ fn target(text: &str) -> Result<Target> {
         (Some("docker"), None) if field("dest") == Some("-") => {
             Ok(Target::Archive { path: None, format: ArchiveFormat::DockerArchive })
         }
-        (Some("registry"), _) => Ok(Target::Registry),
-        (Some("image"), _) if field("push") == Some("true") => Ok(Target::Registry),
-        (Some("docker" | "image"), _) => Ok(Target::Image),
+        (Some("registry"), _) => Ok(Target::Registry { names: names() }),
+        (Some("image"), _) if field("push") == Some("true") => Ok(Target::Registry { names: names() }),
+        (Some("docker" | "image"), _) => match field("name") {
+            Some(_) => {
+                Err(Error::invalid("name of an output is for what is pushed").with_hint("name the image: --tag"))
+            }
+            None => Ok(Target::Image),
+        },
         (Some(other), _) => Err(Error::invalid(format!("there is no output of the type {other:?}"))
             .with_hint("use local, tar, oci, docker, image or registry")),
         (None, _) => {
@@ -164,12 +170,14 @@ mod tests {
             ("type=docker,dest=x", archive(ArchiveFormat::DockerArchive)),
             ("type=docker", Target::Image),
             ("type=image", Target::Image),
-            ("type=image,push=true", Target::Registry),
-            ("type=registry", Target::Registry),
+            ("type=image,push=true", Target::Registry { names: Vec::new() }),
+            ("type=registry,name=r.example/a:1", Target::Registry { names: vec!["r.example/a:1".to_owned()] }),
         ] {
             assert_eq!(target(text).unwrap(), wanted, "{text}");
         }
-        for text in ["type=local", "type=nope,dest=x", "dest=x", "type=tar,nope=1", "type=oci,tar=x"] {
+        for text in
+            ["type=local", "type=nope,dest=x", "dest=x", "type=image,name=x", "type=tar,nope=1", "type=oci,tar=x"]
+        {
             assert!(target(text).is_err(), "{text}");
         }
         assert!(targets(&["-".to_owned(), "type=oci".to_owned()]).is_err());

@@ -339,15 +339,16 @@ impl BuildArgs {
 
     fn build(&self, graph: &Graph, session: &mut Session) -> Result<()> {
         let mut targets = give::targets(&self.output)?;
-        if self.push {
+        if self.push && !targets.iter().any(|target| matches!(target, Target::Registry { .. })) {
             targets.retain(|target| *target != Target::Image);
-            targets.push(Target::Registry);
+            targets.push(Target::Registry { names: Vec::new() });
         }
-        if self.tag.is_empty() && targets.contains(&Target::Registry) {
+        let nameless = |target: &Target| matches!(target, Target::Registry { names } if names.is_empty());
+        if self.tag.is_empty() && targets.iter().any(nameless) {
             return Err(Error::invalid("an image is written to the registry that its name names, and it has no name")
                 .with_hint("add --tag REGISTRY/NAME"));
         }
-        let attestable = |target: &Target| matches!(target, Target::Archive { .. } | Target::Registry);
+        let attestable = |target: &Target| matches!(target, Target::Archive { .. } | Target::Registry { .. });
         let attest = values::attest(&self.attest, self.provenance.as_deref(), self.sbom.as_deref())?;
         if attest != Attest::default() && !targets.iter().any(attestable) {
             return Err(Error::unsupported("attestations go into an OCI layout or to a registry, and none is written")
@@ -373,7 +374,7 @@ impl BuildArgs {
         let mut image = None;
         for target in &targets {
             let made = progress::show(form, graph, |hears| match target {
-                Target::Image | Target::Registry | Target::Archive { .. } => {
+                Target::Image | Target::Registry { .. } | Target::Archive { .. } => {
                     engine.build_commit(graph, &options, hears).map(|(made, report)| (Some(made), report))
                 }
                 Target::Folder(dir) => engine.build_output(graph, &options, hears, dir).map(|report| (None, report)),
@@ -382,13 +383,19 @@ impl BuildArgs {
                 }
             });
             let (made, report) = made.map_err(without_output)?;
+            for warning in &report.warnings {
+                report::note(&format!("warning: {warning}"));
+            }
             if let (Some(image), Target::Archive { path, format }) = (&made, target) {
                 let said = engine.build_attest(graph, &options, &report, image, attest)?;
                 give::archive(&engine, image, &self.tag, path.as_deref(), *format, session, said)?;
             }
-            if let (Some(image), Target::Registry) = (&made, target) {
+            if let (Some(image), Target::Registry { names }) = (&made, target) {
                 let said = engine.build_attest(graph, &options, &report, image, attest)?;
-                for tag in &self.tag {
+                for name in names {
+                    engine.image_tag(image.id.as_str(), name)?;
+                }
+                for tag in if names.is_empty() { &self.tag } else { names } {
                     let view = if self.quiet { View::Quiet } else { View::of_terminal("Pushed") };
                     view.show(|hears| engine.image_push(tag, &said, hears))?;
                 }

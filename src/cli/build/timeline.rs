@@ -98,6 +98,7 @@ mod tests {
             keys: Vec::new(),
             caches: Vec::new(),
             elapsed: Duration::from_secs(1),
+            warnings: Vec::new(),
         };
         let picture = svg(&report);
         assert!(picture.contains("RUN echo &quot;&lt;script&gt;&quot; &amp;  [2J"), "{picture}");

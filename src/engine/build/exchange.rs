@@ -14,8 +14,10 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufReader, Read, Seek as _, SeekFrom, Write};
+use std::io::{BufReader, Read, Seek as _, Write};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -99,7 +101,7 @@ impl Depot {
             Place::Folder(folder) => take(&mut File::open(blob(folder, digest))?),
             Place::Registry(remote, sizes) => {
                 let size = sizes.get(digest).ok_or_else(|| Error::corrupt(format!("it has no blob {digest}")))?;
-                let remote = remote.again()?;
+                let remote = remote.again(&Arc::default())?;
                 let mut blob = remote.blob(digest, *size)?;
                 take(&mut blob).map_err(|error| blob.take_error().unwrap_or(error))
             }
@@ -272,7 +274,12 @@ impl Engine {
             if remote.has_blob(&layer.blob, true)? {
                 return Ok(());
             }
-            remote.put_blob(&layer.blob, layer.blob_size_bytes, &|| self.store.blob_open(&layer.blob), &|_| {})
+            remote.put_blob(
+                &layer.blob,
+                layer.blob_size_bytes,
+                &|| Ok(Box::new(self.store.blob_open(&layer.blob)?)),
+                &|_| {},
+            )
         };
         each(&remote, &layers, put)?;
         let mut blobs: Vec<Value> = layers
@@ -285,11 +292,8 @@ impl Engine {
             let digest = pack_tree(&data, &mut spool)?;
             let size = spool.stream_position()?;
             if !remote.has_blob(&digest, true)? {
-                let open = || {
-                    let mut file = spool.try_clone()?;
-                    file.seek(SeekFrom::Start(0))?;
-                    Ok(file)
-                };
+                let file = Arc::new(spool);
+                let open = || Ok(Box::new(FromStart { file: Arc::clone(&file), at: 0 }) as Box<dyn Read + Send>);
                 remote.put_blob(&digest, size, &open, &|_| {})?;
             }
             blobs.push(json!({ "mediaType": TAR_TYPE, "digest": digest, "size": size }));
@@ -316,6 +320,20 @@ impl Engine {
             entries.push((key.clone(), Entry { text, layer, inputs }));
         }
         Ok(entries)
+    }
+}
+
+/// A file that is read from its beginning, also when somebody else reads it at one time.
+struct FromStart {
+    file: Arc<File>,
+    at: u64,
+}
+
+impl Read for FromStart {
+    fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
+        let length = self.file.read_at(out, self.at)?;
+        self.at += length as u64;
+        Ok(length)
     }
 }
 

@@ -66,8 +66,8 @@ use crate::engine::Engine;
 use crate::engine::container::view;
 use crate::engine::pipe::through;
 use crate::model::build::{
-    Action, Base, BuildEvent, BuildOptions, BuildReport, Change, Copy, Graph, Origin, Position, Source, Step,
-    StepReport,
+    Action, Base, BuildEvent, BuildOptions, BuildReport, CachePlace, Change, Copy, Graph, Origin, Position, Source,
+    Step, StepReport,
 };
 use crate::model::image::{Image, Layer, Pull};
 use crate::store::assemble::{Piece, assemble};
@@ -107,8 +107,8 @@ struct Solver<'a> {
     disorder: disorder::Disorder,
     /// Where steps of other machines are.
     depots: Vec<exchange::Depot>,
-    /// Images that were looked for in their registries.
-    fetched: Mutex<BTreeSet<String>>,
+    /// Images that are looked for in their registries; each has a lock of its own, and whether it was.
+    fetched: Mutex<HashMap<String, Arc<Mutex<bool>>>>,
 }
 
 /// What the threads know of each other.
@@ -191,8 +191,16 @@ impl Engine {
         let needed = plan::needed(graph)?;
         let id = Id::random()?.short().to_owned();
         let mut depots = Vec::new();
+        let mut warnings = Vec::new();
         for place in &options.cache_from {
-            depots.extend(self.build_cache_open(place)?);
+            match self.build_cache_open(place) {
+                Ok(depot) => depots.extend(depot),
+                // A registry that has no cache yet, or cannot be reached, costs time and nothing else.
+                Err(error) if matches!(place, CachePlace::Registry(_)) && error.kind() != Kind::Interrupted => {
+                    warnings.push(error.to_string());
+                }
+                Err(error) => return Err(error),
+            }
         }
         let solver = Solver {
             engine: self,
@@ -246,7 +254,7 @@ impl Engine {
         board.steps.sort_by_key(|step| (step.stage, step.step));
         let keys = board.keys.into_iter().collect();
         let caches = board.caches.into_iter().collect();
-        let report = BuildReport { id, steps: board.steps, keys, caches, elapsed: begun.elapsed() };
+        let report = BuildReport { id, steps: board.steps, keys, caches, elapsed: begun.elapsed(), warnings };
         for target in &options.cache_to {
             self.build_cache_export(&report, target)?;
         }
@@ -425,10 +433,12 @@ impl Solver<'_> {
     /// yet.
     fn image_on_record(&self, name: &str) -> Result<Image> {
         // Two stages that want one image fetch it once.
-        let mut fetched = lock(&self.fetched);
-        let known = !fetched.insert(name.to_owned());
+        let own = Arc::clone(lock(&self.fetched).entry(name.to_owned()).or_default());
+        let mut known = lock(&own);
         let pull = self.options.pull.unwrap_or(self.engine.pull);
-        let image = self.engine.image_for(name, if known { Pull::Missing } else { pull }, &|_| {});
+        let again = if *known && pull == Pull::Always { Pull::Missing } else { pull };
+        let image = self.engine.image_for(name, again, &|_| {});
+        *known = true;
         image.map_err(|error| match error.kind() {
             Kind::NotFound | Kind::Unavailable if error.hint().is_none() => {
                 error.with_hint("load it, or make it: rhumb load, rhumb image bootstrap, rhumb image from-host")

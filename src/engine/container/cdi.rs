@@ -217,7 +217,7 @@ impl Files {
                 false => serde_yaml_ng::from_str(&text).map_err(|error| Error::invalid(error.to_string()))?,
             };
         let major = cdi_version.split('.').next().and_then(|major| major.parse::<u32>().ok());
-        if !major.is_some_and(|major| major <= 1) {
+        if major.is_none_or(|major| major > 1) {
             return Err(Error::unsupported(format!("its version is {cdi_version:?}, and 1 is known")));
         }
         if !is_kind(&kind) {

@@ -5,12 +5,12 @@
 //! push   layers, several at once, unless they are there ─▶ config ─▶ manifest ─▶ what refers to it
 //! ```
 //!
-//! What came of a pull that fails is swept; what came whole of one that was killed is not fetched again by the next.
+//! A layer that breaks off goes on where it was, several times. What came of a pull that fails or is killed is swept.
 
 use std::collections::HashSet;
 use std::io::{self, Read};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -27,8 +27,13 @@ use crate::store::layer::{LayerSource, chain_id};
 
 /// How many blobs are on their way at once; Docker's number for pushes.
 const LANES: usize = 4;
+/// How many other repositories are asked for a blob.
+const MOST_OTHERS: usize = 3;
 /// How often one hears how far a blob is.
 const NEWS: Duration = Duration::from_millis(100);
+
+/// What helps when something is missing.
+const CHECK: &str = "\"rhumb system check\" finds what is damaged; load or pull the image again";
 
 /// Hears what becomes of blobs; from several threads.
 pub type Transfers<'a> = dyn Fn(&Transfer) + Sync + 'a;
@@ -74,7 +79,7 @@ impl Engine {
         match (here, pull) {
             (here, Pull::Never) => here,
             (Err(error), Pull::Missing | Pull::Always)
-                if error.kind() == Kind::NotFound && Reference::parse(text).is_ok() =>
+                if error.kind() == Kind::NotFound && !text.starts_with("sha256:") && Reference::parse(text).is_ok() =>
             {
                 let pulled = self.image_pull(text, None, hears);
                 Ok(pulled.map_err(|error| error.context(format!("there is no image {text:?} here")))?.image)
@@ -99,10 +104,10 @@ impl Engine {
             return Err(Error::invalid(format!("{reference:?} has a digest, and an image is pushed under a tag")));
         }
         let _lease = self.store.lease()?;
-        let image = self.store.read(|tx| {
-            let (id, _) = tx.image_find(&name.to_string())?;
-            tx.image(&id)
-        })?;
+        let id = self.store.read(|tx| tx.image_find(&name.to_string()))?.0;
+        // From here on it stays until it is written, also when somebody removes it.
+        let image = self.store.image_hold(&Digest::parse(&id)?)?;
+        let image = image.ok_or_else(|| Error::corrupt("a blob of the image is missing").with_hint(CHECK))?;
         let remote = self.remote(&name)?;
         self.push(&remote, &name, &image, attestations, hears).context(|| format!("pushing {}", name.familiar()))?;
         let known = Reference::parse(&format!("{}/{}@{}", name.host(), name.path(), image.manifest))?;
@@ -124,15 +129,16 @@ impl Engine {
     ) -> Result<Pulled> {
         let which = reference.digest().map_or_else(|| reference.tag().unwrap_or("latest"), Digest::as_str);
         let top = remote.manifest(which, &READABLE)?;
-        let media_type = media_type(&top.bytes, &top.media_type)?;
-        let entry = Descriptor::new(&media_type, &top.digest, top.bytes.len() as u64);
+        let kind = media_type(&top.bytes, &top.media_type)?;
+        let entry = Descriptor::new(&kind, &top.digest, top.bytes.len() as u64);
         let documents = |descriptor: &Descriptor| {
             let digest = descriptor.digest()?;
             if digest == top.digest {
                 return Ok(top.bytes.clone());
             }
             if descriptor.is_manifest() {
-                return Ok(remote.manifest(digest.as_str(), &READABLE)?.bytes);
+                let found = remote.manifest(digest.as_str(), &READABLE)?;
+                return media_type(&found.bytes, &found.media_type).map(|_| found.bytes);
             }
             let mut bytes = Vec::new();
             let mut blob = remote.blob(&digest, descriptor.size_bytes())?;
@@ -148,9 +154,20 @@ impl Engine {
         };
         let known = format!("{}/{}@{}", reference.host(), reference.path(), top.digest);
         let before = self.store.read(|tx| tx.named(crate::store::db::Noun::Image, &name))?;
-        let layers = self.pull_layers(remote, &found, hears)?;
-        failpoint::hit("image.pull.layers")?;
-        let kept = self.store.image_prepare(&found.config, &found.parsed, Some(&found.manifest), layers)?;
+        let kept = match self.store.image_hold(&Digest::of(&found.config))? {
+            // The same image, perhaps compressed otherwise: it gets a name more.
+            Some(image) => {
+                found.layers.iter().for_each(|layer| {
+                    hears(&Transfer { digest: layer.digest.clone(), state: TransferState::Exists });
+                });
+                image
+            }
+            None => {
+                let layers = self.pull_layers(remote, &found, hears)?;
+                failpoint::hit("image.pull.layers")?;
+                self.store.image_prepare(&found.config, &found.parsed, Some(&found.manifest), layers)?
+            }
+        };
         let is_new = before.as_deref() != Some(kept.id.as_str());
         let names = [Reference::parse(&name)?, Reference::parse(&known)?];
         let new = NewImage { image: kept, names: names.to_vec() };
@@ -236,7 +253,7 @@ impl Engine {
             }
             let size_bytes = layer.blob_size_bytes;
             let sent = |done_bytes| tell(digest, TransferState::Moving { done_bytes, size_bytes });
-            remote.put_blob(digest, size_bytes, &|| self.store.blob_open(digest), &sent)?;
+            remote.put_blob(digest, size_bytes, &|| Ok(Box::new(self.store.blob_open(digest)?)), &sent)?;
             tell(digest, TransferState::Done);
             Ok(())
         })?;
@@ -267,17 +284,12 @@ impl Engine {
         manifests.into_iter().try_for_each(put)
     }
 
-    /// A blob that is in memory: it goes by way of a file, as all do.
+    /// A blob that is in memory.
     pub(in crate::engine) fn put_small(&self, remote: &Remote, digest: &Digest, bytes: &[u8]) -> Result<()> {
         if remote.has_blob(digest, true)? {
             return Ok(());
         }
-        let open = || {
-            use std::io::{Seek as _, Write as _};
-            let mut file = self.store.spool()?;
-            file.write_all(bytes).and_then(|()| file.rewind()).context(|| "writing a document")?;
-            Ok(file)
-        };
+        let open = || Ok(Box::new(io::Cursor::new(bytes.to_vec())) as Box<dyn Read + Send>);
         remote.put_blob(digest, bytes.len() as u64, &open, &|_| {})
     }
 }
@@ -325,13 +337,18 @@ pub(in crate::engine) fn each<T: Sync, R: Send>(
     work: impl Fn(&Remote, &T) -> Result<R> + Sync,
 ) -> Result<Vec<R>> {
     let next = AtomicUsize::new(0);
+    let stop: Arc<AtomicBool> = Arc::default();
     let failed: Mutex<Option<Error>> = Mutex::default();
     let done: Mutex<Vec<(usize, R)>> = Mutex::default();
-    let lock = |error| failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error).kind();
+    let fail = |error| {
+        // The first counts: others end because of it.
+        failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+        stop.store(true, Ordering::Relaxed);
+    };
     let lane = |remote: Result<Remote>| {
         let run = || -> Result<()> {
             let remote = remote?;
-            while failed.lock().unwrap_or_else(PoisonError::into_inner).is_none() {
+            while !stop.load(Ordering::Relaxed) {
                 let place = next.fetch_add(1, Ordering::Relaxed);
                 let Some(item) = items.get(place) else { break };
                 let result = work(&remote, item)?;
@@ -340,16 +357,16 @@ pub(in crate::engine) fn each<T: Sync, R: Send>(
             Ok(())
         };
         if let Err(error) = run() {
-            lock(error);
+            fail(error);
         }
     };
     std::thread::scope(|scope| {
         let lane = &lane;
         for _ in 0..LANES.min(items.len()) {
-            let own = remote.again();
+            let own = remote.again(&stop);
             let spawned = std::thread::Builder::new().name("transfer".into()).spawn_scoped(scope, move || lane(own));
             if let Err(error) = spawned {
-                lock(Error::from(error).context("starting a thread"));
+                fail(Error::from(error).context("starting a thread"));
             }
         }
     });
@@ -371,6 +388,8 @@ fn others(image: &Image, name: &Reference) -> Vec<String> {
         .map(|known| known.path().to_owned())
         .collect();
     others.dedup();
+    // Each costs a request for each layer.
+    others.truncate(MOST_OTHERS);
     others
 }
 
@@ -384,6 +403,14 @@ fn media_type(bytes: &[u8], said: &str) -> Result<String> {
             .with_hint("have it pushed again by a tool of today"));
     }
     let own = document["mediaType"].as_str();
+    if let Some(own) = own
+        && READABLE.contains(&said)
+        && own != said
+    {
+        return Err(Error::corrupt(format!(
+            "the manifest says that it is {own:?}, and the registry that it is {said:?}"
+        )));
+    }
     let usual = || if document.get("manifests").is_some() { READABLE[0] } else { MANIFEST_TYPE };
     let said = Some(said).filter(|said| READABLE.contains(said));
     Ok(own.or(said).unwrap_or_else(usual).to_owned())

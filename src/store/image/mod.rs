@@ -155,6 +155,24 @@ impl Store {
         self.read(|tx| Ok(tx.get::<Image>(Noun::Image, id.as_str())?.map(with_tags)))
     }
 
+    /// The image with this id when it is on record and whole; the held lease keeps all of it from now on.
+    ///
+    /// # Errors
+    /// `corrupt`.
+    pub fn image_hold(&self, id: &Digest) -> Result<Option<Image>> {
+        self.write(|tx| {
+            let Some(image) = tx.get::<Image>(Noun::Image, id.as_str())?.map(with_tags) else { return Ok(None) };
+            let unpacked = image.layers.iter().all(|layer| self.layer_diff(&layer.chain_id).is_dir());
+            if !unpacked || !self.image_looks_whole(tx, &image)? {
+                return Ok(None);
+            }
+            for (noun, digest) in needs(&image) {
+                self.lease_in(tx, (noun, digest.as_str()))?;
+            }
+            Ok(Some(image))
+        })
+    }
+
     /// All images, oldest record first.
     ///
     /// # Errors
@@ -189,6 +207,13 @@ impl Tx<'_> {
         if let Ok(reference) = Reference::parse(text) {
             if let Some(id) = self.named(Noun::Image, &reference.to_string())? {
                 return Ok((id, Some(reference)));
+            }
+            // A tag beside a digest says nothing.
+            if let (Some(digest), Some(_)) = (reference.digest(), reference.tag()) {
+                let known = Reference::parse(&format!("{}/{}@{digest}", reference.host(), reference.path()))?;
+                if let Some(id) = self.named(Noun::Image, &known.to_string())? {
+                    return Ok((id, Some(known)));
+                }
             }
             if let Some(digest) = reference.digest()
                 && let Some(id) = self.image_by_manifest(&reference, digest)?
