@@ -3,6 +3,7 @@
 
 use std::os::unix::fs::symlink;
 use std::process::Command;
+use std::time::Duration;
 
 use crate::dockerfile::{build, context, seen};
 use crate::support::process::{self, PATIENCE};
@@ -132,6 +133,22 @@ fn a_step_that_never_ends_is_ended_in_time() {
     "#;
     assert_eq!(rhumb.script(script).ok(), "timeout\ntimeout");
     assert_eq!(rhumb.run(["ps", "-aq"]).ok(), "");
+}
+
+/// Its end was asked for while its command was being executed: it was neither there to be killed nor gone, and stayed.
+#[test]
+fn a_step_that_is_ended_while_it_begins_is_ended() {
+    let rhumb = Rhumb::with_base();
+    let script = r#"
+        for n in 0..12 {
+            let b = build::from("base:1").run(`while :; do :; done # ${n}`, #{ timeout: (n * 3).ms });
+            try { b.solve(); print("no"); } catch (e) { if e.kind != "timeout" { throw e; } }
+        }
+    "#;
+    let outcome = rhumb.script(script);
+    assert_eq!(outcome.ok(), "");
+    assert!(outcome.elapsed < Duration::from_secs(9), "something was waited for: {:?}", outcome.elapsed);
+    rhumb.leaks().assert_clean();
 }
 
 /// A small file system of the root's own.

@@ -298,9 +298,12 @@ impl Engine {
         match row.map(|row| (row.phase, row.body)) {
             // Its maker died, or saved itself the step, after the start: a monitor holds it, so it stays. One with
             // `--rm` goes in any case: it may stay as it is.
-            Some((Phase::Creating, record)) if matches!(self.container_life(id)?, Life::Alive(_)) => {
-                if record.image.is_empty() {
-                    // A step whose build is dead, since nobody has the lock: nobody will take what it makes.
+            Some((phase @ (Phase::Creating | Phase::Removing), record))
+                if matches!(self.container_life(id)?, Life::Alive(_)) =>
+            {
+                // A step whose build is dead, since nobody has the lock: nobody will take what it makes. Or one whose removal
+                // began when its command was just being executed.
+                if record.image.is_empty() || phase == Phase::Removing {
                     let mut monitor = self.container_monitor(id, id.short())?;
                     monitor.stop(signal::KILL, std::time::Duration::ZERO, &self.interrupt)?;
                     monitor.join()?;

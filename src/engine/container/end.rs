@@ -145,7 +145,9 @@ impl Engine {
                 match monitor.stop(signal::KILL, Duration::ZERO, &NEVER) {
                     Ok(_) => monitor.join()?,
                     Err(error) if matches!(error.kind(), Kind::Unavailable | Kind::Conflict) => {
-                        self.life_once_settled(&id)?;
+                        if let Life::Alive(_) = self.life_once_settled(&id)? {
+                            self.kill_silent_monitor(&id)?;
+                        }
                     }
                     Err(error) => return Err(error.context(format!("killing the container {:?}", found.name))),
                 }

@@ -4,7 +4,7 @@
 //! any other; it has layers and a config, but no image.
 
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use oci_spec::runtime::{Mount, Spec};
 
@@ -12,6 +12,7 @@ use crate::base::failpoint;
 use crate::base::{Error, Result, Timestamp};
 use crate::engine::Engine;
 use crate::engine::container::create::Made;
+use crate::engine::container::start::NEVER;
 use crate::engine::container::{AttachEnd, Attachment};
 use crate::engine::pipe::through;
 use crate::model::container::{ContainerOptions, ContainerRemove};
@@ -19,6 +20,7 @@ use crate::model::image::{Image, Layer};
 use crate::model::log::Stream;
 use crate::store::layer::LayerSource;
 use crate::store::pack::{PackForm, PackOptions, pack};
+use crate::sys::signal;
 
 /// What runs, and who hears of it.
 pub(in crate::engine) struct StepRun<'a> {
@@ -166,9 +168,17 @@ impl Engine {
                 Err(Error::failed("the step was left"))
             }
             Err(error) => {
-                drop((monitor, lock));
-                // Nobody else would end it; a failure is found by the next command.
-                let _ = self.container_remove(record.id.as_str(), force);
+                // On this connection: while its command is being executed nobody else finds it alive. One that has ended by
+                // itself does not mind.
+                let _ = monitor.stop(signal::KILL, Duration::ZERO, &NEVER);
+                match monitor.join().and_then(|()| self.container_dismantle(&record, true)) {
+                    Ok(()) => drop(lock.remove_on_drop()),
+                    Err(_) => {
+                        drop(lock);
+                        // Nobody else would end it; a failure is found by the next command.
+                        let _ = self.container_remove(record.id.as_str(), force);
+                    }
+                }
                 Err(error)
             }
         }

@@ -83,7 +83,13 @@ impl Monitor {
                 (conn.waiting, conn.lasting) = (true, true);
                 // It may have ended just now, before we dealt with that.
                 if !self.restarts.is_resting() && !run.has_ended() {
-                    run.signal(number)?;
+                    // A command that is being executed just now has nothing to save, and might not get its signal.
+                    let number = if run.is_starting() { signal::KILL } else { number };
+                    if run.is_starting() {
+                        run.kill()
+                    } else {
+                        run.signal(number)?
+                    }
                     run.tell_kill(&self.plan, number);
                 }
                 self.signalled(signal::KILL)?;

@@ -150,6 +150,11 @@ impl Run {
         self.started.is_none() && self.exit_code.is_none() && self.starter.is_none()
     }
 
+    /// Its start was asked for, and whether its command was executed is not known yet.
+    pub(super) fn is_starting(&self) -> bool {
+        self.started.is_none() && self.exit_code.is_none() && self.starter.is_some()
+    }
+
     /// Its command was executed, whatever came of it.
     pub(super) fn has_started(&self) -> bool {
         self.started.is_some()
