@@ -392,7 +392,8 @@ impl Solver<'_> {
             let at = At { stage: index, index: step_index, step };
             let done = self.step(at, &mut state, &mut cached);
             self.log.ended((index, step_index), done.is_ok());
-            if done.is_err() {
+            // What only ended since another stage failed is no failure of its own.
+            if done.as_ref().is_err_and(|error| error.kind() != Kind::Interrupted || self.board().failed.is_none()) {
                 (self.progress)(&BuildEvent::Failed { stage: index, step: step_index });
             }
             done.map_err(|error| match &step.position {

@@ -100,6 +100,10 @@ impl Solver<'_> {
 
     /// Keeps what a step came to.
     pub(super) fn remember(&self, at: At<'_>, layer: Option<&Layer>, inputs: &Inputs) -> Result<()> {
+        if self.debug.elsewhere {
+            // What comes of it there may be another thing: that is what is looked for.
+            return Ok(());
+        }
         let (text, position) = (at.step.text.as_str(), self.place(at));
         self.engine.step_remember(&cache::Done { text, position: position.as_ref(), layer, inputs })?;
         self.board().keys.insert(inputs.key());
