@@ -114,7 +114,14 @@ fn describe(usage: &clap::Error, asked: &Asked) -> Error {
         _ => {
             let text = usage.render().to_string();
             let first = text.lines().next().unwrap_or_default();
-            Error::invalid(first.strip_prefix("error: ").unwrap_or(first).to_owned()).with_hint(see())
+            let hint = match usage.get(ContextKind::ValidValue) {
+                Some(ContextValue::Strings(known)) if !known.is_empty() => {
+                    let near = suggest::hint(&given(ContextKind::InvalidValue), known.iter().map(String::as_str));
+                    near.unwrap_or_else(|| format!("it takes {}", known.join(", ")))
+                }
+                _ => see(),
+            };
+            Error::invalid(first.strip_prefix("error: ").unwrap_or(first).to_owned()).with_hint(hint)
         }
     }
 }

@@ -13,9 +13,10 @@ use crate::model::build::{CachePlace, CacheTarget};
 pub fn fields(what: &str, text: &str, names: &[&str]) -> Result<BTreeMap<String, String>> {
     let mut fields = BTreeMap::new();
     for field in text.split(',') {
-        let (name, value) = field
-            .split_once('=')
-            .ok_or_else(|| Error::invalid(format!("{field:?} of the {what} {text:?} has no value")))?;
+        let (name, value) = field.split_once('=').ok_or_else(|| {
+            let error = Error::invalid(format!("{field:?} of the {what} {text:?} has no value"));
+            error.with_hint(format!("write {}=VALUE, between commas", names.join("=VALUE or ")))
+        })?;
         // Docker's further words.
         let name = match name {
             "source" if !names.contains(&"source") => "src",
@@ -24,7 +25,8 @@ pub fn fields(what: &str, text: &str, names: &[&str]) -> Result<BTreeMap<String,
         };
         if !names.contains(&name) {
             let error = Error::invalid(format!("the {what} {text:?} has no field {name:?}"));
-            return Err(suggest::hint(name, names.iter().copied()).into_iter().fold(error, Error::with_hint));
+            let hint = suggest::hint(name, names.iter().copied());
+            return Err(error.with_hint(hint.unwrap_or_else(|| format!("it takes {}", names.join(", ")))));
         }
         fields.insert(name.to_owned(), value.to_owned());
     }

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::{Digest, Timestamp};
 use crate::model::health::HealthCheck;
 use crate::model::image::{Layer, Pull};
-use crate::model::limits::Ulimit;
+use crate::model::limits::{Limits, Ulimit};
 use crate::model::log::Stream;
 
 mod beside;
@@ -448,6 +448,8 @@ pub struct BuildOptions {
     pub labels: BTreeMap<String, String>,
     /// Limits of the processes of commands.
     pub ulimits: Vec<Ulimit>,
+    /// Limits of each command as a whole: how it runs, and no part of what it is.
+    pub limits: Limits,
     /// The size of commands' `/dev/shm`; none is the usual one.
     pub shm_size_bytes: Option<u64>,
     /// Where a cache was exported to: steps that are not in this machine's cache are taken from there.

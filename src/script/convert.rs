@@ -14,7 +14,7 @@ use crate::script::container::Container;
 use crate::script::image::Image;
 use crate::script::network::Network;
 use crate::script::secret::Secret;
-use crate::script::units::{Size, duration_of, exact_duration, type_name};
+use crate::script::units::{Size, a_type, duration_of, exact_duration, type_name};
 use crate::script::volume::Volume;
 
 /// A command: a string is `sh -c`, an array is argv.
@@ -120,7 +120,7 @@ pub(crate) fn command_of(command: &Command) -> Result<Option<Vec<String>>> {
         return Ok(Some(vec!["sh".into(), "-c".into(), text.to_string()]));
     }
     let Some(words) = command.read_lock::<Array>() else {
-        return Err(Error::invalid(format!("a command is a string or an array, not a {}", type_name(command)))
+        return Err(Error::invalid(format!("a command is a string or an array, not {}", a_type(command)))
             .with_hint("a string is run by sh -c, an array is run as it is"));
     };
     let words = words.iter().map(word).collect::<Result<Vec<_>>>()?;
@@ -133,7 +133,7 @@ fn word(value: &Dynamic) -> Result<String> {
         Value::String(text) => Ok(text),
         Value::Number(number) => Ok(number.to_string()),
         Value::Bool(flag) => Ok(flag.to_string()),
-        _ => Err(Error::invalid(format!("expected a string, not a {}", type_name(value)))),
+        _ => Err(Error::invalid(format!("expected a string, not {}", a_type(value)))),
     }
 }
 
@@ -165,9 +165,7 @@ impl Keys {
         let Some(value) = self.take(key) else { return Ok(None) };
         match read(&value) {
             Some(value) => Ok(Some(value)),
-            None => {
-                Err(Error::invalid(format!("{:?} of {} takes {expected}, not a {}", key, self.of, type_name(&value))))
-            }
+            None => Err(Error::invalid(format!("{:?} of {} takes {expected}, not {}", key, self.of, a_type(&value)))),
         }
     }
 

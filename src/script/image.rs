@@ -16,7 +16,7 @@ use crate::script::context::engine;
 use crate::script::convert::{Keys, from_json};
 use crate::script::error::{Fallible, Raise};
 use crate::script::system::prune_filter;
-use crate::script::units::{Size, type_name};
+use crate::script::units::{Size, a_type};
 
 /// An image: its id, and the engine to ask about it.
 #[derive(Clone)]
@@ -54,7 +54,7 @@ pub(crate) fn image_name(engine: &Engine, image: &OneImage) -> Result<String> {
     image
         .as_immutable_string_ref()
         .map(|text| text.to_string())
-        .map_err(|_| Error::invalid(format!("expected an image, not a {}", type_name(image))))
+        .map_err(|_| Error::invalid(format!("expected an image, not {}", a_type(image))))
 }
 
 fn handle(engine: &Engine, image: crate::model::image::Image) -> Image {

@@ -15,7 +15,7 @@ use crate::script::container::Container;
 use crate::script::context::engine;
 use crate::script::convert::{Keys, to_json};
 use crate::script::error::{Fallible, Raise};
-use crate::script::units::type_name;
+use crate::script::units::a_type;
 
 /// A network: its id, and the engine to ask about it.
 #[derive(Clone)]
@@ -46,7 +46,7 @@ pub(crate) fn network_name(network: &OneNetwork) -> Result<String> {
         return Ok(network.id.to_string());
     }
     let text = network.as_immutable_string_ref().map(|text| text.to_string());
-    text.map_err(|_| Error::invalid(format!("expected a network, not a {}", type_name(network))))
+    text.map_err(|_| Error::invalid(format!("expected a network, not {}", a_type(network))))
 }
 
 fn container_name(container: &Dynamic) -> Result<String> {
@@ -54,7 +54,7 @@ fn container_name(container: &Dynamic) -> Result<String> {
         return Ok(container.id.to_string());
     }
     let text = container.as_immutable_string_ref().map(|text| text.to_string());
-    text.map_err(|_| Error::invalid(format!("expected a container, not a {}", type_name(container))))
+    text.map_err(|_| Error::invalid(format!("expected a container, not {}", a_type(container))))
 }
 
 fn json(options: Map) -> Result<serde_json::Map<String, Value>> {

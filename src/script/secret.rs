@@ -14,7 +14,7 @@ use crate::base::id::hex;
 use crate::base::{Error, Result};
 use crate::script::context::{Host, refuse, tag};
 use crate::script::error::{Fallible, Raise};
-use crate::script::units::type_name;
+use crate::script::units::a_type;
 
 /// The largest file that is read as a secret, in bytes.
 const MAX_SECRET_BYTES: u64 = 1024 * 1024;
@@ -48,7 +48,7 @@ pub(crate) fn bytes_of(value: &Dynamic) -> Result<Vec<u8>> {
     value
         .as_immutable_string_ref()
         .map(|text| text.as_bytes().to_vec())
-        .map_err(|_| Error::invalid(format!("expected a string, a blob or a secret, not a {}", type_name(value))))
+        .map_err(|_| Error::invalid(format!("expected a string, a blob or a secret, not {}", a_type(value))))
 }
 
 fn read_file(path: &str) -> Result<Secret> {

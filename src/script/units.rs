@@ -33,7 +33,7 @@ pub(crate) fn duration_of(value: &Dynamic) -> Result<Duration> {
         (Ok(seconds), _) => seconds as f64,
         (_, Ok(seconds)) => seconds,
         _ => {
-            return Err(Error::invalid(format!("expected a duration, not a {}", type_name(value)))
+            return Err(Error::invalid(format!("expected a duration, not {}", a_type(value)))
                 .with_hint("write 10.s, 500.ms or \"1m30s\""));
         }
     };
@@ -49,7 +49,7 @@ pub(crate) fn size_of(value: &Dynamic) -> Result<u64> {
         return parse_bytes(&text);
     }
     value.as_int().ok().and_then(|bytes| u64::try_from(bytes).ok()).ok_or_else(|| {
-        Error::invalid(format!("expected a size, not a {}", type_name(value)))
+        Error::invalid(format!("expected a size, not {}", a_type(value)))
             .with_hint("write 64.mb, \"512m\" or a number of bytes")
     })
 }
@@ -68,6 +68,13 @@ pub(crate) fn exact_duration(duration: Duration) -> String {
 /// A value's type as scripts see it.
 pub(crate) fn type_name(value: &Dynamic) -> String {
     crate::script::doc::pretty_type(value.type_name())
+}
+
+/// The same with its article: `a map`, `an array`.
+pub(crate) fn a_type(value: &Dynamic) -> String {
+    let name = type_name(value);
+    let article = if name.starts_with(['a', 'e', 'i', 'o', 'A', 'E', 'I', 'O']) { "an" } else { "a" };
+    format!("{article} {name}")
 }
 
 const DURATIONS: [(&str, f64, &str); 7] = [

@@ -17,7 +17,7 @@ use crate::script::context::engine;
 use crate::script::convert::Keys;
 use crate::script::error::{Fallible, Raise};
 use crate::script::system::prune_filter;
-use crate::script::units::{Size, type_name};
+use crate::script::units::{Size, a_type};
 
 /// A volume: its id, and the engine to ask about it.
 #[derive(Clone)]
@@ -50,7 +50,7 @@ fn volume_name(volume: &OneVolume) -> Result<String> {
     volume
         .as_immutable_string_ref()
         .map(|text| text.to_string())
-        .map_err(|_| Error::invalid(format!("expected a volume, not a {}", type_name(volume))))
+        .map_err(|_| Error::invalid(format!("expected a volume, not {}", a_type(volume))))
 }
 
 fn create(engine: &Engine, of: &'static str, name: Option<String>, options: Map) -> Result<Volume> {

@@ -131,3 +131,54 @@ fn why_compares_with_the_step_that_stood_there() {
     assert_eq!(why(r#".run("echo a").workdir("/w").run("echo b").run("echo d")"#)[3], "the command changed");
     assert_eq!(why(r#".run("echo a").workdir("/w").run("echo b").copy("x", "/x", #{ content: "x" })"#)[3], never);
 }
+
+/// What is built in other surroundings, to see what changes, is not what later builds find.
+#[test]
+fn a_build_that_is_verified_is_the_usual_one() {
+    let rhumb = Rhumb::with_base();
+    let dockerfile = "FROM base:1 AS one\nRUN echo x > /x\nFROM base:1\nCOPY --from=one /x /x\n";
+    let id = |flags: &[&str]| {
+        build(&rhumb, dockerfile, &[&["-q", "-t", "made:1"], flags].concat()).ok();
+        seen(&rhumb, "made:1", "stat -c %a /x") + " " + rhumb.run(["images", "-q", "made:1"]).ok().as_str()
+    };
+    let usual = id(&[]);
+    assert!(usual.starts_with("644 "), "{usual}");
+    assert_eq!(id(&["--verify"]), usual);
+    assert_eq!(id(&[]), usual);
+}
+
+#[test]
+fn only_the_stage_that_failed_is_said_to_have() {
+    let rhumb = Rhumb::with_base();
+    let dockerfile = "FROM base:1 AS bad\nRUN echo why; exit 3\nFROM base:1\nCOPY --from=bad /x /x\n";
+    for flags in [&["-q"][..], &["--progress", "plain"], &["--progress", "json"]] {
+        let outcome = build(&rhumb, dockerfile, flags);
+        assert!(outcome.stderr.contains("why") && !outcome.stderr.contains("COPY --from"), "{outcome}");
+    }
+}
+
+#[test]
+fn flags_of_docker_mean_what_they_say() {
+    let rhumb = Rhumb::with_base();
+    let dockerfile = "FROM base:1 AS first\nRUN cat /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/memory.max \
+                      2>/dev/null > /limit || true\n";
+    build(&rhumb, dockerfile, &["-q", "-m", "32m", "-o", "type=image,name=named:1", "-t", "made:1"]).ok();
+    assert_eq!(seen(&rhumb, "named:1", "cat /limit"), "33554432");
+    let more = build(&rhumb, dockerfile, &["--memory", "64m", "-t", "made:2"]);
+    assert!(more.stderr.contains("CACHED"), "a limit is no part of what a step is\n{more}");
+    for (flags, wanted) in [
+        (&["--memory", "x"][..], "reading --memory"),
+        (&["--cpuset-cpus", "x"], "reading --cpuset-cpus"),
+        (&["--call", "outline"], "\"outline\" is not supported"),
+        (&["--progress", "fancy"], "it takes auto, plain"),
+        (&["--secret", "x"], "write id=VALUE or src=VALUE"),
+        (&["--secret", "id=x,file=y"], "it takes id, src, env, type"),
+        (&["--secret", "id=x,src=/nope"], "reading the secret \"x\" from \"/nope\""),
+    ] {
+        let outcome = build(&rhumb, dockerfile, flags);
+        assert!(!outcome.success() && outcome.stderr.contains(wanted), "{wanted}\n{outcome}");
+    }
+    let warned = build(&rhumb, dockerfile, &["-q", "--no-cache-filter", "frist"]);
+    assert!(warned.success() && warned.stderr.contains("did you mean \"first\"?"), "{warned}");
+    assert!(build(&rhumb, dockerfile, &["--call=check"]).ok().contains("No warnings"));
+}

@@ -61,7 +61,7 @@ fn what_cannot_be_honoured_is_refused_by_name() {
     }
     let empty = folder(&rhumb, "empty", &[]);
     rhumb.run(["build", empty.to_str().unwrap()]).fails_with(3, "has no build.rhai and no Dockerfile");
-    rhumb.run(["build", "https://example.org/x.git"]).fails_with(7, "is not a folder");
+    rhumb.run(["build", "ftp://example.org/x.tar"]).fails_with(7, "cannot be fetched");
     let bad = folder(&rhumb, "bad", &[("Dockerfile", "FROM base:1\n"), (".dockerignore", "ok\n[\n")]);
     rhumb.run(["build", "--check", bad.to_str().unwrap()]).fails_with(2, "line 2");
 }

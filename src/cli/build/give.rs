@@ -16,6 +16,9 @@ use crate::engine::image::SaveTo;
 use crate::model::build::{BuildOptions, BuildReport, Graph};
 use crate::model::image::{ArchiveFormat, Attestation, Image};
 
+/// What an output may say.
+const FIELDS: &[&str] = &["type", "dest", "tar", "name", "push"];
+
 /// Where the result goes. Without a path it is standard output.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Target {
@@ -24,7 +27,7 @@ pub(crate) enum Target {
     /// An image here, and in an archive or a folder.
     Archive { path: Option<PathBuf>, format: ArchiveFormat },
     /// An image here, and at the registries that its names name.
-    Registry { names: Vec<String> },
+    Registry,
     /// The files, in a folder.
     Folder(PathBuf),
     /// The files, in a tar.
@@ -36,6 +39,16 @@ impl Target {
     pub(crate) fn takes_standard_output(&self) -> bool {
         matches!(self, Target::Tar(None) | Target::Archive { path: None, .. })
     }
+}
+
+/// The names that outputs give the image: `type=image,name=NAME`, one an output.
+pub(crate) fn names(given: &[String]) -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    for text in given.iter().filter(|text| text.contains('=')) {
+        let fields = fields("output", text, FIELDS)?;
+        names.extend(fields.get("name").filter(|name| !name.is_empty()).cloned());
+    }
+    Ok(names)
 }
 
 /// `--output`; without one an image is made.
@@ -57,10 +70,9 @@ fn target(text: &str) -> Result<Target> {
     if !text.contains('=') {
         return Ok(Target::Folder(PathBuf::from(text)));
     }
-    let fields = fields("output", text, &["type", "dest", "tar", "name", "push"])?;
+    let fields = fields("output", text, FIELDS)?;
     let field = |name: &str| fields.get(name).map(String::as_str);
     let path = field("dest").filter(|dest| *dest != "-").map(PathBuf::from);
-    let names = || field("name").map(str::to_owned).into_iter().collect();
     let archive = match field("tar") {
         None | Some("true") => true,
         Some("false") => false,
@@ -79,14 +91,9 @@ fn target(text: &str) -> Result<Target> {
         (Some("docker"), None) if field("dest") == Some("-") => {
             Ok(Target::Archive { path: None, format: ArchiveFormat::DockerArchive })
         }
-        (Some("registry"), _) => Ok(Target::Registry { names: names() }),
-        (Some("image"), _) if field("push") == Some("true") => Ok(Target::Registry { names: names() }),
-        (Some("docker" | "image"), _) => match field("name") {
-            Some(_) => {
-                Err(Error::invalid("name of an output is for what is pushed").with_hint("name the image: --tag"))
-            }
-            None => Ok(Target::Image),
-        },
+        (Some("registry"), _) => Ok(Target::Registry),
+        (Some("image"), _) if field("push") == Some("true") => Ok(Target::Registry),
+        (Some("docker" | "image"), _) => Ok(Target::Image),
         (Some(other), _) => Err(Error::invalid(format!("there is no output of the type {other:?}"))
             .with_hint("use local, tar, oci, docker, image or registry")),
         (None, _) => {
@@ -170,13 +177,13 @@ mod tests {
             ("type=docker,dest=x", archive(ArchiveFormat::DockerArchive)),
             ("type=docker", Target::Image),
             ("type=image", Target::Image),
-            ("type=image,push=true", Target::Registry { names: Vec::new() }),
-            ("type=registry,name=r.example/a:1", Target::Registry { names: vec!["r.example/a:1".to_owned()] }),
+            ("type=image,push=true", Target::Registry),
+            ("type=registry,name=r.example/a:1", Target::Registry),
         ] {
             assert_eq!(target(text).unwrap(), wanted, "{text}");
         }
         for text in
-            ["type=local", "type=nope,dest=x", "dest=x", "type=image,name=x", "type=tar,nope=1", "type=oci,tar=x"]
+            ["type=local", "type=nope,dest=x", "dest=x", "type=tar,nope=1", "type=oci,tar=x"]
         {
             assert!(target(text).is_err(), "{text}");
         }

@@ -7,6 +7,7 @@
 
 mod give;
 mod input;
+mod limits;
 mod logs;
 mod progress;
 mod refused;
@@ -19,7 +20,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 
 use crate::base::ignore::Ignore;
-use crate::base::{Error, Kind, Result, units};
+use crate::base::{Error, Kind, Result, suggest, units};
 use crate::cli::attach::{self, Streams};
 use crate::cli::flags::flag;
 use crate::cli::registry::View;
@@ -36,6 +37,7 @@ use crate::model::build::{Attest, BuildOptions, Context, Difference, Graph};
 use crate::model::image::{ImageConfig, Pull};
 use give::Target;
 use input::{Input, Recipe};
+use limits::StepLimits;
 use logs::LogsArgs;
 use progress::Form;
 use refused::RefusedFlags;
@@ -156,6 +158,11 @@ pub(crate) struct BuildArgs {
     #[arg(long)]
     to_rhai: bool,
     #[command(flatten)]
+    limits: StepLimits,
+    /// Do not build: check, as --check does
+    #[arg(long, value_name = "WHAT", hide = true)]
+    call: Option<String>,
+    #[command(flatten)]
     refused: RefusedFlags,
     /// The build context: a folder, - for an archive or a Dockerfile from standard input, the URL of an archive, or that of
     /// a git repository: URL.git#REFERENCE:DIR
@@ -233,6 +240,8 @@ impl BuildArgs {
             ("--attest", !self.attest.is_empty()),
             ("--ulimit", !self.ulimit.is_empty()),
             ("--shm-size", self.shm_size.is_some()),
+            ("--call", self.call.is_some()),
+            ("--memory and its like", self.limits.is_given()),
             ("--check", self.check),
             ("--to-rhai", self.to_rhai),
         ];
@@ -249,9 +258,10 @@ impl BuildArgs {
         let file = parse(name, text)?;
         let ignore = Ignore::new(input.ignore.iter().map(String::as_str))
             .map_err(|error| error.context(format!("reading {:?}", input.ignore_file)))?;
+        let only_check = self.check || calls_check(self.call.as_deref())?;
         let mut known = Known::default();
         let checked = known.checked(session, &file, &ignore);
-        if self.check {
+        if only_check {
             return print_checks(&file, &checked, session);
         }
         let mut held = Vec::new();
@@ -266,6 +276,7 @@ impl BuildArgs {
             report::note(&format!("{}: warning: {}", place(&file, warning), warning.message));
         }
         warn_unused(&translated.unused_arguments);
+        warn_unknown(&translated.graph, &self.no_cache_filter);
         if self.to_rhai && (input.is_passing() || !held.is_empty()) {
             return Err(Error::unsupported("a build script takes its files from folders of this machine")
                 .with_hint("fetch the build context first"));
@@ -319,7 +330,7 @@ impl BuildArgs {
         let cache_to = |text: &String| flag("--cache-to", docker::cache_to(text));
         let shm_size = self.shm_size.as_deref().map(units::parse_bytes).transpose();
         Ok(BuildOptions {
-            tags: self.tag.clone(),
+            tags: self.tags()?,
             no_cache: self.no_cache,
             no_cache_filter: self.no_cache_filter.iter().map(|stage| stage.to_ascii_lowercase()).collect(),
             secrets: values::secrets(&self.secret)?,
@@ -330,6 +341,7 @@ impl BuildArgs {
             labels: values::labels(&self.label)?,
             ulimits: self.ulimit.iter().map(|text| words::ulimit(text)).collect::<Result<_>>()?,
             shm_size_bytes: shm_size.map_err(|error| error.context("reading --shm-size"))?,
+            limits: self.limits.limits()?,
             cache_from: self.cache_from.iter().map(cache_from).collect::<Result<_>>()?,
             cache_to: self.cache_to.iter().map(cache_to).collect::<Result<_>>()?,
             pull: self.pull()?,
@@ -337,18 +349,23 @@ impl BuildArgs {
         })
     }
 
+    /// The image's names: those of `--tag`, and those of outputs.
+    fn tags(&self) -> Result<Vec<String>> {
+        Ok(self.tag.iter().cloned().chain(give::names(&self.output)?).collect())
+    }
+
     fn build(&self, graph: &Graph, session: &mut Session) -> Result<()> {
         let mut targets = give::targets(&self.output)?;
-        if self.push && !targets.iter().any(|target| matches!(target, Target::Registry { .. })) {
+        if self.push && !targets.contains(&Target::Registry) {
             targets.retain(|target| *target != Target::Image);
-            targets.push(Target::Registry { names: Vec::new() });
+            targets.push(Target::Registry);
         }
-        let nameless = |target: &Target| matches!(target, Target::Registry { names } if names.is_empty());
-        if self.tag.is_empty() && targets.iter().any(nameless) {
+        let tags = self.tags()?;
+        if tags.is_empty() && targets.contains(&Target::Registry) {
             return Err(Error::invalid("an image is written to the registry that its name names, and it has no name")
                 .with_hint("add --tag REGISTRY/NAME"));
         }
-        let attestable = |target: &Target| matches!(target, Target::Archive { .. } | Target::Registry { .. });
+        let attestable = |target: &Target| matches!(target, Target::Archive { .. } | Target::Registry);
         let attest = values::attest(&self.attest, self.provenance.as_deref(), self.sbom.as_deref())?;
         if attest != Attest::default() && !targets.iter().any(attestable) {
             return Err(Error::unsupported("attestations go into an OCI layout or to a registry, and none is written")
@@ -374,7 +391,7 @@ impl BuildArgs {
         let mut image = None;
         for target in &targets {
             let made = progress::show(form, graph, |hears| match target {
-                Target::Image | Target::Registry { .. } | Target::Archive { .. } => {
+                Target::Image | Target::Registry | Target::Archive { .. } => {
                     engine.build_commit(graph, &options, hears).map(|(made, report)| (Some(made), report))
                 }
                 Target::Folder(dir) => engine.build_output(graph, &options, hears, dir).map(|report| (None, report)),
@@ -388,14 +405,11 @@ impl BuildArgs {
             }
             if let (Some(image), Target::Archive { path, format }) = (&made, target) {
                 let said = engine.build_attest(graph, &options, &report, image, attest)?;
-                give::archive(&engine, image, &self.tag, path.as_deref(), *format, session, said)?;
+                give::archive(&engine, image, &tags, path.as_deref(), *format, session, said)?;
             }
-            if let (Some(image), Target::Registry { names }) = (&made, target) {
+            if let (Some(image), Target::Registry) = (&made, target) {
                 let said = engine.build_attest(graph, &options, &report, image, attest)?;
-                for name in names {
-                    engine.image_tag(image.id.as_str(), name)?;
-                }
-                for tag in if names.is_empty() { &self.tag } else { names } {
+                for tag in &tags {
                     let view = if self.quiet { View::Quiet } else { View::of_terminal("Pushed") };
                     view.show(|hears| engine.image_push(tag, &said, hears))?;
                 }
@@ -466,6 +480,25 @@ fn without_output(error: Error) -> Error {
         error.with_source(Error::failed(step))
     });
     short.with_hint("\"rhumb build logs\" prints all that the steps wrote")
+}
+
+/// `--call`: what Docker has as another way to ask for the checks.
+fn calls_check(call: Option<&str>) -> Result<bool> {
+    match call {
+        None | Some("build") => Ok(false),
+        Some("check") => Ok(true),
+        Some(other) => Err(Error::unsupported(format!("option \"--call\": {other:?} is not supported"))
+            .with_hint("use check, or leave it out")),
+    }
+}
+
+/// Stages that are to be done anew and that are not there are likely mistyped.
+fn warn_unknown(graph: &Graph, filter: &[String]) {
+    let known = || graph.stages.iter().filter_map(|stage| stage.name.as_deref());
+    for name in filter.iter().filter(|name| !known().any(|known| known.eq_ignore_ascii_case(name))) {
+        let hint = suggest::hint(name, known()).map_or_else(String::new, |hint| format!("; {hint}"));
+        report::note(&format!("warning: no stage that is built is called {name:?}{hint}"));
+    }
 }
 
 /// Arguments that nothing declares are likely mistyped.

@@ -10,17 +10,9 @@ const ONE_BUILDER: &str = "there is one builder: the engine itself";
 const FLAGS: &[(&str, bool, &str)] = &[
     ("annotation", true, "use --label"),
     ("builder", true, ONE_BUILDER),
-    ("call", true, "use --check"),
     ("cgroup-parent", true, "steps run below the engine's own group"),
     ("compress", false, "the context is not sent anywhere"),
-    ("cpu-period", true, "steps have no limits yet"),
-    ("cpu-quota", true, "steps have no limits yet"),
-    ("cpu-shares", true, "steps have no limits yet"),
-    ("cpuset-cpus", true, "steps have no limits yet"),
-    ("cpuset-mems", true, "steps have no limits yet"),
     ("isolation", true, "this is for Windows"),
-    ("memory", true, "steps have no limits yet"),
-    ("memory-swap", true, "steps have no limits yet"),
     ("security-opt", true, "steps run with the engine's own profile"),
     ("squash", false, "write the steps in one RUN"),
 ];

@@ -81,7 +81,10 @@ pub(crate) fn secrets(given: &[String]) -> Result<BTreeMap<String, SecretValue>>
 
 fn secret_file(id: &str, path: &str) -> Result<Vec<u8>> {
     use std::io::Read as _;
-    let reading = || format!("reading the secret {id:?}");
+    let reading = || match id == path {
+        true => format!("reading the secret {id:?}"),
+        false => format!("reading the secret {id:?} from {path:?}"),
+    };
     let file = std::fs::File::open(path).context(reading)?;
     let mut value = Vec::new();
     file.take(MOST_SECRET_BYTES + 1).read_to_end(&mut value).context(reading)?;

@@ -116,6 +116,9 @@ pub(super) fn missing(tree: &Tree<'_>, pattern: &str) -> Error {
     if [path.trim_start_matches('/'), &String::from_utf8_lossy(&led_to)].iter().any(|path| tree.ignore.excludes(path)) {
         return error.with_hint("an ignore pattern leaves it out");
     }
+    if pattern.split('/').any(|part| part == "..") {
+        return error.with_hint("nothing above it is seen: give the build another context, or one more by name");
+    }
     let names: Vec<String> = walk::resolve(tree.root, folder.as_bytes(), true)
         .ok()
         .filter(|place| place.facts.is_some())

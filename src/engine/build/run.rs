@@ -11,7 +11,7 @@ use super::mounts::Prepared;
 use super::state::State;
 use super::{At, Outcome, Progress, Solved, Solver};
 use crate::base::error::CommandFailure;
-use crate::base::{Digest, Error, Kind, Result};
+use crate::base::{Digest, Error, Kind, Result, units};
 use crate::engine::Engine;
 use crate::engine::container::{StepRun, cdi};
 use crate::model::build::{
@@ -210,7 +210,8 @@ impl Solver<'_> {
                 Err(Error::command_failed(message, failure(code)))
             }
             Err(error) if error.kind() == Kind::Timeout => {
-                let message = format!("the step {:?} took longer than {:?}", at.step.text, begun.elapsed());
+                let time = units::short_duration(begun.elapsed());
+                let message = format!("the step {:?} took longer than {time}", at.step.text);
                 Err(Error::timeout(message).with_hint("give it more time, or look at its output with build logs"))
             }
             Err(error) => Err(error),
@@ -251,7 +252,10 @@ impl Solver<'_> {
             working_dir: Some(workdir(run, state)),
             user: Some(run.user.clone().unwrap_or_else(|| state.config.user.clone())),
             hostname: Some(if self.debug.elsewhere { OTHER_HOSTNAME } else { HOSTNAME }.to_owned()),
-            limits: Limits { cpuset_cpus: self.one_processor(), ..Limits::default() },
+            limits: Limits {
+                cpuset_cpus: self.one_processor().or_else(|| self.options.limits.cpuset_cpus.clone()),
+                ..self.options.limits.clone()
+            },
             privileged: run.insecure,
             devices: devices(run)?,
             mounts: prepared.mounts.clone(),

@@ -15,12 +15,12 @@ use crate::model::restart::RestartPolicy;
 use crate::script::container::options_of;
 use crate::script::convert::Keys;
 use crate::script::secret::{Secret, bytes_of};
-use crate::script::units::type_name;
+use crate::script::units::a_type;
 
 /// What the script says of each service, by name.
 pub(super) fn services(recipe: &mut Recipe, value: &Dynamic, build: &Build) -> Result<Vec<Service>> {
     let Some(map) = value.read_lock::<Map>().map(|map| map.clone()) else {
-        return Err(Error::invalid(format!("\"services\" of run takes a map, not a {}", type_name(value)))
+        return Err(Error::invalid(format!("\"services\" of run takes a map, not {}", a_type(value)))
             .with_hint("write a name and a container: #{ db: #{ image: \"postgres:16\" } }"));
     };
     let mut services = Vec::with_capacity(map.len());

@@ -15,7 +15,7 @@ use crate::model::build::{
 use crate::model::health::HealthCheck;
 use crate::script::convert::Keys;
 use crate::script::secret::bytes_of;
-use crate::script::units::{size_of, type_name};
+use crate::script::units::{a_type, size_of};
 
 /// The mode of a secret's file.
 const SECRET_MODE: u32 = 0o400;
@@ -54,7 +54,7 @@ pub(super) fn run(recipe: &mut Recipe, command: &Dynamic, options: Map, build: &
     let mut mounts = Vec::new();
     if let Some(caches) = keys.take("cache") {
         let Some(caches) = caches.read_lock::<Map>().map(|map| map.clone()) else {
-            return Err(Error::invalid(format!("\"cache\" of run takes a map, not a {}", type_name(&caches)))
+            return Err(Error::invalid(format!("\"cache\" of run takes a map, not {}", a_type(&caches)))
                 .with_hint("write the target and the id: #{ \"/root/.npm\": \"npm\" }"));
         };
         for (target, id) in caches {
@@ -67,7 +67,7 @@ pub(super) fn run(recipe: &mut Recipe, command: &Dynamic, options: Map, build: &
     }
     if let Some(secrets) = keys.take("secrets") {
         let Some(secrets) = secrets.read_lock::<Map>().map(|map| map.clone()) else {
-            return Err(Error::invalid(format!("\"secrets\" of run takes a map, not a {}", type_name(&secrets)))
+            return Err(Error::invalid(format!("\"secrets\" of run takes a map, not {}", a_type(&secrets)))
                 .with_hint("write the id and the secret: #{ token: secret::env_var(\"TOKEN\") }"));
         };
         for (id, value) in secrets {
@@ -82,12 +82,12 @@ pub(super) fn run(recipe: &mut Recipe, command: &Dynamic, options: Map, build: &
     }
     let list = keys.take("mounts").unwrap_or_else(|| Array::new().into());
     let Some(list) = list.read_lock::<Array>().map(|list| list.clone()) else {
-        return Err(Error::invalid(format!("\"mounts\" of run takes an array of maps, not a {}", type_name(&list)))
+        return Err(Error::invalid(format!("\"mounts\" of run takes an array of maps, not {}", a_type(&list)))
             .with_hint("write a map for each: [#{ type: \"tmpfs\", target: \"/scratch\" }]"));
     };
     for value in list {
         let Some(map) = value.read_lock::<Map>().map(|map| map.clone()) else {
-            return Err(Error::invalid(format!("a mount is a map, not a {}", type_name(&value))));
+            return Err(Error::invalid(format!("a mount is a map, not {}", a_type(&value))));
         };
         mounts.push(mount(recipe, map, build)?);
     }
@@ -238,6 +238,19 @@ fn mount(recipe: &mut Recipe, options: Map, build: &Build) -> Result<Mount> {
     Ok(mount)
 }
 
+/// The mode of what is copied: text, or a number such as 0o755.
+fn copied_mode(keys: &mut Keys) -> Result<Option<String>> {
+    let Some(value) = keys.take("chmod") else { return Ok(None) };
+    if let Ok(number) = value.as_int() {
+        return Ok(Some(format!("{number:o}")));
+    }
+    let text = value.into_immutable_string().map(|text| text.to_string());
+    text.map(Some).map_err(|other| {
+        Error::invalid(format!("\"chmod\" takes text or a number, not {other}"))
+            .with_hint("write \"0755\", 0o755 or \"u=rwX,go=rX\"")
+    })
+}
+
 /// `copy`, or with `verb` "add" what takes addresses and unpacks archives as well.
 pub(super) fn copy(
     verb: &'static str,
@@ -271,7 +284,7 @@ pub(super) fn copy(
     {
         let name = name.rsplit('/').next().unwrap_or_default().to_owned();
         let sources = vec![Source::Inline(Inline { name, data: content.clone().into_bytes(), mode: None })];
-        let (chown, chmod) = (keys.text("chown")?, keys.text("chmod")?);
+        let (chown, chmod) = (keys.text("chown")?, copied_mode(&mut keys)?);
         keys.finish()?;
         return Ok(Copy { sources, target: target.to_owned(), chown, chmod, ..Copy::default() });
     }
@@ -289,7 +302,7 @@ pub(super) fn copy(
         sources,
         target: target.to_owned(),
         chown: keys.text("chown")?,
-        chmod: keys.text("chmod")?,
+        chmod: copied_mode(&mut keys)?,
         exclude: keys.texts("exclude")?,
         parents: keys.flag("parents")?,
         link: keys.flag("link")?,
