@@ -74,3 +74,35 @@ fn real_software_is_built_by_dockerfiles_and_by_scripts() {
     rhumb.run(["rm", "-f", "web"]).ok();
     rhumb.run(["network", "rm", "software"]).ok();
 }
+
+/// A step tests against a real database beside it, with its health check and a password that is a secret.
+#[test]
+fn a_step_is_tested_against_postgresql() {
+    if peer("mmdebstrap").is_none() && peer("debootstrap").is_none() {
+        return;
+    }
+    let rhumb = Rhumb::with_base();
+    let debian = debian::archive_of(&rhumb, "postgresql", &["postgresql"]);
+    rhumb.run(["load", "-q", "-i", debian.to_str().unwrap()]).ok();
+    let secret = rhumb.path("password");
+    std::fs::write(&secret, "open-sesame-22\n").unwrap();
+    let line = format!(
+        r#"let base = image::get("postgresql:base");
+           let path = "PATH=$PATH:/usr/lib/postgresql/15/bin";
+           let server = build::from(base)
+               .run("mkdir /data && chown postgres /data").user("postgres")
+               .run(`export ${{path}}; initdb -A scram-sha-256 --pwfile=/run/secrets/p -D /data && echo host all all all scram-sha-256 >> /data/pg_hba.conf`,
+                   #{{ mounts: [#{{ type: "secret", id: "p", secret: secret::file("{secret}"), mode: 0o444 }}] }})
+               .expose("5432").healthcheck(#{{ command: "pg_isready -q -h 127.0.0.1", interval: 200.ms }})
+               .cmd(["/usr/lib/postgresql/15/bin/postgres", "-D", "/data", "-c", "listen_addresses=*", "-k", "/tmp"]);
+           let tested = build::from(base).run("export PGPASSWORD=$(cat /run/secrets/p); psql -h db -U postgres -c 'create table t as select 42 as a' && psql -At -h db -U postgres -c 'select a from t' > /answer",
+               #{{ mounts: [#{{ type: "secret", id: "p", secret: secret::file("{secret}") }}], services: #{{ db: #{{ image: server, logs: true }} }} }});
+           print(container::oneshot(tested.commit("tested:1"), "cat /answer"));"#,
+        secret = secret.display()
+    );
+    let mut command = rhumb.command(["-e", &line]);
+    assert_eq!(process::run(&mut command, None, SLOW).ok(), "42");
+    let logs = rhumb.run(["build", "logs"]).ok();
+    assert!(logs.contains("db | ") && logs.contains("ready to accept connections"), "{logs}");
+    assert_eq!(rhumb.run(["network", "ls", "-q", "--filter", "type=custom"]).ok(), "");
+}
