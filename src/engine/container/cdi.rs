@@ -250,7 +250,10 @@ impl Files {
                 });
                 let error = hint.into_iter().fold(error, Error::with_hint);
                 Err(match self.bad.first() {
-                    Some(bad) => error.with_source(Error::failed(bad.chain().join(": "))),
+                    Some(bad) => {
+                        let said = [bad.message().to_owned()].into_iter().chain(bad.chain()).collect::<Vec<_>>();
+                        error.with_source(Error::failed(said.join(": ")))
+                    }
                     None => error,
                 })
             }
@@ -396,7 +399,7 @@ mod tests {
         assert!(found.find("vendor.com/dev=a").is_ok());
         let error = found.find("vendor.com/dev=b").err().unwrap();
         assert_eq!(error.hint(), Some("did you mean \"vendor.com/dev=a\"?"));
-        assert!(error.chain().join(" ").contains("bad.json"), "{error:?}");
+        assert!(error.chain().join(" ").contains("bad.json\": EOF"), "{error:?}");
         for (what, text) in [
             ("a version", ONE.replace("0.6.0", "2.0.0")),
             ("a kind", ONE.replace("vendor.com/dev", "dev")),
