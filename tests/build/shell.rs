@@ -69,6 +69,19 @@ fn a_script_opens_a_shell_at_the_end_of_a_build() {
     assert!(success && screen.contains("after"), "{screen}");
 }
 
+/// The services of the step that failed are still there, and the shell is on their network.
+#[test]
+fn a_shell_has_the_services_of_the_step() {
+    let rhumb = Rhumb::with_base();
+    let script = r#"build::from("base:1").run("exit 3", #{ services: #{ db: #{ image: "base:1", command: "sleep 1000" } } }).sh();"#;
+    std::fs::write(rhumb.path("b.rhai"), script).unwrap();
+    let look = "echo routes-$(tail -n +2 /proc/net/route | wc -l)\n";
+    let talk = [("leave it with exit", look), ("routes-1", "exit\n")];
+    let (screen, success) = at_a_terminal(&rhumb, 24, &["b.rhai"], &talk);
+    assert!(!success && screen.contains("ended with 3"), "{screen}");
+    assert_eq!(rhumb.run(["network", "ls", "-q", "--filter", "type=custom"]).ok(), "");
+}
+
 #[test]
 fn the_live_view_takes_half_of_the_window_at_most() {
     let rhumb = Rhumb::with_base();
