@@ -31,7 +31,7 @@ pub fn sync_dir(path: &Path) -> io::Result<()> {
 /// # Errors
 /// What `statfs(2)` gives.
 pub fn is_in_memory(path: &Path) -> io::Result<bool> {
-    const TMPFS: i64 = 0x0102_1994;
+    const TMPFS: rustix::fs::FsWord = 0x0102_1994;
     Ok(rustix::fs::statfs(path)?.f_type == TMPFS)
 }
 
