@@ -116,8 +116,8 @@ fn an_error_says_what_became_of_a_service() {
             &[r#"the service "db" was not ready after 500ms"#],
         ),
         (
-            r#"command: "echo out of memory; exit 7""#,
-            "sleep 0.5; echo no answer; exit 4",
+            r#"command: "sleep 1; echo out of memory; exit 7""#,
+            "sleep 3; echo no answer; exit 4",
             &["no answer", r#"the service "db" had ended with 7"#, "out of memory"],
         ),
         (r#"command: ["nope"]"#, "true", &[r#"starting the service "db""#, "nope"]),

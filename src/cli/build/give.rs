@@ -182,9 +182,7 @@ mod tests {
         ] {
             assert_eq!(target(text).unwrap(), wanted, "{text}");
         }
-        for text in
-            ["type=local", "type=nope,dest=x", "dest=x", "type=tar,nope=1", "type=oci,tar=x"]
-        {
+        for text in ["type=local", "type=nope,dest=x", "dest=x", "type=tar,nope=1", "type=oci,tar=x"] {
             assert!(target(text).is_err(), "{text}");
         }
         assert!(targets(&["-".to_owned(), "type=oci".to_owned()]).is_err());
