@@ -309,7 +309,8 @@ fn an_agent_is_reached_through_a_socket_of_the_steps_own() {
         let folders = std::fs::read_dir(&tmp).ok()?.flatten();
         folders.map(|folder| folder.path().join("agent")).find(|path| path.exists())
     });
-    let mut stream = UnixStream::connect(&socket).unwrap();
+    // It has its name a moment before it listens.
+    let mut stream = process::eventually("a listener", PATIENCE, || UnixStream::connect(&socket).ok());
     stream.write_all(b"hello").unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();

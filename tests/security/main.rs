@@ -17,7 +17,8 @@
 //! | 29, 31 to 34, 36, 37, 39 to 41, 47, 52 to 54 | `images`; the corpus of 32 to 34 and 36 is tests/store/hostile |
 //! | 68 | `oci` |
 //! | 21 to 25 | networks, which are not built: with them |
-//! | 46, 48 to 51, 55, 65 to 67 | registries, which are not built: with them |
+//! | 46, 48 to 51 | `tests/registry`, `tests/interop_registry.rs`, `src/registry`, `src/docker/registry.rs` |
+//! | 55, 65 to 67 | a registry of our own, which is not built: with it |
 //! | 56 to 61 | builds, which are not built: with them |
 //! | 63 | the API server, which is not built: with it |
 //!
