@@ -9,7 +9,6 @@ use crate::base::{Error, Kind, Result};
 
 /// Where an answer to a question redirects to; none when it does not. Never from https to http.
 pub(super) fn redirect(response: &Response) -> Result<Option<Url>> {
-    // 301, 302, 303, 307 and 308; what writes goes on elsewhere only as the registry's protocol says.
     if !matches!(response.status().as_u16(), 301..=303 | 307 | 308) {
         return Ok(None);
     }

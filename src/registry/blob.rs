@@ -10,7 +10,7 @@ use futures_util::stream;
 use reqwest::{Body, Client, Response, StatusCode, Url, header};
 
 use super::place::Scope;
-use super::remote::{Remote, TRIES, passes};
+use super::remote::{Remote, Sent, TRIES, passes};
 use crate::base::{Context as _, Digest, Error, Kind, Result};
 
 /// How much of a file is sent at once.
@@ -164,7 +164,7 @@ impl Remote {
             sent(count);
             count
         };
-        let mut response = self.once(&Scope::Push, place, &put, &Cell::new(false), &alive, PATIENCE).await?;
+        let mut response = self.once(&Scope::Push, place, &put, &Sent::default(), &alive, PATIENCE).await?;
         if response.status() == StatusCode::UNAUTHORIZED && self.is_ours(place) {
             // What was said is too old by now; the next try says it anew.
             self.forget(&Scope::Push);

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use reqwest::{Client, RequestBuilder, Response, StatusCode, Url, header};
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url, header};
 use serde::Deserialize;
 
 use super::access::Access;
@@ -62,6 +62,15 @@ pub struct Remote {
     at: Arc<Place>,
     pub(super) connection: Connection,
     check: Arc<Checking>,
+}
+
+/// What is known of a request that was sent.
+#[derive(Default)]
+pub(super) struct Sent {
+    /// It asks, and changes nothing.
+    reads: Cell<bool>,
+    /// Nobody was there.
+    nobody: Cell<bool>,
 }
 
 /// Makes a request to an address, which redirects may lead elsewhere.
@@ -308,11 +317,11 @@ impl Remote {
         let (mut tries, mut answered) = (0, false);
         loop {
             tries += 1;
-            let absent = Cell::new(false);
-            let response = match self.follow(scope, url, make, &absent).await {
+            let sent = Sent::default();
+            let response = match self.follow(scope, url, make, &sent).await {
                 Ok(response) => response,
                 // Who is not there is likely not to come in a moment.
-                Err(error) if absent.get() && tries >= TRIES_OF_ABSENT => return Err(error),
+                Err(error) if sent.nobody.get() && tries >= TRIES_OF_ABSENT => return Err(error),
                 Err(error) if tries < TRIES && passes(&error) => {
                     self.pause(tries, None).await?;
                     continue;
@@ -341,11 +350,13 @@ impl Remote {
     }
 
     /// Sends a request once, and where it reads, to where it is redirected.
-    async fn follow(&self, scope: &Scope<'_>, url: &Url, make: &Make<'_>, absent: &Cell<bool>) -> Result<Response> {
+    async fn follow(&self, scope: &Scope<'_>, url: &Url, make: &Make<'_>, sent: &Sent) -> Result<Response> {
         let mut at = url.clone();
         for _ in 0..=http::MOST_REDIRECTS {
-            let response = self.once(scope, &at, make, absent, &|| 0, http::SILENCE).await?;
-            let Some(next) = answer::redirect(&response)? else { return Ok(response) };
+            let response = self.once(scope, &at, make, sent, &|| 0, http::SILENCE).await?;
+            // What writes goes elsewhere only as the registry's protocol says, by the place of an upload.
+            let next = if sent.reads.get() { answer::redirect(&response)? } else { None };
+            let Some(next) = next else { return Ok(response) };
             at = next;
         }
         Err(Error::failed("there are too many redirects"))
@@ -357,7 +368,7 @@ impl Remote {
         scope: &Scope<'_>,
         url: &Url,
         make: &Make<'_>,
-        absent: &Cell<bool>,
+        sent: &Sent,
         alive: &dyn Fn() -> u64,
         patience: Duration,
     ) -> Result<Response> {
@@ -366,8 +377,9 @@ impl Remote {
         if let Some(said) = self.said(scope, url) {
             request.headers_mut().insert(header::AUTHORIZATION, said);
         }
-        let sent = client.execute(request);
-        let work = async { sent.await.inspect_err(|error| absent.set(error.is_connect())) };
+        sent.reads.set(matches!(*request.method(), Method::GET | Method::HEAD));
+        let answer = client.execute(request);
+        let work = async { answer.await.inspect_err(|error| sent.nobody.set(error.is_connect())) };
         http::waiting(&*self.check, work, alive, patience).await
     }
 
