@@ -98,6 +98,11 @@ impl Reference {
         self.digest.as_ref()
     }
 
+    /// The same repository at a digest. A tag beside it would say nothing: it may have moved.
+    pub fn at(&self, digest: &Digest) -> Reference {
+        Reference { tag: None, digest: Some(digest.clone()), ..self.clone() }
+    }
+
     /// As people write it: without `docker.io/library/`.
     pub fn familiar(&self) -> String {
         format!("{}{}", self.familiar_name(), self.suffix())

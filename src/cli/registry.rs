@@ -29,6 +29,8 @@ const CERTIFICATES: [&str; 3] = ["/etc/rhumb/certs.d", "/etc/containers/certs.d"
 const HUB: &str = "docker.io";
 /// How often a live view is drawn.
 const TICK: Duration = Duration::from_millis(100);
+/// What is wrong with a name that has a tag beside `--all-tags`.
+const ONE_TAG: &str = "with --all-tags, a name has neither tag nor digest";
 /// The longest password.
 const MOST_PASSWORD_BYTES: u64 = 1 << 20;
 /// The longest lines of a live view, and the most.
@@ -116,14 +118,14 @@ impl PullArgs {
         let engine = session.engine()?;
         let name = Reference::parse(&self.image)?;
         if !self.all_tags {
-            if !self.quiet && name.digest().is_none() && Reference::parse(&format!("{}:x", self.image)).is_ok() {
+            if !self.quiet && is_repository(&self.image) {
                 session.out.line("Using default tag: latest")?;
             }
             self.one(&engine, &name, session)?;
             return Ok(0);
         }
-        if self.image.contains('@') || name.tag() != Some("latest") || self.image.ends_with(":latest") {
-            return Err(Error::invalid("with --all-tags, a name has neither tag nor digest"));
+        if !is_repository(&self.image) {
+            return Err(Error::invalid(ONE_TAG));
         }
         let tags = engine.registry_tags(&name.familiar_name())?;
         let names: Vec<String> = tags.iter().map(|tag| format!("{}:{tag}", name.familiar_name())).collect();
@@ -136,7 +138,7 @@ impl PullArgs {
             session.out.line(format!("{which}: Pulling from {}", name.path()))?;
             session.out.flush()?;
         }
-        let view = if self.quiet { View::Quiet } else { View::of_terminal("Pull complete") };
+        let view = View::new(self.quiet, "Pull complete");
         let pulled = view.show(|hears| engine.image_pull(&name.to_string(), self.platform.as_deref(), hears))?;
         if !self.quiet {
             let name = name.familiar();
@@ -156,9 +158,7 @@ impl PushArgs {
         let name = Reference::parse(&self.image)?;
         let names = match self.all_tags {
             false => vec![name.familiar()],
-            true if self.image.contains('@') || name.tag() != Some("latest") || self.image.ends_with(":latest") => {
-                return Err(Error::invalid("with --all-tags, a name has no tag"));
-            }
+            true if !is_repository(&self.image) => return Err(Error::invalid(ONE_TAG)),
             true => {
                 let repository = name.familiar_name();
                 let images = engine.image_list(&Default::default())?;
@@ -179,7 +179,7 @@ impl PushArgs {
         }
         for text in &names {
             let name = Reference::parse(text)?;
-            let view = if self.quiet { View::Quiet } else { View::of_terminal("Pushed") };
+            let view = View::new(self.quiet, "Pushed");
             let digest = view.show(|hears| engine.image_push(text, &[], hears))?;
             match self.quiet {
                 true => session.out.line(name)?,
@@ -246,6 +246,11 @@ impl LogoutArgs {
     }
 }
 
+/// Whether a name has neither tag nor digest: then it can get one.
+fn is_repository(name: &str) -> bool {
+    Reference::parse(&format!("{name}:x")).is_ok()
+}
+
 /// A registry as references name it, also from an address.
 fn host(given: Option<&str>) -> Result<String> {
     let text = given.unwrap_or(HUB);
@@ -293,9 +298,13 @@ struct Shown {
 }
 
 impl View {
-    /// What suits standard error.
-    pub(crate) fn of_terminal(done: &'static str) -> View {
-        if io::stderr().is_terminal() { View::Live(done) } else { View::Plain(done) }
+    /// What suits standard error, unless one wants to see nothing.
+    pub(crate) fn new(quiet: bool, done: &'static str) -> View {
+        match quiet {
+            true => View::Quiet,
+            false if io::stderr().is_terminal() => View::Live(done),
+            false => View::Plain(done),
+        }
     }
 
     /// Does something, and shows what becomes of blobs meanwhile.
@@ -306,7 +315,7 @@ impl View {
         let mut shown = lock();
         shown.moving.clear();
         // A terminal that is gone shows nothing.
-        let _ = shown.draw(&[]);
+        let _ = shown.draw(&[], &[]);
         done
     }
 
@@ -332,7 +341,7 @@ impl View {
             shown.last = Some(Instant::now());
             let bars = if live { shown.bars() } else { Vec::new() };
             let lines: Vec<String> = line.into_iter().collect();
-            let _ = shown.draw_above(&lines, &bars);
+            let _ = shown.draw(&lines, &bars);
         }
     }
 }
@@ -347,12 +356,8 @@ impl Shown {
         self.moving.iter().take(MOST_BARS).map(bar).collect()
     }
 
-    fn draw(&mut self, bars: &[String]) -> io::Result<()> {
-        self.draw_above(&[], bars)
-    }
-
     /// Writes lines that stay, and below them those that are drawn again.
-    fn draw_above(&mut self, lines: &[String], bars: &[String]) -> io::Result<()> {
+    fn draw(&mut self, lines: &[String], bars: &[String]) -> io::Result<()> {
         let mut text = String::new();
         if self.drawn > 0 {
             text.push_str(&format!("\x1b[{}A\x1b[J", self.drawn));

@@ -301,9 +301,9 @@ impl Read for Blob<'_> {
 }
 
 impl Blob<'_> {
-    /// Why reading failed, in full: the kind of an error is not what an `io::Error` can carry.
-    pub fn take_error(&mut self) -> Option<Error> {
+    /// What a failure to read is, in full: the kind of an error is not what an `io::Error` can carry.
+    pub fn explain(&mut self, error: impl Into<Error>) -> Error {
         let doing = format!("reading {} of {} at {}", self.digest, self.remote.repository(), self.remote.host());
-        self.error.take().map(|error| error.context(doing))
+        self.error.take().map_or_else(|| error.into(), |own| own.context(doing))
     }
 }

@@ -233,16 +233,15 @@ impl Remote {
         Ok(all)
     }
 
-    /// Whether a blob is there.
+    /// Whether a blob is there, and need not be written.
     ///
     /// # Errors
     /// `permission_denied`, `unavailable`.
-    pub fn has_blob(&self, digest: &Digest, to_push: bool) -> Result<bool> {
+    pub fn has_blob(&self, digest: &Digest) -> Result<bool> {
         let url = self.url(&["blobs", digest.as_str()])?;
         let ask = |client: &Client, url: Url| client.head(url);
-        let scope = if to_push { Scope::Push } else { Scope::Pull };
         self.block(async {
-            let mut response = self.send(&scope, &url, &ask).await?;
+            let mut response = self.send(&Scope::Push, &url, &ask).await?;
             match response.status() {
                 StatusCode::NOT_FOUND => Ok(false),
                 _ => self.succeeded(&mut response).await.map(|()| true),

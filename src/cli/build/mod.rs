@@ -259,8 +259,7 @@ impl BuildArgs {
         let ignore = Ignore::new(input.ignore.iter().map(String::as_str))
             .map_err(|error| error.context(format!("reading {:?}", input.ignore_file)))?;
         let only_check = self.check || calls_check(self.call.as_deref())?;
-        let mut known = Known::default();
-        let checked = known.checked(session, &file, &ignore);
+        let checked = checked(session, &file, &ignore);
         if only_check {
             return print_checks(&file, &checked, session);
         }
@@ -268,8 +267,8 @@ impl BuildArgs {
         let options = self.translation(input, session, &mut held)?;
         let pull = if self.to_rhai { Some(Pull::Never) } else { self.pull()? };
         let mut images = |image: &str, _: Option<&str>| match pull {
-            Some(Pull::Never) => Ok(known.config(session, image)),
-            pull => known.base(session, image, pull, self.quiet),
+            Some(Pull::Never) => Ok(known_config(session, image)),
+            pull => base_config(session, image, pull, self.quiet),
         };
         let translated = translate::translate(&file, &options, &mut images)?;
         for warning in &checked.warnings {
@@ -410,7 +409,7 @@ impl BuildArgs {
             if let (Some(image), Target::Registry) = (&made, target) {
                 let said = engine.build_attest(graph, &options, &report, image, attest)?;
                 for tag in &tags {
-                    let view = if self.quiet { View::Quiet } else { View::of_terminal("Pushed") };
+                    let view = View::new(self.quiet, "Pushed");
                     view.show(|hears| engine.image_push(tag, &said, hears))?;
                 }
             }
@@ -508,49 +507,41 @@ fn warn_unused(names: &[String]) {
     }
 }
 
-/// What images say, as far as they are here.
-#[derive(Default)]
-struct Known {
-    engine: Option<Option<Engine>>,
+/// The warnings of the build checks.
+fn checked(session: &Session, file: &Dockerfile, ignore: &Ignore) -> Checked {
+    let mut configs = BTreeMap::new();
+    for stage in &file.stages {
+        if let Some(config) = known_config(session, &stage.base.text) {
+            configs.insert(stage.base.text.clone(), config);
+        }
+    }
+    let images = |image: &str| configs.get(image).cloned();
+    check::check(file, &About { ignore: Some(ignore), images: Some(&images) })
 }
 
-impl Known {
-    /// The warnings of the build checks.
-    fn checked(&mut self, session: &Session, file: &Dockerfile, ignore: &Ignore) -> Checked {
-        let mut configs = BTreeMap::new();
-        for stage in &file.stages {
-            if let Some(config) = self.config(session, &stage.base.text) {
-                configs.insert(stage.base.text.clone(), config);
-            }
-        }
-        let images = |image: &str| configs.get(image).cloned();
-        check::check(file, &About { ignore: Some(ignore), images: Some(&images) })
+/// What a base image says, which is fetched where that is wanted.
+fn base_config(session: &Session, image: &str, pull: Option<Pull>, quiet: bool) -> Result<Option<ImageConfig>> {
+    // An engine that cannot be opened says why when it is to build.
+    let Ok(engine) = session.engine() else { return Ok(None) };
+    let view = View::new(quiet, "Pull complete");
+    match view.show(|hears| engine.image_for(image, pull.unwrap_or(engine.pull_policy()), hears)) {
+        Ok(image) => Ok(Some(image.config)),
+        // It is said where it stands, when it is built on.
+        Err(error) if matches!(error.kind(), Kind::NotFound | Kind::InvalidArgument) => Ok(None),
+        Err(error) => Err(error),
     }
+}
 
-    /// What a base image says, which is fetched where that is wanted.
-    fn base(&mut self, session: &Session, image: &str, pull: Option<Pull>, quiet: bool) -> Result<Option<ImageConfig>> {
-        // An engine that cannot be opened says why when it is to build.
-        let Some(engine) = self.engine.get_or_insert_with(|| session.engine().ok()).as_ref() else { return Ok(None) };
-        let view = if quiet { View::Quiet } else { View::of_terminal("Pull complete") };
-        match view.show(|hears| engine.image_for(image, pull.unwrap_or(engine.pull_policy()), hears)) {
-            Ok(image) => Ok(Some(image.config)),
-            // It is said where it stands, when it is built on.
-            Err(error) if matches!(error.kind(), Kind::NotFound | Kind::InvalidArgument) => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// None when the image is not here, or no state root is: printing needs neither.
-    fn config(&mut self, session: &Session, image: &str) -> Option<ImageConfig> {
-        let engine = self.engine.get_or_insert_with(|| session.engine().ok()).as_ref()?;
-        match engine.image_get(image) {
-            Ok(image) => Some(image.config),
-            // What is no reference is said where it stands.
-            Err(error) if matches!(error.kind(), Kind::NotFound | Kind::InvalidArgument) => None,
-            Err(error) => {
-                report::note(&format!("warning: {error}"));
-                None
-            }
+/// What an image says; none when it is not here, or no state root is: printing needs neither.
+fn known_config(session: &Session, image: &str) -> Option<ImageConfig> {
+    let engine = session.engine().ok()?;
+    match engine.image_get(image) {
+        Ok(image) => Some(image.config),
+        // What is no reference is said where it stands.
+        Err(error) if matches!(error.kind(), Kind::NotFound | Kind::InvalidArgument) => None,
+        Err(error) => {
+            report::note(&format!("warning: {error}"));
+            None
         }
     }
 }

@@ -343,7 +343,7 @@ impl ContainerFlags {
     pub(crate) fn fetch(&self, engine: &Engine, image: &str, options: &mut ContainerOptions) -> Result<()> {
         let pull = options.pull.unwrap_or(engine.pull_policy());
         if pull != Pull::Never {
-            let view = if self.life.quiet { View::Quiet } else { View::of_terminal("Pull complete") };
+            let view = View::new(self.life.quiet, "Pull complete");
             view.show(|hears| engine.image_for(image, pull, hears))?;
             options.pull = Some(Pull::Missing);
         }

@@ -103,7 +103,7 @@ impl Depot {
                 let size = sizes.get(digest).ok_or_else(|| Error::corrupt(format!("it has no blob {digest}")))?;
                 let remote = remote.again(&Arc::default())?;
                 let mut blob = remote.blob(digest, *size)?;
-                take(&mut blob).map_err(|error| blob.take_error().unwrap_or(error))
+                take(&mut blob).map_err(|error| blob.explain(error))
             }
         }
     }
@@ -183,7 +183,7 @@ impl Engine {
         let mut blob = remote.blob(&config.digest, config.size)?;
         let mut text = Vec::new();
         let read = blob.read_to_end(&mut text);
-        read.map_err(|error| blob.take_error().unwrap_or_else(|| error.into()))?;
+        read.map_err(|error| blob.explain(error))?;
         if Digest::of(&text) != config.digest {
             return Err(Error::corrupt(format!("its document does not have the digest {}", config.digest)));
         }
@@ -271,7 +271,7 @@ impl Engine {
         layers.extend(all.steps.values().filter_map(|entry| entry.layer.as_ref()).map(|layer| (&layer.blob, layer)));
         let layers: Vec<&Layer> = layers.into_values().collect();
         let put = |remote: &Remote, layer: &&Layer| {
-            if remote.has_blob(&layer.blob, true)? {
+            if remote.has_blob(&layer.blob)? {
                 return Ok(());
             }
             remote.put_blob(
@@ -291,7 +291,7 @@ impl Engine {
             let mut spool = self.store.spool()?;
             let digest = pack_tree(&data, &mut spool)?;
             let size = spool.stream_position()?;
-            if !remote.has_blob(&digest, true)? {
+            if !remote.has_blob(&digest)? {
                 let file = Arc::new(spool);
                 let open = || Ok(Box::new(FromStart { file: Arc::clone(&file), at: 0 }) as Box<dyn Read + Send>);
                 remote.put_blob(&digest, size, &open, &|_| {})?;

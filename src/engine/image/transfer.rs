@@ -21,6 +21,7 @@ use crate::model::image::{Attestation, Image, Layer, Pull, Transfer, TransferSta
 use crate::registry::remote::Remote;
 use crate::store::archive::write::{Blobs, referrer};
 use crate::store::blob::METADATA_LIMIT_BYTES;
+use crate::store::db::Noun;
 use crate::store::image::manifest::{self, Descriptor, ManifestImage, ManifestLayer, Platform, READABLE};
 use crate::store::image::{MANIFEST_TYPE, NewImage};
 use crate::store::layer::{LayerSource, chain_id};
@@ -110,9 +111,8 @@ impl Engine {
         let image = image.ok_or_else(|| Error::corrupt("a blob of the image is missing").with_hint(CHECK))?;
         let remote = self.remote(&name)?;
         self.push(&remote, &name, &image, attestations, hears).context(|| format!("pushing {}", name.familiar()))?;
-        let known = Reference::parse(&format!("{}/{}@{}", name.host(), name.path(), image.manifest))?;
-        self.store.write(|tx| match tx.phase(crate::store::db::Noun::Image, image.id.as_str())? {
-            Some(_) => tx.image_name(image.id.as_str(), &known),
+        self.store.write(|tx| match tx.phase(Noun::Image, image.id.as_str())? {
+            Some(_) => tx.image_name(image.id.as_str(), &name.at(&image.manifest)),
             // Somebody removed it meanwhile.
             None => Ok(()),
         })?;
@@ -143,17 +143,12 @@ impl Engine {
             let mut bytes = Vec::new();
             let mut blob = remote.blob(&digest, descriptor.size_bytes())?;
             let read = blob.by_ref().take(METADATA_LIMIT_BYTES).read_to_end(&mut bytes);
-            told(read, &mut blob)?;
+            read.map_err(|error| blob.explain(error))?;
             Ok(bytes)
         };
         let found = manifest::image(&documents, &entry, machine)?;
-        let name = match reference.digest() {
-            // A tag beside a digest says nothing: it may have moved.
-            Some(digest) => format!("{}/{}@{digest}", reference.host(), reference.path()),
-            None => reference.to_string(),
-        };
-        let known = format!("{}/{}@{}", reference.host(), reference.path(), top.digest);
-        let before = self.store.read(|tx| tx.named(crate::store::db::Noun::Image, &name))?;
+        let name = reference.digest().map_or_else(|| reference.clone(), |digest| reference.at(digest));
+        let before = self.store.read(|tx| tx.named(Noun::Image, &name.to_string()))?;
         let kept = match self.store.image_hold(&Digest::of(&found.config))? {
             // The same image, perhaps compressed otherwise: it gets a name more.
             Some(image) => {
@@ -169,8 +164,7 @@ impl Engine {
             }
         };
         let is_new = before.as_deref() != Some(kept.id.as_str());
-        let names = [Reference::parse(&name)?, Reference::parse(&known)?];
-        let new = NewImage { image: kept, names: names.to_vec() };
+        let new = NewImage { image: kept, names: vec![name, reference.at(&top.digest)] };
         failpoint::hit("image.pull.commit")?;
         let mut images = self.store.image_commit(&[new])?;
         self.store.flush()?;
@@ -219,7 +213,7 @@ impl Engine {
             compress: false,
         };
         let imported = self.store.layer_import(&mut blob, &source);
-        let mut imported = imported.map_err(|error| blob.blob.take_error().unwrap_or(error))?;
+        let mut imported = imported.map_err(|error| blob.blob.explain(error))?;
         imported.media_type.clone_from(&layer.media_type);
         wanted.tell(hears, TransferState::Done);
         Ok(imported)
@@ -241,7 +235,7 @@ impl Engine {
         each(remote, &layers, |remote, layer| {
             self.check_interrupt()?;
             let digest = &layer.blob;
-            if remote.has_blob(digest, true)? {
+            if remote.has_blob(digest)? {
                 tell(digest, TransferState::Exists);
                 return Ok(());
             }
@@ -286,7 +280,7 @@ impl Engine {
 
     /// A blob that is in memory.
     pub(in crate::engine) fn put_small(&self, remote: &Remote, digest: &Digest, bytes: &[u8]) -> Result<()> {
-        if remote.has_blob(digest, true)? {
+        if remote.has_blob(digest)? {
             return Ok(());
         }
         let open = || Ok(Box::new(io::Cursor::new(bytes.to_vec())) as Box<dyn Read + Send>);
@@ -414,9 +408,4 @@ fn media_type(bytes: &[u8], said: &str) -> Result<String> {
     let usual = || if document.get("manifests").is_some() { READABLE[0] } else { MANIFEST_TYPE };
     let said = Some(said).filter(|said| READABLE.contains(said));
     Ok(own.or(said).unwrap_or_else(usual).to_owned())
-}
-
-/// A failed read of a blob, in full.
-fn told<T>(read: io::Result<T>, blob: &mut crate::registry::blob::Blob<'_>) -> Result<T> {
-    read.map_err(|error| blob.take_error().unwrap_or_else(|| error.into()))
 }

@@ -210,7 +210,7 @@ impl Tx<'_> {
             }
             // A tag beside a digest says nothing.
             if let (Some(digest), Some(_)) = (reference.digest(), reference.tag()) {
-                let known = Reference::parse(&format!("{}/{}@{digest}", reference.host(), reference.path()))?;
+                let known = reference.at(digest);
                 if let Some(id) = self.named(Noun::Image, &known.to_string())? {
                     return Ok((id, Some(known)));
                 }
