@@ -3,6 +3,7 @@
 //! The script's author is trusted as the user who runs it; nothing here is a sandbox.
 
 use std::io::{Read, Write};
+use std::os::fd::AsFd as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::os::unix::process::ExitStatusExt as _;
@@ -24,8 +25,9 @@ use crate::script::convert::{Command, Keys, command_of};
 use crate::script::error::{Fallible, Raise};
 use crate::script::output::Output;
 use crate::script::secret::{Secret, bytes_of};
+use crate::sys::socket::{self, Interest};
 
-/// How often a running command is looked at.
+/// How often one looks whether a running command is to end.
 const POLL: Duration = Duration::from_millis(5);
 /// The largest file that `host::read` gives, in bytes: the limit of a script's strings.
 const MAX_READ_BYTES: u64 = crate::script::setup::MAX_STRING_BYTES as u64;
@@ -85,14 +87,19 @@ fn capture(
 }
 
 fn wait(host: &Host, child: &mut Child, timeout: Option<Duration>, start: Instant) -> Result<ExitStatus> {
+    let waiting = || "waiting for a command";
+    let group = i32::try_from(child.id()).map_err(|_| Error::failed("a process id out of range"))?;
     let end = |child: &mut Child, error: Error| -> Result<ExitStatus> {
-        let group = i32::try_from(child.id()).map_err(|_| Error::failed("a process id out of range"))?;
         crate::sys::group::kill(group).context(|| "ending a command")?;
-        child.wait().context(|| "waiting for a command")?;
+        child.wait().context(waiting)?;
         Err(error)
     };
+    let process = match crate::sys::process::pidfd(group) {
+        Ok(process) => process,
+        Err(error) => return end(child, Error::from(error).context(waiting())),
+    };
     loop {
-        if let Some(status) = child.try_wait().context(|| "waiting for a command")? {
+        if let Some(status) = child.try_wait().context(waiting)? {
             return Ok(status);
         }
         if let Some(limit) = timeout
@@ -104,7 +111,9 @@ fn wait(host: &Host, child: &mut Child, timeout: Option<Duration>, start: Instan
         if host.is_stopping() {
             return end(child, Error::interrupted("interrupted"));
         }
-        std::thread::sleep(POLL);
+        // It becomes readable when the command has ended (pidfd_open(2)).
+        let mut ended = [Interest::new(process.as_fd(), true, false)];
+        socket::wait(&mut ended, Some(POLL)).context(waiting)?;
     }
 }
 
