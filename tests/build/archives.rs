@@ -7,7 +7,18 @@ use crate::support::Rhumb;
 
 /// A tar of these files.
 pub(crate) fn layer(files: &[(&str, &str)]) -> Vec<u8> {
+    archive(&[], files)
+}
+
+/// A tar of these links, with what they lead to, and of these files.
+pub(crate) fn archive(links: &[(&str, &str)], files: &[(&str, &str)]) -> Vec<u8> {
     let mut builder = tar::Builder::new(Vec::new());
+    for (name, target) in links {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(tar::EntryType::Symlink);
+        header.set_size(0);
+        builder.append_link(&mut header, name, target).unwrap();
+    }
     for (name, text) in files {
         let mut header = tar::Header::new_gnu();
         header.set_size(text.len() as u64);

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::archives::{forms, layer};
+use crate::archives::{archive, forms, layer};
 use crate::dockerfile::{context, seen};
 use crate::fetched::{repository, serve};
 use crate::support::Rhumb;
@@ -60,22 +60,6 @@ fn the_links_of_a_context_stay_inside_of_it() {
     let secret = rhumb.path("secret");
     std::fs::write(&secret, "FROM base:1\nRUN echo stolen\n").unwrap();
     let up = format!("{}{}", "../".repeat(30), secret.display());
-    let archive = |links: &[(&str, &str)], files: &[(&str, &str)]| {
-        let mut builder = tar::Builder::new(Vec::new());
-        for (name, target) in links {
-            let mut header = tar::Header::new_gnu();
-            header.set_entry_type(tar::EntryType::Symlink);
-            header.set_size(0);
-            builder.append_link(&mut header, name, target).unwrap();
-        }
-        for (name, text) in files {
-            let mut header = tar::Header::new_gnu();
-            header.set_size(text.len() as u64);
-            header.set_mode(0o644);
-            builder.append_data(&mut header, name, text.as_bytes()).unwrap();
-        }
-        builder.into_inner().unwrap()
-    };
     for target in [up.as_str(), secret.to_str().unwrap()] {
         let outcome = build(&rhumb, &["-"], Some(&archive(&[("Dockerfile", target)], &[])));
         assert!(!outcome.success() && !outcome.stderr.contains("stolen"), "{outcome}");

@@ -248,12 +248,7 @@ fn a_pull_ends_when_it_is_to_end_or_is_killed() {
     let (digest, _) = layer(&path);
     let (folder, wanted) = (path.clone(), digest.clone());
     let server = Server::new(path.clone(), move |asked| {
-        let mut answer = asked.path.ends_with(&wanted).then(|| usual(asked, &folder))?;
-        let length = answer.body.len();
-        answer.headers.push(("Content-Length".into(), length.to_string()));
-        answer.body.truncate(length / 2);
-        answer.stalls = true;
-        Some(answer)
+        asked.path.ends_with(&wanted).then(|| usual(asked, &folder)).map(Answer::stalled)
     });
     for signal in [nix::sys::signal::Signal::SIGINT, nix::sys::signal::Signal::SIGKILL] {
         let before = server.asked().len();
@@ -288,12 +283,7 @@ fn one_layer_that_fails_ends_the_others() {
         if asked.path.ends_with(&gone) {
             return Some(Answer::of("404 Not Found", ""));
         }
-        let mut answer = asked.path.ends_with(&slow).then(|| usual(asked, &folder))?;
-        let length = answer.body.len();
-        answer.headers.push(("Content-Length".into(), length.to_string()));
-        answer.body.truncate(length / 2);
-        answer.stalls = true;
-        Some(answer)
+        asked.path.ends_with(&slow).then(|| usual(asked, &folder)).map(Answer::stalled)
     });
     let began = Instant::now();
     rhumb.run(["pull", &format!("{}/me/two:1", server.host())]).fails_with(3, "404");

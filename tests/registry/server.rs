@@ -38,6 +38,14 @@ impl Answer {
         Answer { status, body: body.into(), ..Answer::default() }
     }
 
+    /// Half of it comes, and then nothing for a long time.
+    pub(crate) fn stalled(mut self) -> Answer {
+        let length = self.body.len();
+        self.body.truncate(length / 2);
+        self.stalls = true;
+        self.with("Content-Length", length.to_string())
+    }
+
     pub(crate) fn with(mut self, name: &str, value: impl Into<String>) -> Answer {
         self.headers.push((name.to_owned(), value.into()));
         self
