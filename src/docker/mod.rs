@@ -1,7 +1,8 @@
 //! Floor 5: Docker's dialect. Compose-style option maps and docker's short strings in, Docker's JSON out.
 //!
-//! Pure translation: nothing here opens an engine, and nothing is decided about containers. Option maps and command-line
-//! flags share the same small readers, so that `-v` and `volumes:` can never differ.
+//! Translation: nothing is decided about containers. Option maps and command-line flags share the same small readers, so
+//! that `-v` and `volumes:` can never differ. It is pure but for two rooms that both front ends need: `dockerfile::contexts`
+//! has the engine fetch what a context names, and `registry` reads and writes what Docker's client keeps.
 
 pub mod build;
 pub mod container;
