@@ -81,6 +81,11 @@ pub(super) fn refused(status: StatusCode, bytes: &[u8]) -> Error {
     )
 }
 
+/// Whether a registry says that a digest is wrong.
+pub(super) fn refuses_a_digest(error: &Error) -> bool {
+    error.kind() == Kind::Failed && error.message().contains("DIGEST_INVALID")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

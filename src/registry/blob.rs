@@ -9,15 +9,13 @@ use std::time::Duration;
 use futures_util::stream;
 use reqwest::{Body, Client, Response, StatusCode, Url, header};
 
+use super::answer;
 use super::place::Scope;
-use super::remote::{Remote, Sent, TRIES, passes};
+use super::remote::{Remote, Sent, TRIES, TRIES_OF_REFUSED, passes};
 use crate::base::{Context as _, Digest, Error, Kind, Result};
 
 /// How much of a file is sent at once.
 const PIECE_BYTES: usize = 256 * 1024;
-/// What a registry says that does not want a blob, and how often it is written nevertheless.
-const REFUSED: &str = "DIGEST_INVALID";
-const TRIES_OF_REFUSED: u32 = 3;
 /// How long a registry may take to note a blob that it has.
 const PATIENCE: Duration = Duration::from_secs(300);
 
@@ -116,8 +114,7 @@ impl Remote {
                 let Err(error) = self.put_once(&place, size_bytes, open()?, sent).await else { return Ok(()) };
                 let again = match error.kind() {
                     Kind::Unavailable | Kind::Timeout => tries < TRIES,
-                    // Debian's registry refuses a right blob when many write the same one at a time.
-                    Kind::Failed => error.message().contains(REFUSED) && tries < TRIES_OF_REFUSED,
+                    Kind::Failed => answer::refuses_a_digest(&error) && tries < TRIES_OF_REFUSED,
                     _ => false,
                 };
                 if !again {

@@ -31,6 +31,8 @@ const MOST_TAGS: usize = 200_000;
 const LONGEST_DOCUMENT: Duration = Duration::from_secs(300);
 /// How often something is tried.
 pub(super) const TRIES: u32 = 5;
+/// How often one writes what a registry refuses although it is right: Debian's does when many write the same at a time.
+pub(super) const TRIES_OF_REFUSED: u32 = 3;
 /// How often one tries to reach a registry.
 const TRIES_OF_ABSENT: u32 = 2;
 /// The pause before the second try; each further one is twice as long.
@@ -165,9 +167,18 @@ impl Remote {
         let put =
             |client: &Client, url: Url| client.put(url).header(header::CONTENT_TYPE, media_type).body(bytes.to_vec());
         self.block(async {
-            let mut response = self.send(&Scope::Push, &url, &put).await?;
-            self.succeeded(&mut response).await?;
-            Ok(response.headers().contains_key(OCI_SUBJECT))
+            let mut tries = 0;
+            loop {
+                tries += 1;
+                let mut response = self.send(&Scope::Push, &url, &put).await?;
+                match self.succeeded(&mut response).await {
+                    Ok(()) => return Ok(response.headers().contains_key(OCI_SUBJECT)),
+                    Err(error) if tries < TRIES_OF_REFUSED && answer::refuses_a_digest(&error) => {
+                        self.pause(tries, None).await?;
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
         })
         .context(|| format!("writing {} at {}", self.named(which), self.at.host))
     }
@@ -334,8 +345,10 @@ impl Remote {
                     answered = true;
                     self.say(scope, &challenge).await?;
                 }
+                // Debian's registry says 500 while it notes a blob that another one writes.
                 StatusCode::REQUEST_TIMEOUT
                 | StatusCode::TOO_MANY_REQUESTS
+                | StatusCode::INTERNAL_SERVER_ERROR
                 | StatusCode::BAD_GATEWAY
                 | StatusCode::SERVICE_UNAVAILABLE
                 | StatusCode::GATEWAY_TIMEOUT

@@ -200,8 +200,12 @@ fn a_busy_registry_is_asked_again() {
     let (rhumb, path) = layout();
     let count = AtomicUsize::new(0);
     let server = Server::new(path, move |asked| {
-        let busy = asked.path != "/v2/" && count.fetch_add(1, Ordering::Relaxed) < 2;
-        busy.then(|| Answer::of("429 Too Many Requests", "").with("Retry-After", "1"))
+        let at = if asked.path == "/v2/" { 9 } else { count.fetch_add(1, Ordering::Relaxed) };
+        match at {
+            0 | 1 => Some(Answer::of("429 Too Many Requests", "").with("Retry-After", "1")),
+            3 => Some(Answer::of("500 Internal Server Error", "")),
+            _ => None,
+        }
     });
     let began = Instant::now();
     rhumb.run(["pull", "-q", &format!("{}/me/base:1", server.host())]).ok();
