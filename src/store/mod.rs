@@ -13,6 +13,7 @@ pub mod image;
 pub mod layer;
 pub mod lease;
 pub mod pack;
+pub mod pull;
 pub mod scratch;
 pub mod spread;
 pub mod sweep;

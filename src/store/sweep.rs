@@ -30,8 +30,8 @@ pub struct Swept {
 }
 
 impl Store {
-    /// Takes away every layer and blob that no record and no living lease uses, and what killed processes left. Layers
-    /// first, since each uses its blob.
+    /// Takes away every layer and blob that no record and no living lease uses, pulls that nobody went on with, and what
+    /// killed processes left. Layers first, since each uses its blob.
     ///
     /// # Errors
     /// `timeout` when another process publishes for longer than ten seconds; what removing gives. What was taken from the
@@ -51,6 +51,7 @@ impl Store {
             let _publishing = self.publishing()?;
             self.write(|tx| {
                 self.end_dead_leases(tx)?;
+                tx.pulls_end_late()?;
                 swept.layers = sweep_noun(tx, Noun::Layer, "size_bytes", &mut swept.freed_bytes)?;
                 swept.blobs = sweep_noun(tx, Noun::Blob, "size_bytes", &mut swept.freed_bytes)?;
                 Ok(())

@@ -1,5 +1,6 @@
 //! What comes, and what does not.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -293,4 +294,49 @@ fn one_layer_that_fails_ends_the_others() {
     rhumb.run(["pull", &format!("{}/me/two:1", server.host())]).fails_with(3, "404");
     assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
     rhumb.assert_consistent();
+}
+
+#[test]
+fn the_next_pull_takes_up_what_came() {
+    let (rhumb, _) = layout();
+    rhumb.run(["load", "-q", "-i", rhumb.path("layout").to_str().unwrap()]).ok();
+    rhumb.script("build::from(\"base:1\").run(\"echo two >/two\").commit(\"two:1\");").ok();
+    let path = rhumb.path("two");
+    rhumb.run(["save", "--format", "oci-dir", "-o", path.to_str().unwrap(), "two:1"]).ok();
+    let blobs = layers(&path);
+    for (killed, pruned) in [(false, false), (true, false), (false, true)] {
+        let rhumb = Rhumb::new();
+        let count = Arc::new(AtomicUsize::new(0));
+        let (folder, second, seen) = (path.clone(), blobs[1].clone(), Arc::clone(&count));
+        let server = Server::new(path.clone(), move |asked| {
+            let is_first = asked.path.ends_with(&second) && seen.load(Ordering::Relaxed) == 0;
+            is_first.then(|| usual(asked, &folder)).map(Answer::stalled)
+        });
+        let name = format!("{}/me/two:1", server.host());
+        let layers = || std::fs::read_dir(rhumb.root().join("layers")).map_or(0, Iterator::count);
+        let mut child = rhumb.spawn(["pull", &name]);
+        eventually("the first layer came", PATIENCE, || (layers() == 1).then_some(()));
+        match killed {
+            true => child.kill().unwrap(),
+            false => {
+                let pid = nix::unistd::Pid::from_raw(child.id() as i32);
+                nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();
+            }
+        }
+        assert!(!child.wait().unwrap().success());
+        count.store(1, Ordering::Relaxed);
+        rhumb.assert_consistent();
+        if pruned {
+            rhumb.run(["image", "prune", "-f"]).ok();
+            assert_eq!(layers(), 0);
+        }
+        rhumb.run(["pull", "-q", &name]).ok();
+        assert_eq!(rhumb.run(["run", "--rm", &name, "cat", "/two"]).ok(), "two");
+        let asked = server.asked().iter().filter(|asked| asked.path.ends_with(&blobs[0])).count();
+        assert_eq!(asked, if pruned { 2 } else { 1 }, "killed: {killed}");
+        // Nothing keeps what came once its image goes.
+        rhumb.run(["rmi", &name]).ok();
+        assert_eq!(layers(), 0);
+        rhumb.assert_consistent();
+    }
 }

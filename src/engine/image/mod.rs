@@ -120,7 +120,8 @@ impl Engine {
         self.remove_image(image, force)
     }
 
-    /// Removes images that suit, without a reference (`all`: without a container) that no container uses.
+    /// Removes images that suit, without a reference (`all`: without a container) that no container uses, and what came of
+    /// pulls that broke off.
     ///
     /// # Errors
     /// The first failure.

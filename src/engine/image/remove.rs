@@ -62,6 +62,9 @@ impl Engine {
                     items.push(row);
                 }
             }
+            if filter.label.is_empty() && filter.without_label.is_empty() {
+                tx.pulls_end(filter.until)?;
+            }
             Ok(items)
         })?;
         for row in &items {

@@ -5,7 +5,8 @@
 //! push   layers, several at once, unless they are there ─▶ config ─▶ manifest ─▶ what refers to it
 //! ```
 //!
-//! A layer that breaks off goes on where it was, several times. What came of a pull that fails or is killed is swept.
+//! A layer that breaks off goes on where it was, several times. Layers that came stay for a day when a pull fails or is
+//! killed: the next one takes them up.
 
 use std::collections::HashSet;
 use std::io::{self, Read};
@@ -55,7 +56,8 @@ impl Engine {
     ///
     /// # Errors
     /// `invalid_argument`; `not_found`, `permission_denied`, `unavailable` as the registry says; `unsupported` when it has
-    /// none for that platform; `corrupt` when what comes is not what its digest says. Nothing is kept then.
+    /// none for that platform; `corrupt` when what comes is not what its digest says. Whole layers are kept for the
+    /// next try.
     pub fn image_pull(&self, reference: &str, platform: Option<&str>, hears: &Transfers<'_>) -> Result<Pulled> {
         let reference = Reference::parse(reference)?;
         let machine = platform.map_or_else(|| Ok(Platform::host()), Platform::parse)?;
@@ -65,7 +67,7 @@ impl Engine {
         drop(lease);
         match &pulled {
             Ok(pulled) => self.tell(&super::event(&pulled.image, "pull", Some(&reference.familiar()))),
-            // Whatever a failed pull had imported has no user now.
+            // What a failed pull had of a layer has no user now.
             Err(_) => self.sweep_after_failure(),
         }
         pulled.context(|| format!("pulling {}", reference.familiar()))
@@ -167,6 +169,7 @@ impl Engine {
         let new = NewImage { image: kept, names: vec![name, reference.at(&top.digest)] };
         failpoint::hit("image.pull.commit")?;
         let mut images = self.store.image_commit(&[new])?;
+        self.store.write(|tx| tx.pull_end(&Digest::of(&found.manifest)))?;
         self.store.flush()?;
         let image = images.pop().ok_or_else(|| Error::failed("the image is not on record"))?;
         Ok(Pulled { image, digest: top.digest, is_new })
@@ -189,13 +192,20 @@ impl Engine {
             .map(|((layer, diff_id), parent)| Wanted { layer, diff_id, parent })
             .collect();
         wanted.iter().for_each(|wanted| wanted.tell(hears, TransferState::Waiting));
+        let manifest = Digest::of(&found.manifest);
         each(remote, &wanted, |remote, wanted| {
-            let layer = self.pull_layer(remote, wanted, hears);
+            let layer = self.pull_layer(remote, &manifest, wanted, hears);
             layer.context(|| format!("fetching the layer {}", wanted.layer.digest))
         })
     }
 
-    fn pull_layer(&self, remote: &Remote, wanted: &Wanted<'_>, hears: &Transfers<'_>) -> Result<Layer> {
+    fn pull_layer(
+        &self,
+        remote: &Remote,
+        manifest: &Digest,
+        wanted: &Wanted<'_>,
+        hears: &Transfers<'_>,
+    ) -> Result<Layer> {
         let Wanted { layer, diff_id, parent } = wanted;
         self.check_interrupt()?;
         let here = self.store.layer_whole(&chain_id(parent.as_ref(), diff_id))?;
@@ -215,6 +225,7 @@ impl Engine {
         let imported = self.store.layer_import(&mut blob, &source);
         let mut imported = imported.map_err(|error| blob.blob.explain(error))?;
         imported.media_type.clone_from(&layer.media_type);
+        self.store.pull_keep(manifest, &imported.chain_id)?;
         wanted.tell(hears, TransferState::Done);
         Ok(imported)
     }

@@ -44,12 +44,14 @@ pub enum Noun {
     Network,
     /// A step of a build that was done; the id is its key.
     Step,
+    /// A pull that has not ended; the id is the manifest's digest.
+    Pull,
 }
 
 impl Noun {
     /// Every noun.
-    pub const ALL: [Noun; 7] =
-        [Noun::Container, Noun::Image, Noun::Layer, Noun::Blob, Noun::Volume, Noun::Network, Noun::Step];
+    pub const ALL: [Noun; 8] =
+        [Noun::Container, Noun::Image, Noun::Layer, Noun::Blob, Noun::Volume, Noun::Network, Noun::Step, Noun::Pull];
 
     /// The word for it, in the database and in messages.
     pub fn as_str(self) -> &'static str {
@@ -61,6 +63,7 @@ impl Noun {
             Noun::Volume => "volume",
             Noun::Network => "network",
             Noun::Step => "step",
+            Noun::Pull => "pull",
         }
     }
 
@@ -70,7 +73,7 @@ impl Noun {
 
     /// Its ids are digests, `sha256:…`.
     fn has_digests(self) -> bool {
-        matches!(self, Noun::Image | Noun::Layer | Noun::Blob | Noun::Step)
+        matches!(self, Noun::Image | Noun::Layer | Noun::Blob | Noun::Step | Noun::Pull)
     }
 }
 
