@@ -9,6 +9,7 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 use crate::base::{Error, Result};
 use crate::cli::Session;
 use crate::cli::build::BuildArgs;
+use crate::cli::builder::BuilderCommand;
 use crate::cli::container::{ContainerCommand, ContainerVerb, PsArgs};
 use crate::cli::events::EventsArgs;
 use crate::cli::image::{ImageCommand, ImageVerb, ImagesArgs, RmiArgs};
@@ -65,6 +66,9 @@ pub(crate) enum Command {
     Info(FormatArgs),
     /// Show the version
     Version(FormatArgs),
+    /// Work with builds and their cache
+    #[command(subcommand, subcommand_required = true, alias = "buildx")]
+    Builder(BuilderCommand),
     /// Work with containers
     #[command(subcommand, subcommand_required = true)]
     Container(ContainerCommand),
@@ -118,6 +122,16 @@ impl Command {
         has_command.then_some(ENGINE_FAILED)
     }
 
+    /// What is to be built, where something is.
+    pub(crate) fn build(&self) -> Option<&BuildArgs> {
+        match self {
+            Command::Build(args)
+            | Command::Builder(BuilderCommand::Build(args))
+            | Command::Image(ImageCommand::Build(args)) => Some(args),
+            _ => None,
+        }
+    }
+
     pub(crate) fn run(self, session: &mut Session) -> Result<u8> {
         match self {
             Command::ContainerVerb(verb) => verb.run(session),
@@ -132,6 +146,7 @@ impl Command {
             Command::Logout(args) => args.run(session),
             Command::Info(args) => args.info(session),
             Command::Version(args) => args.version(session),
+            Command::Builder(command) => command.run(session),
             Command::Container(command) => command.run(session),
             Command::Image(command) => command.run(session),
             Command::Network(command) => command.run(session),

@@ -20,7 +20,7 @@ const GROUPS: &[(&str, &[&str])] = &[
     ("Images", &["build", "images", "pull", "push", "load", "save", "import", "tag", "history", "rmi"]),
     ("Registries", &["login", "logout"]),
     ("Everything", &["inspect", "events", "info", "version"]),
-    ("Groups", &["container", "image", "volume", "network", "system"]),
+    ("Groups", &["container", "image", "builder", "volume", "network", "system"]),
     ("Scripts", &["repl", "doc"]),
     ("Other engines", &["oci"]),
 ];

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Subcommand, ValueEnum};
 
 use crate::base::{Context as _, Error, Result};
+use crate::cli::build::BuildArgs;
 use crate::cli::container::refuse_terminal;
 use crate::cli::inspect::{self, InspectArgs};
 use crate::cli::registry::{PullArgs, PushArgs};
@@ -45,6 +46,8 @@ pub(crate) enum ImageCommand {
     Verb(ImageVerb),
     /// Make a Debian base image with mmdebstrap or debootstrap
     Bootstrap(BootstrapArgs),
+    /// Build an image from a build script or a Dockerfile
+    Build(Box<BuildArgs>),
     /// Make an image from a folder
     FromDir(FromDirArgs),
     /// Make an image from programs of this machine
@@ -243,6 +246,7 @@ impl ImageCommand {
     pub(crate) fn run(self, session: &mut Session) -> Result<u8> {
         match self {
             ImageCommand::Verb(verb) => verb.run(session),
+            ImageCommand::Build(args) => args.run(session),
             ImageCommand::Bootstrap(args) => {
                 let options = BootstrapOptions {
                     packages: args.package,

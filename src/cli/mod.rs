@@ -10,6 +10,7 @@
 
 mod attach;
 mod build;
+mod builder;
 mod command;
 mod confirm;
 mod container;
@@ -142,7 +143,7 @@ pub fn main(args: &[OsString], prompt: Option<Prompt>) -> u8 {
                     return program::repl(cli.root, prompt);
                 }
                 // A script writes from a thread of its own, and a session holds standard output.
-                if let command::Command::Build(args) = &cli.command {
+                if let Some(args) = cli.command.build() {
                     match args.script(cli.root.as_deref()) {
                         Ok(None) => {}
                         Ok(Some(code)) => return code,

@@ -73,7 +73,7 @@ pub(crate) struct PruneArgs {
 // `rhumb system prune`.
 #[derive(Debug, Args)]
 pub(crate) struct SystemPruneArgs {
-    /// Remove also images that have a name and are not used
+    /// Remove also images that have a name and are not used, and all that builds keep
     #[arg(short, long)]
     all: bool,
     /// Remove also anonymous volumes that are not used
@@ -98,7 +98,11 @@ impl SystemCommand {
                 }
                 let images = if args.all { "all images that no container uses" } else { "all images without a name" };
                 let volumes = if args.volumes { ", all anonymous volumes that no container uses" } else { "" };
-                let warning = format!("This will remove all containers that do not run, {images}{volumes}.");
+                let cache = if args.all { "all that builds keep" } else { "what builds keep that is in no image" };
+                let warning = format!(
+                    "This will remove all containers that do not run, all networks that no container uses, {images}, \
+                     {cache}{volumes}."
+                );
                 args.prune.run(session, &warning, "Deleted:", |engine, filter| {
                     engine.system_prune(args.all, args.volumes, filter)
                 })

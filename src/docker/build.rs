@@ -1,10 +1,55 @@
-//! Where caches of builds are, in Docker's words: `type=local,dest=DIR`, `type=registry,ref=NAME`, or a name.
+//! Caches of builds in Docker's words: where they are (`type=local,dest=DIR`, `type=registry,ref=NAME`, or a name), and what
+//! is in ours.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use crate::base::{Error, Reference, Result, suggest};
+use serde_json::json;
+
+use crate::base::{Error, Id, Reference, Result, Timestamp, suggest, units};
+use crate::docker::container::age;
+use crate::docker::format::{Listing, Row};
+use crate::docker::words;
 use crate::model::build::{CachePlace, CacheTarget};
+use crate::model::system::Cached;
+
+/// The longest description in a table.
+const TEXT_WIDTH: usize = 27;
+
+/// What `docker system df --verbose` says of the build cache.
+pub const LISTING: Listing = Listing {
+    type_name: "*formatter.buildCacheContext",
+    columns: &[
+        ("ID", "CACHE ID"),
+        ("CacheType", "CACHE TYPE"),
+        ("Size", "SIZE"),
+        ("CreatedSince", "CREATED"),
+        ("LastUsedSince", "LAST USED"),
+        ("Shared", "SHARED"),
+        ("Description", "DESCRIPTION"),
+    ],
+    table: r"{{.ID}}\t{{.Size}}\t{{.LastUsedSince}}\t{{.Shared}}\t{{.Description}}",
+    quiet: "{{.ID}}",
+    raw: None,
+    quiet_wins: false,
+};
+
+/// A row of [`LISTING`].
+pub fn cache_row(cached: &Cached, no_trunc: bool) -> Row {
+    let since = |time: Option<Timestamp>| time.map_or_else(String::new, age);
+    let text = cached.text.replace(['\t', '\n'], " ");
+    let id = cached.id.trim_start_matches("sha256:");
+    let value = json!({
+        "CacheType": if cached.is_mount { "exec.cachemount" } else { "regular" },
+        "CreatedSince": since(cached.created),
+        "Description": if no_trunc { text } else { words::ellipsis(&text, TEXT_WIDTH) },
+        "ID": if no_trunc { id } else { id.get(..Id::SHORT).unwrap_or(id) },
+        "LastUsedSince": since(cached.used),
+        "Shared": cached.is_shared.to_string(),
+        "Size": units::finer_size(cached.size_bytes),
+    });
+    value.into()
+}
 
 /// Reads `name=value` between commas, of these names.
 ///

@@ -6,8 +6,9 @@ mod resume;
 
 use std::collections::BTreeSet;
 
-use crate::base::Result;
+use crate::base::{Result, Timestamp};
 use crate::engine::Engine;
+use crate::engine::build::CachePrune;
 use crate::engine::container::disk_usage;
 use crate::model::container::{Container, ContainerFilter, Status};
 use crate::model::image::{Image, ImageFilter};
@@ -49,7 +50,12 @@ impl Engine {
     pub fn system_df(&self) -> Result<DiskUsage> {
         let containers = self.container_list(&ContainerFilter { all: true, ..ContainerFilter::default() })?;
         Ok(DiskUsage {
-            rows: vec![self.images_row(&containers)?, self.containers_row(&containers), self.volumes_row(&containers)?],
+            rows: vec![
+                self.images_row(&containers)?,
+                self.containers_row(&containers),
+                self.volumes_row(&containers)?,
+                self.cache_row()?,
+            ],
         })
     }
 
@@ -103,21 +109,42 @@ impl Engine {
         Ok(row)
     }
 
-    /// Prunes containers, dangling images (`all`: every unused one) and, when asked, volumes.
+    fn cache_row(&self) -> Result<DiskUsageRow> {
+        let cached = self.build_cache_usage()?;
+        let bytes = self.build_cache_bytes()?;
+        Ok(DiskUsageRow {
+            noun: "Build Cache".to_owned(),
+            total: cached.len() as u64,
+            active: cached.iter().filter(|cached| cached.is_shared).count() as u64,
+            size_bytes: bytes,
+            reclaimable_bytes: bytes,
+        })
+    }
+
+    /// Prunes containers, networks, dangling images (`all`: every unused one), what builds keep that is in no image (`all`:
+    /// all of it) and, when asked, volumes.
     ///
     /// # Errors
     /// `interrupted`, and when nothing can be listed; what could not be removed is in the report.
     pub fn system_prune(&self, all: bool, volumes: bool, filter: &PruneFilter) -> Result<PruneReport> {
         let mut report = self.container_prune(filter)?;
+        let is_labelled = !filter.label.is_empty() || !filter.without_label.is_empty();
         let mut add = |more: PruneReport| {
             report.items.extend(more.items);
             report.freed_bytes += more.freed_bytes;
             report.failures.extend(more.failures);
         };
+        add(self.network_prune(filter)?);
         if volumes {
             add(self.volume_prune(false, filter)?);
         }
         add(self.image_prune(all, filter)?);
+        // What builds keep has no labels.
+        if !is_labelled {
+            let unused_for = filter.until.map(Timestamp::elapsed);
+            let what = CachePrune { unused_for, mounts: unused_for.is_none(), unshared: !all, ..CachePrune::default() };
+            add(self.build_cache_prune(&what)?);
+        }
         Ok(report)
     }
 }

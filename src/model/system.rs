@@ -51,14 +51,14 @@ pub struct CheckOptions {
 /// Space by noun.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DiskUsage {
-    /// A row for images, containers and volumes.
+    /// A row for images, containers, volumes and what builds keep.
     pub rows: Vec<DiskUsageRow>,
 }
 
 /// One row of [`DiskUsage`].
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DiskUsageRow {
-    /// `Images`, `Containers`, `Local Volumes`.
+    /// `Images`, `Containers`, `Local Volumes`, `Build Cache`.
     pub noun: String,
     /// How many there are.
     pub total: u64,
@@ -68,6 +68,25 @@ pub struct DiskUsageRow {
     pub size_bytes: u64,
     /// Bytes that a prune would free.
     pub reclaimable_bytes: u64,
+}
+
+/// Something that builds keep for the next one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cached {
+    /// A step's key, or the name of a cache's folder.
+    pub id: String,
+    /// What commands keep in a mount of theirs; otherwise what a step came to.
+    pub is_mount: bool,
+    /// The step as one reads it, or the id of the cache.
+    pub text: String,
+    /// Bytes on disk, which other steps or images may share.
+    pub size_bytes: u64,
+    /// When it was made, where that is known.
+    pub created: Option<Timestamp>,
+    /// When it was last of use, where that is known.
+    pub used: Option<Timestamp>,
+    /// An image has it as well, so that nothing is free without it.
+    pub is_shared: bool,
 }
 
 /// Which of the unused objects a prune removes.

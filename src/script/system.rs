@@ -109,8 +109,9 @@ pub(crate) mod system_functions {
         usage.rows.iter().map(|row| facts(row).map(Dynamic::from)).collect::<Result<Array>>().raise(&ctx)
     }
 
-    /// Removes ended containers and unnamed images; `all: true` takes every unused image, `volumes: true` unused anonymous
-    /// volumes. Returns `count`, `freed` and `items`.
+    /// Removes ended containers, unused networks, unnamed images, and what builds keep that is in no image; `all: true` takes
+    /// every unused image and all that builds keep, `volumes: true` unused anonymous volumes. Returns `count`, `freed` and
+    /// `items`.
     ///
     /// ```rhai
     /// print(system::prune().freed);

@@ -266,10 +266,7 @@ fn the_first_interrupt_ends_a_wait_and_leaves_the_container() {
     rhumb.run(["run", "-d", "--name", "web", BASE, "sleep", "300"]).ok();
     for line in ["wait web", "logs -f web", "attach --sig-proxy=false web"] {
         let mut child = rhumb.spawn(line.split(' '));
-        std::thread::sleep(Duration::from_millis(400));
-        let mut kill = std::process::Command::new("kill");
-        kill.args(["-INT", &child.id().to_string()]);
-        crate::support::process::run(&mut kill, None, SOON).ok();
+        crate::support::process::interrupt(&child);
         let status = eventually("the client ends", SOON, || child.try_wait().unwrap());
         assert_eq!(status.code(), Some(130), "{line}");
     }

@@ -47,7 +47,7 @@ fn listings_take_templates() {
         ),
         ("volume ls", "table {{.Name}}\\t{{.Mountpoint}}", ""),
         ("images", "{{.Repository}}", BASE.split(':').next().unwrap()),
-        ("system df", "{{.Type}}", "Images\nContainers\nLocal Volumes"),
+        ("system df", "{{.Type}}", "Images\nContainers\nLocal Volumes\nBuild Cache"),
         ("system df", "table {{.Type}}\\t{{.TotalCount}}", ""),
         ("version", "{{.Server.Version}}", env!("CARGO_PKG_VERSION")),
         ("info", "{{.OSType}} {{.Containers}}", "linux 1"),

@@ -4,6 +4,7 @@
 mod support;
 
 mod build;
+mod builder;
 mod container;
 mod content;
 mod copy;

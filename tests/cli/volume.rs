@@ -69,7 +69,7 @@ fn the_engine_tells_about_itself() {
     let rhumb = Rhumb::with_base();
     let df = rhumb.sh("system df");
     assert!(df.lines()[0].starts_with("TYPE            TOTAL     ACTIVE    SIZE"), "{df}");
-    assert_eq!(df.lines().len(), 4, "{df}");
+    assert_eq!(df.lines().len(), 5, "{df}");
     let info: Value = serde_json::from_str(&rhumb.sh("info --format json").ok()).unwrap();
     assert_eq!((&info["Images"], &info["Containers"]), (&1.into(), &0.into()));
     assert!(rhumb.sh("system info").ok().contains("Images: 1"));

@@ -157,6 +157,10 @@ pub(crate) struct BuildArgs {
     /// Print the build script that does the same, and build nothing
     #[arg(long)]
     to_rhai: bool,
+    /// The build context: a folder, - for an archive or a Dockerfile from standard input, the URL of an archive, or that of
+    /// a git repository: URL.git#REFERENCE:DIR
+    #[arg(value_name = "DIR", default_value = ".")]
+    context: String,
     #[command(flatten)]
     limits: StepLimits,
     /// Do not build: check, as --check does
@@ -164,10 +168,6 @@ pub(crate) struct BuildArgs {
     call: Option<String>,
     #[command(flatten)]
     refused: RefusedFlags,
-    /// The build context: a folder, - for an archive or a Dockerfile from standard input, the URL of an archive, or that of
-    /// a git repository: URL.git#REFERENCE:DIR
-    #[arg(value_name = "DIR", default_value = ".")]
-    context: String,
 }
 
 #[derive(Debug, Subcommand)]

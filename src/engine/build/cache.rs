@@ -19,7 +19,7 @@ use crate::engine::Engine;
 use crate::engine::container::disk_usage;
 use crate::model::build::{CachedStep, Position};
 use crate::model::image::Layer;
-use crate::model::system::PruneReport;
+use crate::model::system::{Cached, PruneReport};
 use crate::store::db::{Noun, Phase};
 use crate::sys::lock::{self, Lock, Mode};
 use crate::sys::path::remove_tree;
@@ -71,6 +71,8 @@ pub struct CachePrune {
     pub keep_bytes: Option<u64>,
     /// Caches of commands go, too.
     pub mounts: bool,
+    /// Only those that no image has in it.
+    pub unshared: bool,
 }
 
 impl Engine {
@@ -87,6 +89,43 @@ impl Engine {
         rows.into_iter().map(step).collect()
     }
 
+    /// What builds keep, the oldest step first.
+    ///
+    /// # Errors
+    /// `corrupt`.
+    pub fn build_cache_usage(&self) -> Result<Vec<Cached>> {
+        let of_images = self.layers_of_images()?;
+        let step = |step: CachedStep| Cached {
+            id: step.key.to_string(),
+            is_mount: false,
+            text: step.text,
+            size_bytes: step.layer.as_ref().map_or(0, |layer| layer.size_bytes),
+            created: Some(step.created),
+            used: Some(step.used),
+            is_shared: step.layer.is_some_and(|layer| of_images.contains(&layer.chain_id)),
+        };
+        let mut all: Vec<Cached> = self.build_cache_list()?.into_iter().map(step).collect();
+        all.extend(self.cache_mounts()?);
+        Ok(all)
+    }
+
+    /// Bytes that are free when all of the cache goes: layers that several steps share count once.
+    ///
+    /// # Errors
+    /// `corrupt`.
+    pub fn build_cache_bytes(&self) -> Result<u64> {
+        let mut seen = self.layers_of_images()?;
+        let layers = self.build_cache_list()?.into_iter().filter_map(|step| step.layer);
+        let own = layers.filter(|layer| seen.insert(layer.chain_id.clone()));
+        let layers: u64 = own.map(|layer| layer.size_bytes + layer.blob_size_bytes).sum();
+        Ok(layers + self.cache_mounts()?.iter().map(|mount| mount.size_bytes).sum::<u64>())
+    }
+
+    fn layers_of_images(&self) -> Result<BTreeSet<Digest>> {
+        let images = self.store.images()?;
+        Ok(images.into_iter().flat_map(|image| image.layers).map(|layer| layer.chain_id).collect())
+    }
+
     /// Forgets steps; without a condition all of them.
     ///
     /// # Errors
@@ -99,6 +138,9 @@ impl Engine {
             let layers = steps.iter().filter_map(|step| step.layer.as_ref());
             layers.filter(|layer| seen.insert(layer.chain_id.clone())).map(|layer| layer.size_bytes).sum::<u64>()
         };
+        let of_images = if what.unshared { self.layers_of_images()? } else { BTreeSet::new() };
+        let stays = |step: &CachedStep| step.layer.as_ref().is_some_and(|layer| of_images.contains(&layer.chain_id));
+        steps.retain(|step| !stays(step));
         let mut gone = Vec::new();
         let mut kept = Vec::new();
         for step in steps {

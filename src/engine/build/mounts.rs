@@ -17,11 +17,12 @@ use super::agent::Agent;
 use super::cache::{PAUSE, lock_in_turn};
 use super::key::Inputs;
 use super::state::{State, clean};
-use crate::base::{Context as _, Digest, Error, Result};
+use crate::base::{Context as _, Digest, Error, Result, Timestamp};
 use crate::engine::Engine;
 use crate::engine::container::{StepOverlay, disk_usage};
 use crate::model::build::{CacheMount, Inline, Mount, MountKind, Origin, Run, Sharing};
 use crate::model::mount;
+use crate::model::system::Cached;
 use crate::store::scratch::Scratch;
 use crate::sys::lock::{self, Lock, Mode};
 use crate::sys::path::remove_tree;
@@ -247,6 +248,9 @@ fn cache_id(cache: &CacheMount, target: &str) -> String {
     if cache.id.is_empty() { target.to_owned() } else { cache.id.clone() }
 }
 
+/// The file beside a cache that names it.
+const ID: &str = "id";
+
 /// The name of a cache's folder.
 fn cache_name(id: &str) -> String {
     Digest::of(id.as_bytes()).hex()[..32].to_owned()
@@ -288,6 +292,7 @@ impl Engine {
         };
         if !data.exists() {
             DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
+            std::fs::write(folder.join(ID), id)?;
             let beside = folder.join(format!("new-{}", crate::base::Id::random()?.short()));
             std::fs::create_dir(&beside)?;
             if let Err(error) = fill(&beside) {
@@ -311,6 +316,27 @@ impl Engine {
         }
         let lock = lock_in_turn(&path, Mode::Shared, &|| self.check_interrupt())?;
         Ok(data.exists().then_some((data, lock)))
+    }
+
+    /// The caches of commands, in no order.
+    pub(super) fn cache_mounts(&self) -> Result<Vec<Cached>> {
+        let mut mounts = Vec::new();
+        let Ok(entries) = std::fs::read_dir(self.paths().builds().join("caches")) else { return Ok(mounts) };
+        for entry in entries {
+            let entry = entry?;
+            let time = |path: PathBuf| Some(Timestamp::from_system(std::fs::metadata(path).ok()?.modified().ok()?));
+            mounts.push(Cached {
+                id: entry.file_name().to_string_lossy().into_owned(),
+                is_mount: true,
+                // One that an older version made does not say.
+                text: std::fs::read_to_string(entry.path().join(ID)).unwrap_or_default(),
+                size_bytes: disk_usage(&entry.path()),
+                created: time(entry.path().join(ID)),
+                used: None,
+                is_shared: false,
+            });
+        }
+        Ok(mounts)
     }
 
     /// Removes the caches that no command has now; gives the bytes that are free again.

@@ -91,6 +91,7 @@ fn cache(engine: &Engine, options: Map) -> Result<Map> {
         unused_for: keys.duration("unused_for")?,
         keep_bytes: keys.take("keep").map(|size| size_of(&size)).transpose()?,
         mounts: keys.flag("mounts")?,
+        unshared: false,
     };
     keys.finish()?;
     let mut map = Map::new();
