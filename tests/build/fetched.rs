@@ -55,7 +55,7 @@ fn what_is_added_from_an_address_is_checked_and_not_fetched_twice() {
     assert!(gone.stderr.contains("Dockerfile:2") && gone.stderr.contains("404"), "{gone}");
 }
 
-fn git(repo: &Path, words: &[&str]) -> String {
+pub(crate) fn git(repo: &Path, words: &[&str]) -> String {
     let mut command = std::process::Command::new("git");
     command.args(["-C", repo.to_str().unwrap(), "-c", "user.name=a", "-c", "user.email=a@b"]).args(words);
     process::run(&mut command, None, PATIENCE).ok()

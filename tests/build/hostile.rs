@@ -231,3 +231,78 @@ fn what_depends_on_the_order_of_a_folder_is_found() {
         rhumb.assert_consistent();
     }
 }
+
+/// CVE-2024-9675, CVE-2024-11218 and their like (buildah): names and options of mounts that lead out of their folder, and
+/// what is written to a bind that is the build context's.
+#[test]
+fn the_words_of_a_mount_lead_nowhere() {
+    let rhumb = Rhumb::with_base();
+    let canary = Scratch::new();
+    let up = "../".repeat(30);
+    for id in [
+        format!("{up}{}", canary.path().display()),
+        canary.path().display().to_string(),
+        "..".into(),
+        "%2e%2e/x".into(),
+    ] {
+        build(&rhumb, &format!("FROM base:1\nRUN --mount=type=cache,id={id},target=/c echo x >/c/file\n"), &[]).ok();
+        assert_eq!(std::fs::read_dir(canary.path()).unwrap().count(), 0, "{id}");
+    }
+    for (mount, wanted) in [
+        ("type=bind,source=.,target=/c,bind-propagation=shared", "bind-propagation"),
+        ("type=bind,source=.,target=/c,shared", "shared"),
+        ("type=bind,source=.,target=/c,rshared,z", "rshared"),
+        ("type=tmpfs,target=/c,tmpfs-mode=777", "tmpfs-mode"),
+        ("type=devpts,target=/c", "devpts"),
+        ("type=cache,target=/c,sharing=everybody", "everybody"),
+    ] {
+        let outcome = build(&rhumb, &format!("FROM base:1\nRUN --mount={mount} true\n"), &[]);
+        assert!(!outcome.success() && outcome.stderr.contains(wanted), "{mount}: {outcome}");
+    }
+    let folder = context(&rhumb, &[("data/file", "as it was")]);
+    let writes =
+        "FROM base:1\nRUN --mount=type=bind,source=data,target=/c,rw echo changed >/c/file && echo new >/c/new\n";
+    build(&rhumb, writes, &[]).ok();
+    assert_eq!(std::fs::read_to_string(folder.join("data/file")).unwrap(), "as it was");
+    assert!(!folder.join("data/new").exists());
+}
+
+/// CVE-2024-24557 (moby): an image from elsewhere that says it is what a step came to was taken for it.
+#[test]
+fn an_image_from_elsewhere_is_nobodys_cache() {
+    let good = "FROM base:1\nRUN echo good >/x\n";
+    let maker = Rhumb::with_base();
+    build(&maker, good, &["-t", "made:1"]).ok();
+    let history = |image: &str| maker.inspect(image)["Config"].clone();
+    maker.script("build::from(\"base:1\").run(\"echo evil >/x\").commit(\"evil:1\");").ok();
+    assert_eq!(history("made:1"), history("evil:1"));
+    let archive = maker.path("evil.tar");
+    maker.run(["tag", "evil:1", "made:1"]).ok();
+    maker.run(["save", "-o", archive.to_str().unwrap(), "evil:1", "made:1"]).ok();
+    let rhumb = Rhumb::with_base();
+    rhumb.run(["load", "-q", "-i", archive.to_str().unwrap()]).ok();
+    assert_eq!(seen(&rhumb, "evil:1", "cat /x"), "evil");
+    build(&rhumb, good, &["-t", "mine:1"]).ok();
+    assert_eq!(seen(&rhumb, "mine:1", "cat /x"), "good");
+}
+
+/// The folder of a repository (`URL#REFERENCE:FOLDER`) is one of its own: CVE-2026-33748.
+#[test]
+fn the_folder_of_a_repository_is_inside_of_it() {
+    let rhumb = Rhumb::with_base();
+    let (first, second) = ([("docs/read.txt", "old")], [("docs/read.txt", "read")]);
+    let Some(repository) = crate::fetched::repository(&rhumb, &first, &second) else { return };
+    symlink("../../../../../../../../../../etc", repository.join("out")).unwrap();
+    crate::fetched::git(&repository, &["add", "."]);
+    crate::fetched::git(&repository, &["commit", "-q", "-m", "a link"]);
+    crate::fetched::git(&repository, &["update-server-info"]);
+    let port = crate::fetched::serve(repository, std::sync::Arc::default());
+    let url = format!("http://127.0.0.1:{port}/.git");
+    for folder in ["../../../etc", "/etc", "docs/../../..", "out", "out/ssl"] {
+        let outcome = build(&rhumb, &format!("FROM base:1\nADD {url}#main:{folder} /x/\n"), &["-t", "made:1"]);
+        let found = if outcome.success() { seen(&rhumb, "made:1", "ls /x") } else { String::new() };
+        assert!(!found.contains("passwd") && !found.contains("certs"), "{folder}: {outcome}\n{found}");
+    }
+    build(&rhumb, &format!("FROM base:1\nADD {url}#main:docs /x/\n"), &["-t", "made:1"]).ok();
+    assert_eq!(seen(&rhumb, "made:1", "cat /x/read.txt"), "read");
+}

@@ -97,8 +97,7 @@ fn a_wait_for_another_build_that_writes_a_cache_ends_with_ctrl_c() {
     });
     std::thread::sleep(Duration::from_millis(300));
     let begun = Instant::now();
-    let mut interrupt = std::process::Command::new("kill");
-    process::run(interrupt.args(["-INT", &child.id().to_string()]), None, PATIENCE).ok();
+    process::interrupt(&child);
     assert_eq!(child.wait().unwrap().code(), Some(130));
     assert!(begun.elapsed() < Duration::from_secs(5));
 }

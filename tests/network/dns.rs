@@ -1,6 +1,8 @@
 //! Names between containers: the engine, the files, the monitor's resolver and the C library together.
 
+use std::net::UdpSocket;
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 
 use crate::support::rhumb::{BASE, Rhumb};
 
@@ -48,4 +50,40 @@ fn names_come_with_a_network_that_is_joined_while_running() {
     rhumb.sh("rm -f web late").ok();
     rhumb.sh("network rm my inner").ok();
     assert!(!Path::new("/proc/sys/net/ipv4/conf").join("rb-nothing").exists());
+}
+
+/// A name server on loopback that knows no name, and all that it was asked.
+fn name_server(address: &str) -> Arc<Mutex<Vec<u8>>> {
+    let socket = UdpSocket::bind((address, 53)).unwrap();
+    let asked: Arc<Mutex<Vec<u8>>> = Arc::default();
+    let heard = Arc::clone(&asked);
+    std::thread::spawn(move || {
+        let mut packet = [0; 512];
+        while let Ok((length, from)) = socket.recv_from(&mut packet) {
+            heard.lock().unwrap().extend_from_slice(&packet[..length]);
+            // A response with the code for a name that does not exist (RFC 1035, 4.1.1).
+            packet[2] |= 0x80;
+            packet[3] = 0x83;
+            let _ = socket.send_to(&packet[..length], from); // who asked may have gone
+        }
+    });
+    asked
+}
+
+/// CVE-2024-29018: what a container of an internal network asks for was asked outside, and so went out.
+#[test]
+fn nothing_of_an_internal_network_is_asked_outside() {
+    let rhumb = with_names("10.231.43.0/24");
+    let asked = name_server("127.0.0.153");
+    let was_asked = |label: &str| asked.lock().unwrap().windows(label.len()).any(|bytes| bytes == label.as_bytes());
+    rhumb.sh("network create --subnet 10.231.44.0/24 --internal inner").ok();
+    rhumb.sh(&format!("run -d --name web --network inner {BASE} sleep 300")).ok();
+    for network in ["my", "inner"] {
+        let run = format!("run --rm --network {network} --dns 127.0.0.153 names:1 getent ahostsv4");
+        rhumb.sh(&format!("{run} leak-{network}.example")).fails(2);
+        assert_eq!(was_asked(&format!("leak-{network}")), network == "my", "{network}");
+        assert_eq!(rhumb.sh(&format!("{run} web")).success(), network == "inner", "{network}");
+    }
+    rhumb.sh("rm -f web").ok();
+    rhumb.sh("network rm my inner").ok();
 }

@@ -3,9 +3,9 @@
 use std::process::Command;
 use std::time::Duration;
 
-use crate::network;
 use crate::support::process::{self, Outcome, PATIENCE};
 use crate::support::{Rhumb, peer};
+use crate::{network, sleeper};
 
 #[track_caller]
 fn host(line: &str) -> Outcome {
@@ -35,10 +35,13 @@ impl Neighbour {
         host(&format!("ip netns exec {} {line}", self.0))
     }
 
+    fn python(&self, script: &str) -> Outcome {
+        let args = ["netns", "exec", self.0, "python3", "-c", script];
+        process::run(Command::new("ip").args(args), None, PATIENCE)
+    }
+
     fn reaches(&self, address: &str, port: u16) -> bool {
-        let script = format!("import socket; socket.create_connection((\"{address}\", {port}), 2)");
-        let args = ["netns", "exec", self.0, "python3", "-c", &script];
-        process::run(Command::new("ip").args(args), None, PATIENCE).success()
+        self.python(&format!("import socket; socket.create_connection((\"{address}\", {port}), 2)")).success()
     }
 }
 
@@ -65,6 +68,10 @@ fn what_is_published_on_127_0_0_1_is_not_reached_from_a_wire() {
     rhumb.script_with(SERVING, &["--subnet=10.231.60.0/24"], PATIENCE).ok();
     let neighbour = Neighbour::new("rhtest-wire", "10.231.61.1", "10.231.61.2");
     assert!(neighbour.reaches("10.231.61.1", 28482), "published for everybody");
+    // CVE-2021-20199: who comes from a wire is no friend of 127.0.0.1.
+    neighbour.python("import urllib.request; urllib.request.urlopen('http://10.231.61.1:28482/')").ok();
+    let logs = rhumb.sh("logs web");
+    assert!(logs.stderr.contains("10.231.61.2 - - "), "{logs}");
     assert!(!neighbour.reaches("127.0.0.1", 28481), "published for this host alone");
     assert!(!neighbour.reaches("127.0.0.1", 28482), "not by this address");
     assert!(!neighbour.reaches("10.231.61.1", 28481), "not at this address");
@@ -74,6 +81,32 @@ fn what_is_published_on_127_0_0_1_is_not_reached_from_a_wire() {
     drop(neighbour);
     rhumb.sh("rm -f web").ok();
     rhumb.sh("network rm served").ok();
+}
+
+/// CVE-2024-32473 and CVE-2020-13401: a network of IPv4 had addresses of IPv6 as well, and what a container advertised was
+/// believed.
+#[test]
+fn a_network_of_ipv4_has_no_other_addresses() {
+    let rhumb = Rhumb::with_base();
+    let six = "--ipv6 --subnet fd31:71::/64";
+    for (name, subnets, is_six) in [("four", "10.231.71.0/24", false), ("both", "10.231.72.0/24", true)] {
+        let more = if is_six { six } else { "" };
+        network(&rhumb, name, &format!("-o com.docker.network.bridge.name=rhtest-six --subnet {subnets} {more}"));
+        sleeper(&rhumb, "box", &format!("--network {name}")).ok();
+        let addresses = rhumb.sh("exec box cat /proc/net/if_inet6").ok();
+        let of_link = addresses.lines().filter(|line| !line.ends_with(" lo")).count();
+        assert_eq!(of_link > 0, is_six, "{name}: {addresses}");
+        let parameter = |name: &str| rhumb.sh(&format!("exec box cat /proc/sys/net/ipv6/conf/{name}")).ok();
+        assert_eq!(parameter("eth0/disable_ipv6"), if is_six { "0" } else { "1" });
+        assert_eq!((parameter("eth0/accept_ra"), parameter("eth0/forwarding")), ("0".into(), "0".into()), "{name}");
+        let of_bridge = |name: &str| {
+            std::fs::read_to_string(format!("/proc/sys/net/ipv6/conf/rhtest-six/{name}")).unwrap().trim().to_owned()
+        };
+        assert_eq!(of_bridge("accept_ra"), "0", "{name}");
+        assert_eq!(of_bridge("disable_ipv6"), if is_six { "0" } else { "1" });
+        rhumb.sh("rm -f box").ok();
+        rhumb.sh(&format!("network rm {name}")).ok();
+    }
 }
 
 /// The bridge keeps its ports apart; who sends to the gateway instead of to its neighbour is routed.

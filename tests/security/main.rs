@@ -16,10 +16,13 @@
 //! | 26, 30, 64, 69, 70, 71 | `engine` |
 //! | 29, 31 to 34, 36, 37, 39 to 41, 47, 52 to 54 | `images`; the corpus of 32 to 34 and 36 is tests/store/hostile |
 //! | 68 | `oci` |
-//! | 21 to 25 | networks, which are not built: with them |
+//! | 21, 22, 24, 25 | `tests/network/guards.rs` |
+//! | 23 | `tests/network/dns.rs` |
 //! | 46, 48 to 51 | `tests/registry`, `tests/interop_registry.rs`, `src/registry`, `src/docker/registry.rs` |
 //! | 55, 65 to 67 | a registry of our own, which is not built: with it |
-//! | 56 to 61 | builds, which are not built: with them |
+//! | 56, 57, 60 | `tests/build/hostile.rs` |
+//! | 58, 59 | `tests/build/hostile.rs`, `tests/build/fetched.rs`, `tests/build/contexts.rs` |
+//! | 61 | `tests/build/hostile.rs`, `tests/build/language.rs`; archives also `tests/store/hostile` |
 //! | 63 | the API server, which is not built: with it |
 //!
 //! Beside the rows: `faults` kills the verbs of `rhumb oci` at every stage, `config` goes through hostile configurations,
