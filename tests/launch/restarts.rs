@@ -10,7 +10,7 @@ use rhumb::runtime::client;
 use rhumb::runtime::plan::Pauses;
 use rhumb::runtime::state::{Life, RunState};
 
-use crate::support::{Box_, attach};
+use crate::support::{Box_, attach, eventually};
 
 static NEVER_SET: AtomicBool = AtomicBool::new(false);
 const NEVER: &AtomicBool = &NEVER_SET;
@@ -109,9 +109,9 @@ fn clients_survive() {
 }
 
 fn terminated_monitor() {
-    let container = eager("trap 'exit 9' TERM; while :; do sleep 0.01; done");
+    let container = eager("trap 'exit 9' TERM; echo ready; while :; do sleep 0.01; done");
     let monitor = container.start();
-    std::thread::sleep(Duration::from_millis(100)); // the trap
+    eventually("the trap is set", || container.log().contains("ready"));
     let pid = alive(&container).monitor.0;
     std::process::Command::new("/bin/kill").arg(pid.to_string()).status().unwrap();
     monitor.join().unwrap();

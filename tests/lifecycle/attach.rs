@@ -162,11 +162,21 @@ fn a_running_container_is_attached_to_by_start() {
     let rhumb = Rhumb::with_base();
     let waits = "while test ! -e /go; do sleep 0.05; done; echo bye; exit 6";
     rhumb.run(["run", "-d", "--name", "box", BASE, "sh", "-c", waits]).ok();
+    // The monitor's connections: one more with the client.
+    let status = std::fs::read_to_string(format!("/proc/{}/status", rhumb.inspect("box")["State"]["Pid"])).unwrap();
+    let monitor = status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap().trim();
+    let sockets = || {
+        let open = std::fs::read_dir(format!("/proc/{monitor}/fd")).unwrap().flatten();
+        let links = open.filter_map(|fd| std::fs::read_link(fd.path()).ok());
+        links.filter(|link| link.to_string_lossy().starts_with("socket")).count()
+    };
+    let before = sockets();
     let file = rhumb.path("out");
     let mut command = rhumb.command(["start", "-a", "box"]);
     let mut client = command.stdin(Stdio::null()).stdout(File::create(&file).unwrap()).spawn().unwrap();
+    eventually("the client is attached", PATIENCE, || (sockets() > before).then_some(()));
     std::thread::sleep(Duration::from_millis(200));
-    rhumb.run(["exec", "box", "sh", "-c", ": > /go"]).ok();
+    rhumb.touch("box", "/go");
     let status = eventually("the client ends", PATIENCE, || client.try_wait().unwrap());
     assert_eq!((status.code(), std::fs::read_to_string(&file).unwrap().as_str()), (Some(6), "bye\n"));
 }

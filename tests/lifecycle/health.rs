@@ -196,7 +196,7 @@ fn an_unhealthy_container_is_restarted_or_stopped_when_asked_for() {
     run(&rhumb, "again", &format!("{flags}=restart"), "! test -e /state/sick");
     becomes(&rhumb, "again", "healthy");
     let pid = rhumb.inspect("again")["State"]["Pid"].clone();
-    rhumb.sh("exec again touch /state/sick").ok();
+    rhumb.touch("again", "/state/sick");
     eventually("the restart", PATIENCE, || {
         let facts = rhumb.inspect("again");
         let renewed = facts["State"]["Pid"] != pid && facts["State"]["Health"]["Status"] == "healthy";
@@ -205,7 +205,7 @@ fn an_unhealthy_container_is_restarted_or_stopped_when_asked_for() {
     // Stopped is stopped, whatever the restart policy.
     run(&rhumb, "stay", &format!("{flags}=stop --restart=always"), "! test -e /state/sick");
     becomes(&rhumb, "stay", "healthy");
-    rhumb.sh("exec stay touch /state/sick").ok();
+    rhumb.touch("stay", "/state/sick");
     eventually("the end", PATIENCE, || (rhumb.states()["stay"] == "exited").then_some(()));
     std::thread::sleep(Duration::from_millis(300));
     let facts = rhumb.inspect("stay");
@@ -213,7 +213,7 @@ fn an_unhealthy_container_is_restarted_or_stopped_when_asked_for() {
     // Killed, it is the restart policy's.
     run(&rhumb, "kill", &format!("{flags}=kill --restart=on-failure:5"), "! test -e /state/sick");
     becomes(&rhumb, "kill", "healthy");
-    rhumb.sh("exec kill touch /state/sick").ok();
+    rhumb.touch("kill", "/state/sick");
     eventually("the restart", PATIENCE, || (rhumb.inspect("kill")["RestartCount"] == 1).then_some(()));
     becomes(&rhumb, "kill", "healthy");
 }

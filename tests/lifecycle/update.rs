@@ -67,7 +67,7 @@ fn a_run_that_the_restart_policy_makes_has_the_new_limits() {
     rhumb.run(["run", "-d", "--name", "comes", "-m", "64m", BASE, "sh", "-c", work]).ok();
     rhumb.sh("update -m 80m --restart always comes").ok();
     let first = rhumb.inspect("comes")["State"]["Pid"].clone();
-    rhumb.sh("exec comes touch /go").ok();
+    rhumb.touch("comes", "/go");
     eventually("it runs again", SOON, || {
         let state = rhumb.inspect("comes")["State"].clone();
         (state["Running"] == true && state["Restarting"] == false && state["Pid"] != first).then_some(())

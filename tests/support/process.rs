@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{Read as _, Seek as _, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// How long a program may take unless a test says otherwise. Generous, since several tests share two cores.
@@ -129,6 +129,18 @@ fn describe(command: &Command) -> String {
         write!(text, " {}", arg.to_string_lossy()).expect("writing to a string");
     }
     text
+}
+
+/// Waits until a process has a handler for SIGINT, and sends it.
+#[track_caller]
+pub(crate) fn interrupt(child: &Child) {
+    let status = format!("/proc/{}/status", child.id());
+    eventually("it hears SIGINT", PATIENCE, || {
+        let status = std::fs::read_to_string(&status).unwrap();
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap().trim();
+        (u64::from_str_radix(caught, 16).unwrap() & 1 << 1 != 0).then_some(())
+    });
+    run(Command::new("kill").args(["-INT", &child.id().to_string()]), None, PATIENCE).ok();
 }
 
 /// Asks `condition` every few milliseconds until it gives something; panics with `what` after `patience`.

@@ -192,6 +192,13 @@ impl Rhumb {
         self.run(line.split_whitespace())
     }
 
+    /// Makes a file in a running container that may end because of it, and what makes it with the container.
+    #[track_caller]
+    pub(crate) fn touch(&self, container: &str, path: &str) {
+        let outcome = self.run(["exec", container, "sh", "-c", &format!(": > {path}")]);
+        assert!(matches!(outcome.code, 0 | 137), "{outcome}");
+    }
+
     /// Runs a command with `input` on its standard input.
     #[track_caller]
     pub(crate) fn run_with_input<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>, input: &[u8]) -> Outcome {
