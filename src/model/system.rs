@@ -85,7 +85,7 @@ pub struct Cached {
     pub created: Option<Timestamp>,
     /// When it was last of use, where that is known.
     pub used: Option<Timestamp>,
-    /// An image has it as well, so that nothing is free without it.
+    /// Nothing is free without it: an image has it as well, or it changed nothing.
     pub is_shared: bool,
 }
 

@@ -71,7 +71,7 @@ pub struct CachePrune {
     pub keep_bytes: Option<u64>,
     /// Caches of commands go, too.
     pub mounts: bool,
-    /// Only those that no image has in it.
+    /// Only those that free something: they have a layer, and no image has it.
     pub unshared: bool,
 }
 
@@ -102,7 +102,7 @@ impl Engine {
             size_bytes: step.layer.as_ref().map_or(0, |layer| layer.size_bytes),
             created: Some(step.created),
             used: Some(step.used),
-            is_shared: step.layer.is_some_and(|layer| of_images.contains(&layer.chain_id)),
+            is_shared: step.layer.is_none_or(|layer| of_images.contains(&layer.chain_id)),
         };
         let mut all: Vec<Cached> = self.build_cache_list()?.into_iter().map(step).collect();
         all.extend(self.cache_mounts()?);
@@ -139,8 +139,8 @@ impl Engine {
             layers.filter(|layer| seen.insert(layer.chain_id.clone())).map(|layer| layer.size_bytes).sum::<u64>()
         };
         let of_images = if what.unshared { self.layers_of_images()? } else { BTreeSet::new() };
-        let stays = |step: &CachedStep| step.layer.as_ref().is_some_and(|layer| of_images.contains(&layer.chain_id));
-        steps.retain(|step| !stays(step));
+        let frees = |step: &CachedStep| step.layer.as_ref().is_some_and(|layer| !of_images.contains(&layer.chain_id));
+        steps.retain(|step| !what.unshared || frees(step));
         let mut gone = Vec::new();
         let mut kept = Vec::new();
         for step in steps {
@@ -161,8 +161,12 @@ impl Engine {
         failpoint::hit("build.prune.records")?;
         self.store.write(|tx| gone.iter().try_for_each(|step| tx.delete(Noun::Step, step.key.as_str()).map(drop)))?;
         let mut freed_bytes = self.store.sweep()?.freed_bytes;
+        let mut items: Vec<String> = gone.into_iter().map(|step| step.key.to_string()).collect();
         if what.mounts {
-            freed_bytes += self.prune_cache_mounts()?;
+            for mount in self.prune_cache_mounts()? {
+                freed_bytes += mount.size_bytes;
+                items.push(mount.id);
+            }
         }
         if what.unused_for.is_none() && what.keep_bytes.is_none() {
             // What is known of contexts is built up again.
@@ -170,7 +174,6 @@ impl Engine {
             freed_bytes += disk_usage(&contexts);
             remove_tree(&contexts)?;
         }
-        let items = gone.into_iter().map(|step| step.key.to_string()).collect();
         Ok(PruneReport { items, freed_bytes, ..PruneReport::default() })
     }
 

@@ -339,20 +339,17 @@ impl Engine {
         Ok(mounts)
     }
 
-    /// Removes the caches that no command has now; gives the bytes that are free again.
-    pub(super) fn prune_cache_mounts(&self) -> Result<u64> {
-        let folder = self.paths().builds().join("caches");
-        let Ok(entries) = std::fs::read_dir(&folder) else { return Ok(0) };
-        let mut freed = 0;
-        for entry in entries {
-            let entry = entry?;
-            let lock = self.paths().locks().join(format!("cache-{}", entry.file_name().to_string_lossy()));
+    /// Removes the caches that no command has now, and gives them.
+    pub(super) fn prune_cache_mounts(&self) -> Result<Vec<Cached>> {
+        let mut gone = Vec::new();
+        for mount in self.cache_mounts()? {
+            let lock = self.paths().locks().join(format!("cache-{}", mount.id));
             if let Some(lock) = lock::try_acquire(&lock, Mode::Exclusive)? {
-                freed += disk_usage(&entry.path());
-                remove_tree(&entry.path())?;
+                remove_tree(&self.paths().builds().join("caches").join(&mount.id))?;
                 drop(lock.remove_on_drop());
+                gone.push(mount);
             }
         }
-        Ok(freed)
+        Ok(gone)
     }
 }
