@@ -133,11 +133,6 @@ impl Engine {
     pub fn build_cache_prune(&self, what: &CachePrune) -> Result<PruneReport> {
         let mut steps = self.build_cache_list()?;
         steps.sort_by_key(|step| step.used);
-        let total = |steps: &[CachedStep]| {
-            let mut seen = BTreeSet::new();
-            let layers = steps.iter().filter_map(|step| step.layer.as_ref());
-            layers.filter(|layer| seen.insert(layer.chain_id.clone())).map(|layer| layer.size_bytes).sum::<u64>()
-        };
         let of_images = if what.unshared { self.layers_of_images()? } else { BTreeSet::new() };
         let frees = |step: &CachedStep| step.layer.as_ref().is_some_and(|layer| !of_images.contains(&layer.chain_id));
         steps.retain(|step| !what.unshared || frees(step));
@@ -152,10 +147,7 @@ impl Engine {
             }
         }
         if let Some(limit) = what.keep_bytes {
-            let mut first = 0;
-            while first < kept.len() && total(&kept[first..]) > limit {
-                first += 1;
-            }
+            let first = kept.len() - fitting(&kept, limit);
             gone.extend(kept.drain(..first));
         }
         failpoint::hit("build.prune.records")?;
@@ -260,6 +252,19 @@ impl Engine {
         let path = self.paths().locks().join(format!("step-{}", &key.hex()[..32]));
         Ok(lock_in_turn(&path, Mode::Exclusive, check)?.remove_on_drop())
     }
+}
+
+/// How many of the last steps have layers that are no larger together.
+fn fitting(steps: &[CachedStep], limit: u64) -> usize {
+    let (mut seen, mut total) = (BTreeSet::new(), 0);
+    for (count, step) in steps.iter().rev().enumerate() {
+        let new = step.layer.as_ref().filter(|layer| seen.insert(&layer.chain_id));
+        total += new.map_or(0, |layer| layer.size_bytes);
+        if total > limit {
+            return count;
+        }
+    }
+    steps.len()
 }
 
 /// Locks a file, however long somebody else has it; `check` ends the wait.
