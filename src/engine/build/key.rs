@@ -12,6 +12,8 @@ use crate::base::digest::Hasher;
 const VERSION: &str = "1";
 /// The name of the input that is the content below a step.
 pub(super) const BELOW: &str = "what is below";
+/// The name of the input that is the latest time of what a step makes: most often that of the base.
+pub(super) const EPOCH: &str = "the epoch";
 /// The most inputs that are kept to tell what changed; of more only the digest of all counts.
 const MOST_KEPT: usize = 2000;
 
@@ -56,17 +58,35 @@ impl Inputs {
 
     /// The first input that is not what it was.
     pub(super) fn first_change(&self, before: &Inputs) -> Option<String> {
+        if before.0.is_empty() {
+            return Some("one of its many inputs changed".to_owned());
+        }
         let find = |list: &Inputs, name: &str| list.0.iter().find(|(known, _)| known == name).cloned();
-        // What is below changes with every step before: it tells only when nothing else does.
-        let (below, own): (Vec<_>, Vec<_>) = self.0.iter().partition(|(name, _)| name == BELOW);
-        for (name, digest) in own.into_iter().chain(below) {
+        // What is below changes with every step before, and the epoch with the base: they tell only when nothing else does.
+        let rank = |name: &str| match name {
+            BELOW => 1,
+            EPOCH => 2,
+            _ => 0,
+        };
+        let mut ranked: Vec<&(String, Digest)> = self.0.iter().collect();
+        ranked.sort_by_key(|(name, _)| rank(name));
+        let gone = || before.0.iter().find(|(name, _)| find(self, name).is_none());
+        for (name, digest) in ranked {
+            if rank(name) > 0
+                && let Some((name, _)) = gone()
+            {
+                return Some(format!("{name} is gone"));
+            }
             match find(before, name) {
                 None => return Some(format!("{name} is new")),
+                Some((_, old)) if old != *digest && name == BELOW => {
+                    return Some("its base, or what a step before it came to, changed".to_owned());
+                }
                 Some((_, old)) if old != *digest => return Some(format!("{name} changed")),
                 Some(_) => {}
             }
         }
-        before.0.iter().find(|(name, _)| find(self, name).is_none()).map(|(name, _)| format!("{name} is gone"))
+        gone().map(|(name, _)| format!("{name} is gone"))
     }
 }
 
@@ -95,6 +115,7 @@ mod tests {
     #[test]
     fn the_first_change_is_named() {
         let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        assert_eq!(many().first_change(&many().kept()).as_deref(), Some("one of its many inputs changed"));
         let before = of(&[pair("the command", "make"), pair("file a", "1")]);
         for (now, why) in [
             (vec![pair("the command", "make"), pair("file a", "1")], None),
@@ -104,5 +125,18 @@ mod tests {
         ] {
             assert_eq!(of(&now).first_change(&before).as_deref(), why);
         }
+        // A base brings its own date: that it is another one tells more.
+        let on = |below: &str, epoch: &str, file: &str| of(&[pair(BELOW, below), pair(EPOCH, epoch), pair(file, "1")]);
+        for (now, why) in [
+            (on("2", "2", "file a"), "its base, or what a step before it came to, changed"),
+            (on("1", "2", "file a"), "the epoch changed"),
+            (on("2", "2", "file b"), "file b is new"),
+        ] {
+            assert_eq!(now.first_change(&on("1", "1", "file a")).as_deref(), Some(why));
+        }
+    }
+
+    fn many() -> Inputs {
+        of(&(0..=MOST_KEPT).map(|number| (format!("file {number}"), String::new())).collect::<Vec<_>>())
     }
 }

@@ -295,6 +295,18 @@ impl Engine {
 fn layers_of(image: &Image) -> Vec<Digest> {
     image.layers.iter().map(|layer| layer.chain_id.clone()).collect()
 }
+/// An error with the step that it is of, and where that is written.
+fn placed(error: Error, step: &Step) -> Error {
+    match &step.position {
+        // Its message has the step.
+        Some(Position { file, line, .. }) if error.failure().is_some() => {
+            error.context(format!("building {file}:{line}"))
+        }
+        Some(Position { file, line, .. }) => error.context(format!("building {file}:{line}: {}", step.text)),
+        None => error.context(format!("building {:?}", step.text)),
+    }
+}
+
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -396,13 +408,8 @@ impl Solver<'_> {
             if done.as_ref().is_err_and(|error| error.kind() != Kind::Interrupted || self.board().failed.is_none()) {
                 (self.progress)(&BuildEvent::Failed { stage: index, step: step_index });
             }
-            done.map_err(|error| match &step.position {
-                Some(Position { file, line, .. }) if error.failure().is_some() => {
-                    error.context(format!("building {file}:{line}"))
-                }
-                Some(Position { file, line, .. }) => error.context(format!("building {file}:{line}: {}", step.text)),
-                None => error.context(format!("building {:?}", step.text)),
-            })?;
+            // Of a group the step in it that failed is named.
+            done.map_err(|error| if matches!(step.action, Action::Layer(_)) { error } else { placed(error, step) })?;
         }
         // What becomes of the target decides whether it is to be kept: most often it is there already.
         let needs_more = self.debug.shell.is_some() || !self.options.cache_to.is_empty();
@@ -506,7 +513,7 @@ impl Solver<'_> {
         let mut inputs = self.inputs("workdir", state);
         inputs.add("the path", &path);
         inputs.add("the user", &state.config.user);
-        inputs.add("the epoch", state.epoch.as_secs().to_string());
+        inputs.add(key::EPOCH, state.epoch.as_secs().to_string());
         self.keyed(at, &inputs, state, |state| {
             let view = self.engine.build_view(&chain_ids(state))?;
             let planned = copy::plan_folder(&path, state, view.as_ref())?;
@@ -531,7 +538,7 @@ impl Solver<'_> {
         )?;
         let mut inputs = self.inputs("copy", state);
         let epoch = if state.clamp_copies { state.epoch.as_secs().to_string() } else { String::new() };
-        inputs.add("the epoch", epoch);
+        inputs.add(key::EPOCH, epoch);
         for piece in &planned.pieces {
             let shown = walk::quoted_path(&piece.path);
             inputs.add(format!("the file {shown}"), copy::digest_of(piece).as_str());
@@ -565,7 +572,7 @@ impl Solver<'_> {
         }
         inputs.add_json("the copy", &plain);
         inputs.add("the working directory", &state.config.working_dir);
-        inputs.add("the epoch", format!("{} {}", state.clamp_copies, state.epoch.as_secs()));
+        inputs.add(key::EPOCH, format!("{} {}", state.clamp_copies, state.epoch.as_secs()));
         Ok(Some(inputs))
     }
 

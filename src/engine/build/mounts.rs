@@ -120,7 +120,7 @@ impl Solver<'_> {
                 MountKind::Cache(cache) => cache.from.iter_mut().for_each(|from| *from = Origin::Stage(0)),
                 _ => {}
             }
-            inputs.add_json(format!("the mount {:?}", mount.target), &plain);
+            inputs.add_json(shown(mount), &plain);
             match &mount.kind {
                 MountKind::Bind { from, source, .. } => self.origin_inputs(from, source, exact, inputs)?,
                 MountKind::Cache(CacheMount { from: Some(from), source, .. }) => {
@@ -240,6 +240,20 @@ impl Solver<'_> {
                 Ok(())
             }
         }
+    }
+}
+
+/// A mount in words: which it is of those of its step.
+fn shown(mount: &Mount) -> String {
+    let (what, id) = match &mount.kind {
+        MountKind::Secret { id, .. } => ("the secret", id),
+        MountKind::Ssh { id, .. } => ("the ssh agent", id),
+        MountKind::Cache(_) => return format!("the cache at {:?}", mount.target),
+        MountKind::Bind { .. } | MountKind::Tmpfs { .. } => return format!("the mount {:?}", mount.target),
+    };
+    match mount.target.as_str() {
+        "" => format!("{what} {id:?}"),
+        target => format!("{what} {id:?} at {target:?}"),
     }
 }
 

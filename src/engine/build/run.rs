@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use super::binds::is_part;
-use super::key::Inputs;
+use super::key::{self, Inputs};
 use super::mask::Mask;
 use super::mounts::Prepared;
 use super::state::State;
@@ -90,7 +90,13 @@ impl Solver<'_> {
 
     /// What the command depends on besides what is below it.
     fn run_inputs(&self, run: &Run, state: &State, exact: bool, inputs: &mut Inputs) -> Result<()> {
-        inputs.add_json("the command", &arguments(run, state));
+        match &run.command {
+            Command::Shell(line) => {
+                inputs.add_json("the shell", &state.shell());
+                inputs.add("the command", line);
+            }
+            _ => inputs.add_json("the command", &arguments(run, state)),
+        }
         inputs.add_json("the files of the command", &run.files);
         if let Command::Script(text) = &run.command {
             inputs.add("the script", text);
@@ -99,13 +105,15 @@ impl Solver<'_> {
         let declared = state.variables(&BTreeMap::new());
         let mut own = run.env.clone();
         own.retain(|name, _| declared.contains_key(name) || !is_proxy(name));
-        inputs.add_json("the environment", &state.variables(&own));
+        for (name, value) in state.variables(&own) {
+            inputs.add(format!("the variable {name}"), value);
+        }
         inputs.add("the working directory", workdir(run, state));
         inputs.add("the user", run.user.as_ref().unwrap_or(&state.config.user));
         inputs.add_json("the network", &self.network(run));
         inputs.add_json("the rights", &run.insecure);
         inputs.add_json("the hosts", &(&run.extra_hosts, &self.options.extra_hosts));
-        inputs.add("the epoch", state.epoch.as_secs().to_string());
+        inputs.add(key::EPOCH, state.epoch.as_secs().to_string());
         if !self.options.ulimits.is_empty() || self.options.shm_size_bytes.is_some() {
             inputs.add_json("the limits", &(&self.options.ulimits, self.options.shm_size_bytes));
         }

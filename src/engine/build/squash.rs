@@ -10,9 +10,9 @@ use std::io;
 
 use super::state::State;
 use super::walk::MOST_LEVELS;
-use super::{At, Outcome, Solver};
+use super::{At, Outcome, Solver, key, placed};
 use crate::base::{Digest, Error, Result};
-use crate::model::build::Step;
+use crate::model::build::{Action, Step};
 use crate::store::assemble::{Body, Piece};
 use crate::sys::node::{self, Facts};
 use crate::sys::path::{Dir, EntryKind};
@@ -28,7 +28,11 @@ impl Solver<'_> {
         let mut why = String::new();
         for step in steps {
             self.check()?;
-            let outcome = self.act(At { step, ..at }, &mut after, all_cached)?;
+            let outcome = self.act(At { step, ..at }, &mut after, all_cached);
+            let outcome = outcome.map_err(|error| match step.action {
+                Action::Layer(_) => error,
+                _ => placed(error, step),
+            })?;
             self.log.ended((at.stage, at.index), true);
             if !outcome.cached && why.is_empty() {
                 why = format!("{}: {}", step.text, outcome.why);
@@ -44,15 +48,16 @@ impl Solver<'_> {
             return Ok(Outcome { cached: all_cached, changed, key, why });
         }
         let mut inputs = self.inputs("layers as one", state);
-        own.iter().for_each(|layer| inputs.add("a layer", layer.chain_id.as_str()));
-        inputs.add("the epoch", state.epoch.as_secs().to_string());
+        own.iter().for_each(|layer| inputs.add("what a step of it came to", layer.chain_id.as_str()));
+        inputs.add(key::EPOCH, state.epoch.as_secs().to_string());
         let outcome = self.keyed(at, &inputs, &mut after, |state| {
             let folders = own.iter().rev().map(|layer| Dir::open(&self.engine.store.layer_diff(&layer.chain_id)));
             let folders = folders.collect::<std::io::Result<Vec<Dir>>>()?;
             let pieces = squash(&folders)?;
             let parent = state.layers.last().map(|layer| layer.chain_id.clone());
             self.engine.layer_of_pieces(&pieces, &folders, parent, Some(state.epoch)).map(Some)
-        })?;
+        });
+        let outcome = outcome.map_err(|error| placed(error, at.step))?;
         *state = after;
         let why = if why.is_empty() { outcome.why.clone() } else { why };
         Ok(Outcome { cached: all_cached && outcome.cached, why, ..outcome })
