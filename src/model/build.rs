@@ -25,7 +25,7 @@ use crate::model::log::Stream;
 
 mod beside;
 
-pub use beside::{Device, Service};
+pub use beside::{Condition, Device, Service};
 
 /// Everything that a build can be made of; only what `target` needs is done.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

@@ -1,6 +1,6 @@
 //! Services beside a step: they are reached by name, they are gone afterwards, and errors say what became of them.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::support::Rhumb;
 use crate::support::peers::peer;
@@ -116,9 +116,9 @@ fn an_error_says_what_became_of_a_service() {
             &[r#"the service "db" was not ready after 500ms"#],
         ),
         (
-            r#"command: "sleep 1; echo out of memory; exit 7""#,
+            r#"command: "sleep 1; echo told to", healthcheck: #{ test: "true", interval: "100ms" }"#,
             "sleep 3; echo no answer; exit 4",
-            &["no answer", r#"the service "db" had ended with 7"#, "out of memory"],
+            &["no answer", r#"the service "db" had ended with 0"#, "told to"],
         ),
         (r#"command: ["nope"]"#, "true", &[r#"starting the service "db""#, "nope"]),
         (r#"ports: ["80:80"]"#, "true", &[r#"reading the service "db""#, "on the network of its step"]),
@@ -138,6 +138,86 @@ fn an_error_says_what_became_of_a_service() {
     let host = r#"build::from("base:1").run("true", #{ network: "host", services: #{ db: "base:1" } }).solve()"#;
     let outcome = rhumb.script(host);
     assert!(outcome.stderr.contains("a step on the host's network has no services"), "{outcome}");
+}
+
+/// The command may wait for it for ever.
+#[test]
+fn a_service_that_dies_ends_the_step() {
+    let rhumb = Rhumb::with_base();
+    let line = r#"build::from("base:1").run("echo waiting; sleep 1000", #{ services: #{
+        db: #{ image: "base:1", command: "sleep 1; echo out of memory; exit 7" },
+        other: #{ image: "base:1", command: "sleep 1000" } } }).solve()"#;
+    let begun = Instant::now();
+    let outcome = rhumb.script(line);
+    assert!(begun.elapsed() < Duration::from_secs(30), "it was not waited for");
+    assert!(!outcome.success(), "{outcome}");
+    for text in [r#"the service "db" ended with 7 while the command ran"#, "out of memory", "RUN echo waiting"] {
+        assert!(outcome.stderr.contains(text), "{text}\n{outcome}");
+    }
+    assert!(rhumb.run(["build", "logs"]).ok().contains("| waiting"));
+    assert_nothing_left(&rhumb);
+    // While another one is waited for, too.
+    let line = r#"build::from("base:1").run("true", #{ services: #{
+        db: #{ image: "base:1", command: "sleep 1; exit 7" },
+        slow: #{ image: "base:1", command: "sleep 1000", expose: ["5432"] } } }).solve()"#;
+    let outcome = rhumb.script(line);
+    assert!(outcome.stderr.contains(r#"the service "db" ended with 7"#), "{outcome}");
+    assert_nothing_left(&rhumb);
+}
+
+/// Each says when it began; one that is waited for takes its time.
+#[test]
+fn services_begin_after_those_that_they_depend_on() {
+    let rhumb = Rhumb::with_base();
+    let order = |db: &str, migrate: &str, app: &str| {
+        let line = format!(
+            r#"build::from("base:1").run("echo the command", #{{ services: #{{
+                 app: #{{ image: "base:1", logs: true, command: "echo begun; sleep 1000", {app} }},
+                 db: #{{ image: "base:1", logs: true, command: "sleep 1; touch /up; echo up; sleep 1000",
+                        healthcheck: #{{ test: "test -f /up", interval: "100ms" }}, {db} }},
+                 migrate: #{{ image: "base:1", logs: true, command: "sleep 1; echo done", {migrate} }} }} }})
+               .solve(#{{ no_cache: true }})"#
+        );
+        let outcome = rhumb.script(&line);
+        assert_nothing_left(&rhumb);
+        outcome
+    };
+    let by_names = r#"depends_on: "migrate""#;
+    for (migrate, app) in [
+        (r#"depends_on: ["db"]"#, r#"depends_on: #{ migrate: "service_completed_successfully" }"#),
+        (
+            r#"depends_on: #{ db: #{ condition: "service_healthy" } }"#,
+            r#"depends_on: #{ migrate: #{ condition: "service_completed_successfully" } }"#,
+        ),
+    ] {
+        order("", migrate, app).ok();
+        let logs = rhumb.run(["build", "logs"]).ok();
+        let at = |text: &str| logs.find(text).unwrap_or_else(|| panic!("{text} is not in\n{logs}"));
+        assert!(at("db | up") < at("migrate | done"), "{logs}");
+        assert!(at("migrate | done") < at("app | begun"), "{logs}");
+        assert!(at("migrate | done") < at("the command\n#1 done"), "{logs}");
+    }
+    for (migrate, app, wanted) in [
+        (r#"depends_on: ["app"]"#, by_names, "services wait for each other: app → migrate → app"),
+        (r#"depends_on: ["bd"]"#, by_names, "did you mean \"db\"?"),
+        (r#"depends_on: ["migrate"]"#, by_names, "migrate → migrate"),
+        (r#"depends_on: #{ db: "healthy" }"#, "", "use service_started, service_healthy"),
+        (r#"depends_on: #{ db: #{ conditon: "x" } }"#, "", "did you mean \"condition\"?"),
+        (r#"depends_on: [[]]"#, "", "depends_on"),
+        (
+            r#"entrypoint: ["sh", "-c", "exit 3"]"#,
+            r#"depends_on: #{ migrate: "service_completed_successfully" }"#,
+            r#"the service "migrate" ended with 3"#,
+        ),
+        (
+            r#"entrypoint: ["sleep", "1000"], timeout: 2.s"#,
+            r#"depends_on: #{ migrate: "service_completed_successfully" }"#,
+            r#"the service "migrate" had not ended after 2s"#,
+        ),
+    ] {
+        let outcome = order("", migrate, app);
+        assert!(!outcome.success() && outcome.stderr.contains(wanted), "{wanted}\n{outcome}");
+    }
 }
 
 /// One that has nothing to say of itself has done its work when it ends well.

@@ -11,7 +11,7 @@
 //! verify  building twice, with disorder
 //! trees   what origins mean                        plan    which stages are needed (pure)
 //! exchange   the cache elsewhere                attest  statements about an image
-//! turn    when a step is done, and by whom      services  containers beside a command
+//! turn    when a step is done, and by whom      services  containers beside a command, in order
 //! ```
 //!
 //! One thread a stage; a stage waits for another only at the step that needs it. The result of a step is a layer in the
@@ -32,6 +32,7 @@ mod key;
 mod log;
 mod mask;
 mod mounts;
+mod order;
 mod output;
 mod pattern;
 mod plan;
@@ -119,6 +120,8 @@ struct Board {
     /// How many stages have ended, however they did.
     ended: usize,
     running: usize,
+    /// What ends single commands; all of them are set when everything is to end.
+    halts: Vec<Arc<AtomicBool>>,
     steps: Vec<StepReport>,
     /// The keys of what was found, where it is to be noted that it was of use.
     used: BTreeSet<Digest>,
@@ -292,9 +295,6 @@ impl Engine {
     }
 }
 
-fn layers_of(image: &Image) -> Vec<Digest> {
-    image.layers.iter().map(|layer| layer.chain_id.clone()).collect()
-}
 /// An error with the step that it is of, and where that is written.
 fn placed(error: Error, step: &Step) -> Error {
     match &step.position {
@@ -307,6 +307,9 @@ fn placed(error: Error, step: &Step) -> Error {
     }
 }
 
+fn layers_of(image: &Image) -> Vec<Digest> {
+    image.layers.iter().map(|layer| layer.chain_id.clone()).collect()
+}
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -322,7 +325,7 @@ impl Solver<'_> {
         let mut board = self.board();
         while board.ended < stages {
             if self.engine.interrupt.load(Ordering::Relaxed) {
-                self.stop.store(true, Ordering::Relaxed);
+                self.halt(&board);
             }
             board = self.changed.wait_timeout(board, LOOK).unwrap_or_else(PoisonError::into_inner).0;
         }
@@ -332,8 +335,14 @@ impl Solver<'_> {
         let mut board = self.board();
         // What comes after the first failure comes of it.
         board.failed.get_or_insert(error);
-        self.stop.store(true, Ordering::Relaxed);
+        self.halt(&board);
         self.changed.notify_all();
+    }
+
+    /// Ends all commands.
+    fn halt(&self, board: &Board) {
+        self.stop.store(true, Ordering::Relaxed);
+        board.halts.iter().for_each(|halt| halt.store(true, Ordering::Relaxed));
     }
 
     fn check(&self) -> Result<()> {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use super::binds::is_part;
@@ -134,10 +135,17 @@ impl Solver<'_> {
 
     /// Runs it, with its services beside it.
     pub(super) fn run(&self, at: At<'_>, run: &Run, state: &State) -> Result<Option<Layer>> {
-        self.with_services(at, run, |networks| self.run_on(at, run, state, networks))
+        self.with_services(at, run, |networks, stop| self.run_on(at, run, state, networks, stop))
     }
 
-    fn run_on(&self, at: At<'_>, run: &Run, state: &State, networks: &[Attachment]) -> Result<Option<Layer>> {
+    fn run_on(
+        &self,
+        at: At<'_>,
+        run: &Run,
+        state: &State,
+        networks: &[Attachment],
+        stop: &AtomicBool,
+    ) -> Result<Option<Layer>> {
         let mut run = run.clone();
         if let Command::Script(text) = &run.command
             && text.starts_with("#!")
@@ -179,7 +187,7 @@ impl Solver<'_> {
             stdin: None,
             terminal: None,
             deadline,
-            interrupt: &self.stop,
+            interrupt: stop,
         };
         let files = run.files.iter().map(|file| super::state::clean("/dev/pipes", &file.name));
         let targets: Vec<String> = prepared.targets.iter().cloned().chain(files).chain(of_devices).collect();

@@ -5,19 +5,23 @@
 //! network step-<short id>   the step and its services; it leads outside only where the step's own network does
 //! ```
 //!
-//! All are started, then each is waited for, then the command runs; they are killed after it, whatever became of it. Of a
+//! Each is started when those that it depends on are as far as it needs; when all are ready the command runs. One that ends
+//! badly ends the command. They are killed after it, whatever became of it. Of a
 //! build that died the next command finds the containers by their locks, and the network by its record. What they keep is
 //! no part of the step's layer.
 
+use std::collections::BTreeMap;
 use std::io::ErrorKind;
-use std::sync::Mutex;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::key::Inputs;
 use super::mask::Mask;
+use super::order::{self, Stage};
 use super::run::chain_ids;
 use super::state::State;
-use super::{At, LOOK, Solver, lock};
+use super::{At, LOOK, Solver};
 use crate::base::{Context as _, Error, Id, Kind, Result, failpoint, units};
 use crate::engine::Engine;
 use crate::engine::container::{Beside, Standing};
@@ -30,6 +34,8 @@ use crate::sys::lock::Lock;
 
 /// How long a service may take to be ready unless told otherwise.
 const READY: Duration = Duration::from_secs(60);
+/// How long who watches a service may take to see that it has ended.
+const NOTICE: Duration = Duration::from_millis(500);
 /// The most services of one step.
 const MOST_SERVICES: usize = 64;
 
@@ -44,30 +50,75 @@ struct StepNetwork {
 struct Started<'a> {
     service: &'a Service,
     beside: Beside,
+    /// Others wait for its end.
+    to_complete: bool,
+    begun: Instant,
+    stage: Stage,
+    /// It has ended while the command ran, with this status when that is known.
+    ended: Option<Option<i32>>,
+}
+
+impl Started<'_> {
+    /// It is as far as the step needs it.
+    fn is_enough(&self) -> bool {
+        self.stage >= if self.to_complete { Stage::Done } else { Stage::Ready }
+    }
+
+    /// It has not done its work yet.
+    fn lives(&self) -> bool {
+        self.stage != Stage::Done
+    }
+}
+
+/// Sets a flag when it goes, also by a panic.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Commands of the step end when it is set: by the end of everything, or by the end of a service.
+struct Halt<'a, 'b> {
+    solver: &'a Solver<'b>,
+    flag: Arc<AtomicBool>,
+}
+
+impl Drop for Halt<'_, '_> {
+    fn drop(&mut self) {
+        self.solver.board().halts.retain(|halt| !Arc::ptr_eq(halt, &self.flag));
+    }
 }
 
 impl Solver<'_> {
     /// Adds what the services are to the inputs of a step: images by what is in them, of secrets their ids alone.
     pub(super) fn service_inputs(&self, run: &Run, inputs: &mut Inputs) -> Result<()> {
+        order::check(&run.services)?;
         for service in &run.services {
             let image = self.service_image(service)?;
             let layers: Vec<_> = image.layers.iter().map(|layer| &layer.chain_id).collect();
             inputs.add_json(format!("the image of the service {:?}", service.name), &(layers, &image.config));
-            inputs.add_json(format!("the service {:?}", service.name), &(&service.options, &service.secret_env));
+            // Of secrets that they are there is known, and no more.
+            let secret: Vec<&String> = service.secret_env.keys().collect();
+            inputs.add_json(format!("the service {:?}", service.name), &(&service.options, secret));
+            if !service.depends_on.is_empty() {
+                inputs.add_json(format!("what the service {:?} depends on", service.name), &service.depends_on);
+            }
         }
         Ok(())
     }
 
-    /// Does the work with the services of a step beside it. It gets the networks that the command is to be on: none when
-    /// the step has no services.
+    /// Does the work with the services of a step beside it. It gets the networks that the command is to be on, none when
+    /// the step has no services, and what ends the command.
     pub(super) fn with_services<T>(
         &self,
         at: At<'_>,
         run: &Run,
-        work: impl FnOnce(&[Attachment]) -> Result<T>,
+        work: impl FnOnce(&[Attachment], &AtomicBool) -> Result<T>,
     ) -> Result<T> {
         if run.services.is_empty() {
-            return work(&[]);
+            return work(&[], &self.stop);
         }
         if run.services.len() > MOST_SERVICES {
             return Err(Error::invalid(format!("a step has at most {MOST_SERVICES} services")));
@@ -76,33 +127,23 @@ impl Solver<'_> {
         let network = self.engine.step_network(internal)?;
         let mut networks = vec![Attachment::to(&network.name)];
         networks.extend(further.map(|name| Attachment::to(&name)));
-        let started = Mutex::new(Vec::new());
+        let mut started = Vec::new();
         let result = std::thread::scope(|scope| {
-            let begin = || {
-                for service in &run.services {
-                    let doing = || format!("starting the service {:?}", service.name);
-                    self.check()?;
-                    let beside = self.start(service, &networks).context(doing)?;
-                    if service.logs {
-                        let id = beside.id().clone();
-                        let follow = move || self.follow(at, service, &id);
-                        std::thread::Builder::new().spawn_scoped(scope, follow).context(doing)?;
-                    }
-                    lock(&started).push(Started { service, beside });
-                }
-                failpoint::hit("build.services.started")?;
-                lock(&started).iter_mut().try_for_each(|one| self.wait_ready(one))
-            };
-            let result =
-                begin().and_then(|()| work(&networks)).map_err(|error| self.explained(error, &mut lock(&started)));
+            let result = self
+                .begin(&run.services, &networks, &mut started, &|service, id| {
+                    let follow = move || self.follow(at, service, &id);
+                    std::thread::Builder::new().spawn_scoped(scope, follow).map(drop)
+                })
+                .and_then(|()| self.watched(&mut started, |stop| work(&networks, stop)))
+                .map_err(|error| self.explained(error, &mut started));
             // Those whose logs are followed end now, and their followers with them.
-            let killed = lock(&started).iter().try_for_each(|one| self.engine.container_beside_kill(&one.beside));
+            let killed = started.iter().try_for_each(|one| self.engine.container_beside_kill(&one.beside));
             // A failure shows again when they are taken away.
             drop(killed);
             result
         });
         let mut ended = Ok(());
-        for one in lock(&started).drain(..) {
+        for one in started {
             let doing = || format!("removing the service {:?}", one.service.name);
             ended = ended.and(self.engine.container_beside_end(one.beside).context(doing));
         }
@@ -164,29 +205,153 @@ impl Solver<'_> {
         self.engine.container_beside(&image, options, secret_env)
     }
 
-    fn wait_ready(&self, one: &mut Started<'_>) -> Result<()> {
-        let name = one.service.name.as_str();
-        let patience = one.service.timeout.unwrap_or(READY);
-        let begun = Instant::now();
+    /// Starts each service when it may begin, until all are as far as the step needs them.
+    fn begin<'r>(
+        &self,
+        services: &'r [Service],
+        networks: &[Attachment],
+        started: &mut Vec<Started<'r>>,
+        follow: &dyn Fn(&'r Service, Id) -> std::io::Result<()>,
+    ) -> Result<()> {
+        let to_complete = order::to_complete(services);
+        let mut waiting: Vec<&Service> = services.iter().collect();
         loop {
+            let stages: BTreeMap<&str, Stage> =
+                started.iter().map(|one| (one.service.name.as_str(), one.stage)).collect();
+            let (able, rest): (Vec<_>, Vec<_>) =
+                waiting.into_iter().partition(|service| order::may_begin(service, &stages));
+            waiting = rest;
+            for service in &able {
+                self.check()?;
+                let doing = || format!("starting the service {:?}", service.name);
+                let beside = self.start(service, networks).context(doing)?;
+                let id = beside.id().clone();
+                let to_complete = to_complete.contains(service.name.as_str());
+                let (begun, stage) = (Instant::now(), Stage::Started);
+                started.push(Started { service, beside, to_complete, begun, stage, ended: None });
+                if service.logs {
+                    follow(service, id).context(doing)?;
+                }
+            }
+            if waiting.is_empty() && !able.is_empty() {
+                failpoint::hit("build.services.started")?;
+            }
             self.check()?;
-            match self.engine.container_beside_standing(&mut one.beside)? {
-                Standing::Ready => return Ok(()),
-                Standing::Ended(code) => {
-                    let error =
-                        Error::failed(format!("the service {name:?} ended{} before it was ready", status(code)));
-                    return Err(self.with_tail(error, one));
-                }
-                Standing::Coming(said) if begun.elapsed() >= patience => {
-                    let said = said.map_or_else(String::new, |said| format!("; {said}"));
-                    let waited = units::short_duration(patience);
-                    let error = Error::timeout(format!("the service {name:?} was not ready after {waited}{said}"))
-                        .with_hint("give it more time: timeout: 2.min");
-                    return Err(self.with_tail(error, one));
-                }
-                Standing::Coming(_) => std::thread::sleep(LOOK),
+            let mut moved = !able.is_empty();
+            for one in started.iter_mut() {
+                moved |= self.advance(one)?;
+            }
+            if waiting.is_empty() && started.iter().all(Started::is_enough) {
+                return Ok(());
+            }
+            if !moved {
+                std::thread::sleep(LOOK);
             }
         }
+    }
+
+    /// Looks how far a service has come; whether that is further than it was.
+    fn advance(&self, one: &mut Started<'_>) -> Result<bool> {
+        let name = one.service.name.as_str();
+        // One that was ready is not asked again: it may serve only once.
+        let standing = match one.stage {
+            Stage::Done => return Ok(false),
+            Stage::Ready if !self.engine.container_beside_is_over(one.beside.id())? => Standing::Ready,
+            _ => self.engine.container_beside_standing(&mut one.beside)?,
+        };
+        let before = one.stage;
+        let said = match standing {
+            Standing::Ended(Some(0)) if one.to_complete || one.stage == Stage::Ready => {
+                one.stage = Stage::Done;
+                None
+            }
+            Standing::Done => {
+                one.stage = Stage::Done;
+                None
+            }
+            Standing::Ready => {
+                one.stage = Stage::Ready;
+                None
+            }
+            Standing::Ended(code) => {
+                let when = match one.to_complete || one.stage == Stage::Ready {
+                    true => "",
+                    false => " before it was ready",
+                };
+                return Err(
+                    self.with_tail(Error::failed(format!("the service {name:?} ended{}{when}", status(code))), one)
+                );
+            }
+            Standing::Coming(said) => said,
+        };
+        let patience = one.service.timeout.unwrap_or(READY);
+        if !one.is_enough() && one.begun.elapsed() >= patience {
+            let missing = if one.to_complete { "had not ended" } else { "was not ready" };
+            let said = said.map_or_else(String::new, |said| format!("; {said}"));
+            let waited = units::short_duration(patience);
+            let error = Error::timeout(format!("the service {name:?} {missing} after {waited}{said}"))
+                .with_hint("give it more time: timeout: 2.min");
+            return Err(self.with_tail(error, one));
+        }
+        Ok(one.stage != before)
+    }
+
+    /// Works while the services are watched: one that ends badly ends the work.
+    fn watched<T>(&self, started: &mut [Started<'_>], work: impl FnOnce(&AtomicBool) -> Result<T>) -> Result<T> {
+        let halt = self.halt_alone();
+        let (over, noted) = (AtomicBool::new(false), AtomicUsize::new(0));
+        let live: Vec<Id> = started.iter().filter(|one| one.lives()).map(|one| one.beside.id().clone()).collect();
+        let result = std::thread::scope(|scope| {
+            let _over = Over(&over);
+            for one in started.iter_mut().filter(|one| one.lives()) {
+                let (flag, over, noted) = (&*halt.flag, &over, &noted);
+                let watch = move || {
+                    let Ok(code) = self.engine.container_beside_wait(&mut one.beside, over) else { return };
+                    one.ended = Some(code);
+                    if code != Some(0) {
+                        flag.store(true, Ordering::Relaxed);
+                    }
+                    noted.fetch_add(1, Ordering::Relaxed);
+                };
+                std::thread::Builder::new().spawn_scoped(scope, watch).context(|| "watching services")?;
+            }
+            let result = work(&halt.flag);
+            if result.is_err() {
+                // The command may have noticed faster than those who watch.
+                let dead = live.iter().filter(|id| self.engine.container_beside_is_over(id).unwrap_or(false)).count();
+                let patience = Instant::now() + NOTICE;
+                while noted.load(Ordering::Relaxed) < dead && Instant::now() < patience {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+            }
+            result
+        });
+        let stopped_alone = || halt.flag.load(Ordering::Relaxed) && self.check().is_ok();
+        match result {
+            Err(error) if error.kind() == Kind::Interrupted && stopped_alone() => Err(self.end_of(started, error)),
+            result => result,
+        }
+    }
+
+    /// What ends the commands of one step alone.
+    fn halt_alone(&self) -> Halt<'_, '_> {
+        let flag = Arc::new(AtomicBool::new(false));
+        let mut board = self.board();
+        board.halts.push(Arc::clone(&flag));
+        if self.stop.load(Ordering::Relaxed) {
+            flag.store(true, Ordering::Relaxed);
+        }
+        drop(board);
+        Halt { solver: self, flag }
+    }
+
+    /// The error of a step that was ended since a service had.
+    fn end_of(&self, started: &[Started<'_>], error: Error) -> Error {
+        let bad = |one: &&Started<'_>| one.ended.is_some_and(|code| code != Some(0));
+        let Some(one) = started.iter().find(bad) else { return error };
+        let code = status(one.ended.flatten());
+        let said = format!("the service {:?} ended{code} while the command ran", one.service.name);
+        self.with_tail(Error::failed(said).with_hint("what the command wrote is in the log: rhumb build logs"), one)
     }
 
     /// With the last lines of a service's log; a secret is in none.

@@ -38,9 +38,10 @@ pub(in crate::engine) struct Beside {
 
 /// Where a service stands.
 pub(in crate::engine) enum Standing {
-    /// Its health check says so; without one, a port that it exposes is listened to; without both, it runs, or has done its
-    /// work.
+    /// Its health check says so; without one, a port that it exposes is listened to; without both, it runs.
     Ready,
+    /// It had nothing to be checked by, and ended well.
+    Done,
     /// Not yet; and what its last check said.
     Coming(Option<String>),
     /// It has ended, with this status when that is known.
@@ -88,7 +89,7 @@ impl Engine {
             let told = beside.monitor.wait(Some(Instant::now() + ATTEMPT), &NEVER);
             let code = told.map_or(state.exit_code, |record| Some(record.exit_code));
             let done = !checked && ports.is_empty() && code == Some(0);
-            return Ok(if done { Standing::Ready } else { Standing::Ended(code) });
+            return Ok(if done { Standing::Done } else { Standing::Ended(code) });
         }
         if checked {
             if state.health.as_ref().is_some_and(|health| health.status == HealthStatus::Healthy) {
@@ -103,6 +104,32 @@ impl Engine {
         let Life::Alive(run) = self.container_life(&beside.id)? else { return Ok(Standing::Coming(None)) };
         let listens = |port: &u16| matches!(reach::connect(&run, *port, ATTEMPT), Ok(Ok(_)));
         Ok(if ports.is_empty() || ports.iter().any(listens) { Standing::Ready } else { Standing::Coming(None) })
+    }
+
+    /// Whether it has ended.
+    ///
+    /// # Errors
+    /// What reading its state gives.
+    pub(in crate::engine) fn container_beside_is_over(&self, id: &Id) -> Result<bool> {
+        let found = self.container_reload(id)?;
+        Ok(!self.container_state(&found)?.status.is_alive())
+    }
+
+    /// Waits for its end; its status is none when nobody knows it.
+    ///
+    /// # Errors
+    /// `interrupted` when `over` is set before.
+    pub(in crate::engine) fn container_beside_wait(
+        &self,
+        beside: &mut Beside,
+        over: &AtomicBool,
+    ) -> Result<Option<i32>> {
+        match beside.monitor.wait(None, over) {
+            Ok(record) => Ok(Some(record.exit_code)),
+            Err(error) if error.kind() == Kind::Interrupted => Err(error),
+            // Its monitor is gone, and it with that.
+            Err(_) => Ok(None),
+        }
     }
 
     /// The last lines of its log; empty when it keeps none.

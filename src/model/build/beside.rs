@@ -32,4 +32,18 @@ pub struct Service {
     pub timeout: Option<Duration>,
     /// What it writes is shown with the step's output.
     pub logs: bool,
+    /// The services that it begins after, and how far these must be.
+    pub depends_on: BTreeMap<String, Condition>,
+}
+
+/// How far a service is, as the Compose specification has it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Condition {
+    /// Its process runs.
+    Started,
+    /// It is ready.
+    #[default]
+    Healthy,
+    /// It has done its work, and ended well.
+    Completed,
 }

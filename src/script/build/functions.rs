@@ -220,8 +220,10 @@ pub(crate) mod build_functions {
     /// Services are containers beside the command, which reaches them by their names in a network of the step's own; they
     /// lead outside only where the step does. Each is a name and the options of `container::create`, with its `image` (a
     /// name, a handle or a build); `timeout`, in which it must be ready (a minute): healthy where it has a health check,
-    /// otherwise listening on a port that it exposes, otherwise running; and `logs: true`, which shows what it writes. A
-    /// variable of its `environment` may be a secret. They are gone after the step, and what they keep is no part of it.
+    /// otherwise listening on a port that it exposes, otherwise running; `logs: true`, which shows what it writes; and
+    /// `depends_on`, the services that it begins after: names of those that must be ready, or a map of names and the Compose
+    /// specification's conditions (`service_started`, `service_completed_successfully`). A variable of its `environment` may be
+    /// a secret. One that ends badly ends the step. They are gone after the step, and what they keep is no part of it.
     ///
     /// ```rhai
     /// let b = build::from("base:1");

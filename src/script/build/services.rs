@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 
 use rhai::{Dynamic, Map};
 
-use super::steps::origin;
+use super::steps::{origin, texts};
 use super::{Build, Recipe};
-use crate::base::{Error, Result};
-use crate::model::build::{SecretValue, Service};
+use crate::base::{Error, Id, Result};
+use crate::model::build::{Condition, SecretValue, Service};
 use crate::model::container::{ContainerOptions, NetworkMode};
 use crate::model::restart::RestartPolicy;
 use crate::script::container::options_of;
@@ -45,6 +45,7 @@ fn service(recipe: &mut Recipe, name: &str, value: &Dynamic, build: &Build) -> R
     let image = origin(recipe, &image, build)?;
     let timeout = keys.duration("timeout")?;
     let logs = keys.flag("logs")?;
+    let depends_on = keys.take("depends_on").map(|value| depends_on(&value)).transpose()?.unwrap_or_default();
     let mut secret_env = BTreeMap::new();
     let mut rest = keys.rest();
     for key in ["environment", "env"] {
@@ -55,8 +56,8 @@ fn service(recipe: &mut Recipe, name: &str, value: &Dynamic, build: &Build) -> R
         let secret = variables.iter().filter(|(_, value)| value.read_lock::<Secret>().is_some());
         let secret: Vec<_> = secret.map(|(variable, value)| (variable.clone(), value.clone())).collect();
         for (variable, value) in secret {
-            // The step's own secrets have other ids: those are names of files.
-            let id = format!("{name}/{variable}");
+            // The step's own secrets have other ids: those are names of files. Another step may have a service of this name.
+            let id = format!("{name}/{variable}/{}", Id::random()?.short());
             recipe.secrets.insert(id.clone(), SecretValue(bytes_of(&value)?));
             secret_env.insert(variable.to_string(), id);
             variables.remove(&variable);
@@ -65,7 +66,33 @@ fn service(recipe: &mut Recipe, name: &str, value: &Dynamic, build: &Build) -> R
     }
     let options = options_of(rest)?;
     check(&options)?;
-    Ok(Service { name: name.to_owned(), image, options, secret_env, timeout, logs })
+    Ok(Service { name: name.to_owned(), image, options, secret_env, timeout, logs, depends_on })
+}
+
+/// The services that one begins after: a name, names, or a map of names and conditions, as the Compose specification has it.
+/// A name alone means that it is ready: who writes it here needs that.
+fn depends_on(value: &Dynamic) -> Result<BTreeMap<String, Condition>> {
+    let Some(map) = value.read_lock::<Map>().map(|map| map.clone()) else {
+        let names = texts(value, "depends_on")?;
+        return Ok(names.into_iter().map(|name| (name, Condition::default())).collect());
+    };
+    map.into_iter()
+        .map(|(name, value)| {
+            let map = value.read_lock::<Map>().map(|map| map.clone());
+            let mut keys = Keys::new("depends_on", map.unwrap_or_else(|| [("condition".into(), value.clone())].into()));
+            let condition = match keys.text("condition")?.as_deref() {
+                None | Some("service_healthy") => Condition::Healthy,
+                Some("service_started") => Condition::Started,
+                Some("service_completed_successfully") => Condition::Completed,
+                Some(other) => {
+                    return Err(Error::invalid(format!("{other:?} is no condition of a service"))
+                        .with_hint("use service_started, service_healthy or service_completed_successfully"));
+                }
+            };
+            keys.finish()?;
+            Ok((name.to_string(), condition))
+        })
+        .collect()
 }
 
 /// Whether a name can be asked for in a network (RFC 1123), and is none that means something else.
