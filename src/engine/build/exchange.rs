@@ -43,6 +43,8 @@ use crate::sys::path::Dir;
 
 /// The file that says what is there.
 const INDEX: &str = "rhumb-cache.json";
+/// The folder of the blobs.
+const BLOBS: &str = "blobs/sha256";
 /// The version of that file.
 const VERSION: u32 = 1;
 /// The file that is locked while somebody writes.
@@ -98,7 +100,8 @@ impl Depot {
     /// Reads a blob with a connection of its own, since stages read at one time.
     fn with_blob<T>(&self, digest: &Digest, take: impl FnOnce(&mut dyn Read) -> Result<T>) -> Result<T> {
         match &self.place {
-            Place::Folder(folder) => take(&mut File::open(blob(folder, digest))?),
+            // What is no file there is not waited for.
+            Place::Folder(folder) => take(&mut Dir::open(&folder.join(BLOBS))?.open_file(digest.hex().as_bytes())?),
             Place::Registry(remote, sizes) => {
                 let size = sizes.get(digest).ok_or_else(|| Error::corrupt(format!("it has no blob {digest}")))?;
                 let remote = remote.again(&Arc::default())?;
@@ -113,7 +116,7 @@ impl Depot {
 fn index(folder: &Path) -> Result<Option<Index>> {
     let path = folder.join(INDEX);
     let reading = || format!("reading the cache {path:?}");
-    let file = match File::open(&path) {
+    let file = match Dir::open(folder).and_then(|dir| dir.open_file(INDEX.as_bytes())) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         file => file.context(reading)?,
     };
@@ -132,7 +135,7 @@ fn parsed(text: &[u8]) -> Result<Index> {
 }
 
 fn blob(folder: &Path, digest: &Digest) -> PathBuf {
-    folder.join("blobs/sha256").join(digest.hex())
+    folder.join(BLOBS).join(digest.hex())
 }
 
 impl Engine {
@@ -209,7 +212,7 @@ impl Engine {
     }
 
     fn folder_export(&self, report: &BuildReport, folder: &Path, mounts: bool) -> Result<()> {
-        std::fs::create_dir_all(folder.join("blobs/sha256"))?;
+        std::fs::create_dir_all(folder.join(BLOBS))?;
         // Two builds may write at one time: neither loses what the other wrote.
         let begun = Instant::now();
         let patient = || match begun.elapsed() < PATIENCE {
