@@ -214,6 +214,15 @@ fn a_build_is_verified_by_building_twice() {
     }
 }
 
+/// What works under the usual conditions alone is not reproducible either.
+#[test]
+fn a_step_that_fails_under_other_conditions_is_said_to() {
+    let rhumb = Rhumb::with_base();
+    let outcome = build(&rhumb, "FROM base:1\nRUN test $(hostname) = build\n", &["-q", "--verify"]);
+    assert!(!outcome.success(), "{outcome}");
+    assert!(outcome.stderr.contains("building a second time") && outcome.stderr.contains("Dockerfile:2"), "{outcome}");
+}
+
 /// On a file system that lists entries as they came, so that there is another order at all.
 #[test]
 fn what_depends_on_the_order_of_a_folder_is_found() {

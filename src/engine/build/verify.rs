@@ -37,7 +37,10 @@ impl Engine {
         let options = BuildOptions { no_cache: true, cache_to: Vec::new(), ..options.clone() };
         let first = self.solve_with(graph, &options, progress, &Debug::default())?.report;
         std::thread::sleep(LATER);
-        let second = self.solve_with(graph, &options, progress, &Debug { elsewhere: true, ..Debug::default() })?.report;
+        let elsewhere = Debug { elsewhere: true, ..Debug::default() };
+        let second = self.solve_with(graph, &options, progress, &elsewhere);
+        let second =
+            second.context(|| "building a second time, with another host name, umask and number of processors")?.report;
         self.first_difference(&first, &second)
     }
 
