@@ -1,5 +1,5 @@
-//! Caches of builds in Docker's words: where they are (`type=local,dest=DIR`, `type=registry,ref=NAME`, or a name), and what
-//! is in ours.
+//! What builds are told in Docker's words: where caches are (`type=local,dest=DIR`, `type=registry,ref=NAME`, or a name), and
+//! what is in ours; how late files are (reproducible-builds.org, SOURCE_DATE_EPOCH specification).
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -49,6 +49,24 @@ pub fn cache_row(cached: &Cached, no_trunc: bool) -> Row {
         "Size": units::finer_size(cached.size_bytes),
     });
     value.into()
+}
+
+/// The variable that says how late the files of a build are at most.
+pub const EPOCH: &str = "SOURCE_DATE_EPOCH";
+
+/// Reads what [`EPOCH`] says: seconds since 1970; nothing is none.
+///
+/// # Errors
+/// `invalid_argument`.
+pub fn epoch(text: &str) -> Result<Option<Timestamp>> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let seconds = text.parse::<u64>().ok().and_then(|seconds| seconds.checked_mul(1_000_000_000));
+    let nanos = seconds.ok_or_else(|| {
+        Error::invalid(format!("{EPOCH} is {text:?}, which is no time")).with_hint("give seconds since 1970")
+    })?;
+    Ok(Some(Timestamp::from_nanos(nanos)))
 }
 
 /// Reads `name=value` between commas, of these names.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use crate::base::{Context as _, Error, Result, Timestamp};
 use crate::cli::Session;
-use crate::docker::build::fields;
+use crate::docker::build::{self as docker, EPOCH, fields};
 use crate::docker::dockerfile::contexts;
 use crate::docker::dockerfile::translate::Named;
 use crate::docker::env;
@@ -14,7 +14,6 @@ use crate::engine::build::FetchedContext;
 use crate::model::build::{Attest, Network, SecretValue};
 
 /// The variable, and the argument, that says how late a file may be.
-const EPOCH: &str = "SOURCE_DATE_EPOCH";
 /// The largest secret; Docker's number.
 const MOST_SECRET_BYTES: u64 = 500 * 1024;
 
@@ -141,15 +140,8 @@ pub(crate) fn labels(given: &[String]) -> Result<BTreeMap<String, String>> {
 
 /// `SOURCE_DATE_EPOCH`, of the arguments or of this environment.
 pub(crate) fn epoch(arguments: &BTreeMap<String, String>) -> Result<Option<Timestamp>> {
-    let Some(text) = arguments.get(EPOCH).cloned().or_else(|| std::env::var(EPOCH).ok()) else { return Ok(None) };
-    if text.is_empty() {
-        return Ok(None);
-    }
-    let seconds = text.parse::<u64>().ok().and_then(|seconds| seconds.checked_mul(1_000_000_000));
-    let nanos = seconds.ok_or_else(|| {
-        Error::invalid(format!("{EPOCH} is {text:?}, which is no time")).with_hint("give seconds since 1970")
-    })?;
-    Ok(Some(Timestamp::from_nanos(nanos)))
+    let text = arguments.get(EPOCH).cloned().or_else(|| std::env::var(EPOCH).ok());
+    text.map_or(Ok(None), |text| docker::epoch(&text))
 }
 
 /// `--attest`, `--provenance` and `--sbom`.

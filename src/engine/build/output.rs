@@ -104,7 +104,11 @@ impl Engine {
         progress: &Progress<'_>,
         path: &Path,
     ) -> Result<BuildReport> {
-        if std::fs::metadata(path).is_ok_and(|facts| !facts.is_file()) {
+        let there = std::fs::metadata(path).ok();
+        if there.as_ref().is_some_and(|facts| facts.is_dir()) {
+            return Err(Error::already_exists(format!("{path:?} is a folder")).with_hint("name a file in it"));
+        }
+        if there.is_some_and(|facts| !facts.is_file()) {
             let mut out = OpenOptions::new().write(true).open(path).context(|| format!("opening {path:?}"))?;
             return self.build_tar(graph, options, progress, &mut out);
         }

@@ -11,14 +11,15 @@ use rhai::{Array, Dynamic, EvalAltResult, FnPtr, ImmutableString, Map, NativeCal
 
 use super::{Build, Recipe, dockerfile, steps};
 use crate::base::{Error, Result};
-use crate::docker::dockerfile::contexts;
+use crate::docker::dockerfile::{contexts, parse_instruction};
 use crate::engine::Engine;
 use crate::engine::build::CachePrune;
 use crate::model::build::{Action, Base, Change, Context, Origin, Position, Run, Step};
 use crate::script::context::engine;
 use crate::script::convert::Keys;
 use crate::script::error::{Fallible, Raise};
-use crate::script::units::{Size, size_of};
+use crate::script::secret::Secret;
+use crate::script::units::{Size, a_type, size_of};
 
 /// A [`Build`] or an image.
 pub(crate) type Start = Dynamic;
@@ -72,8 +73,22 @@ fn change(ctx: &NativeCallContext, build: &Build, text: String, change: Change) 
     build.clone()
 }
 
+/// Names and their values: text, numbers, true and false.
 fn pairs(map: Map, of: &'static str) -> Result<Vec<(String, String)>> {
+    for (name, value) in &map {
+        if value.is::<Secret>() {
+            return Err(Error::invalid(format!("{name:?} of {of} is a secret, and would be in the image"))
+                .with_hint(format!("give it to the command alone: run(…, #{{ secrets: #{{ {name}: … }} }})")));
+        }
+        if value.is_unit() || value.is_map() || value.is_array() {
+            return Err(Error::invalid(format!("{name:?} of {of} takes text or a number, not {}", a_type(value))));
+        }
+    }
     Keys::new(of, Map::from([("value".into(), map.into())])).pairs("value")
+}
+
+fn pair(name: &str, value: Dynamic, of: &'static str) -> Result<Vec<(String, String)>> {
+    pairs(Map::from([(name.into(), value)]), of)
 }
 
 fn shown_pairs(pairs: &[(String, String)]) -> String {
@@ -343,13 +358,8 @@ pub(crate) mod build_functions {
     }
 
     #[rhai_fn(global, name = "env", return_raw)]
-    pub fn env_one(
-        ctx: NativeCallContext,
-        build: Build,
-        name: ImmutableString,
-        value: ImmutableString,
-    ) -> Fallible<Build> {
-        let pairs = vec![(name.to_string(), value.to_string())];
+    pub fn env_one(ctx: NativeCallContext, build: Build, name: ImmutableString, value: Dynamic) -> Fallible<Build> {
+        let pairs = pair(&name, value, "env").raise(&ctx)?;
         Ok(change(&ctx, &build, format!("ENV {}", shown_pairs(&pairs)), Change::Env(pairs)))
     }
 
@@ -359,9 +369,8 @@ pub(crate) mod build_functions {
     /// build::from("base:1").arg("VERSION", "2").run("test $VERSION = 2").solve();
     /// ```
     #[rhai_fn(global, name = "arg", return_raw)]
-    pub fn arg(ctx: NativeCallContext, build: Build, name: ImmutableString, value: ImmutableString) -> Fallible<Build> {
-        let text = format!("ARG {name}={value}");
-        Ok(change(&ctx, &build, text, Change::Arg(name.to_string(), value.to_string())))
+    pub fn arg(ctx: NativeCallContext, build: Build, name: ImmutableString, value: Dynamic) -> Fallible<Build> {
+        set_args(ctx, build, Map::from([(name.as_str().into(), value)]))
     }
 
     /// Sets several variables for the steps that follow, and not for the image.
@@ -411,14 +420,8 @@ pub(crate) mod build_functions {
     }
 
     #[rhai_fn(global, name = "label", return_raw)]
-    pub fn label_one(
-        ctx: NativeCallContext,
-        build: Build,
-        name: ImmutableString,
-        value: ImmutableString,
-    ) -> Fallible<Build> {
-        let text = format!("LABEL {name}={value}");
-        Ok(change(&ctx, &build, text, Change::Label([(name.to_string(), value.to_string())].into())))
+    pub fn label_one(ctx: NativeCallContext, build: Build, name: ImmutableString, value: Dynamic) -> Fallible<Build> {
+        label(ctx, build, Map::from([(name.as_str().into(), value)]))
     }
 
     /// Says which ports the image's containers listen on.
@@ -451,6 +454,10 @@ pub(crate) mod build_functions {
     #[rhai_fn(global, name = "shell", return_raw)]
     pub fn shell(ctx: NativeCallContext, build: Build, words: Array) -> Fallible<Build> {
         let words = steps::texts(&words.into(), "shell").raise(&ctx)?;
+        if words.first().is_none_or(String::is_empty) {
+            return Err(Error::invalid("a shell needs a program").with_hint("write [\"/bin/sh\", \"-ec\"]"))
+                .raise(&ctx);
+        }
         Ok(change(&ctx, &build, format!("SHELL {words:?}"), Change::Shell(words)))
     }
 
@@ -509,6 +516,7 @@ pub(crate) mod build_functions {
     /// ```
     #[rhai_fn(global, name = "onbuild", return_raw)]
     pub fn onbuild(ctx: NativeCallContext, build: Build, instruction: ImmutableString) -> Fallible<Build> {
+        parse_instruction("ONBUILD", &format!("ONBUILD {instruction}")).raise(&ctx)?;
         Ok(change(&ctx, &build, format!("ONBUILD {instruction}"), Change::OnBuild(instruction.to_string())))
     }
 }

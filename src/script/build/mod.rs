@@ -128,7 +128,9 @@ impl Flat {
             platform: recipe.platform.clone(),
             ..Stage::default()
         });
-        self.secrets.extend(recipe.secrets.clone());
+        for (id, value) in &recipe.secrets {
+            steps::put_secret(&mut self.secrets, id, value.clone())?;
+        }
         self.ssh.extend(recipe.ssh.clone());
         let index = self.graph.stages.len() - 1;
         self.known.push((Arc::clone(recipe), index));

@@ -10,7 +10,7 @@ use rhai::{Array, Dynamic, ImmutableString, Map, NativeCallContext};
 
 use super::functions::Words;
 use super::{Build, steps};
-use crate::base::{Context as _, Error, Result};
+use crate::base::{Context as _, Error, Result, Timestamp};
 use crate::docker::build as docker;
 use crate::engine::build::{Debug, Enter};
 use crate::engine::container::Attachment;
@@ -22,6 +22,7 @@ use crate::script::context::{Host, tag};
 use crate::script::convert::Keys;
 use crate::script::error::{Fallible, Raise};
 use crate::script::image::Image;
+use crate::script::units::a_type;
 use crate::sys::terminal::RawMode;
 
 /// What `commit`, `output` and `solve` take besides.
@@ -29,9 +30,9 @@ fn options_of(build: &Build, of: &'static str, options: Map) -> Result<(crate::m
     let (graph, mut all) = build.graph()?;
     let mut keys = Keys::new(of, options);
     all.no_cache = keys.flag("no_cache")?;
-    all.epoch = keys.time("epoch")?;
+    all.epoch = epoch(&mut keys)?;
     all.timeout = keys.duration("timeout")?;
-    all.jobs = keys.integer("jobs")?.and_then(|jobs| usize::try_from(jobs).ok());
+    all.jobs = keys.integer("jobs")?.map(jobs).transpose()?;
     all.labels = keys.labels()?;
     let cached = keys.texts("cache_from")?;
     all.cache_from = cached.iter().map(|text| cache_place(text)).collect::<Result<_>>()?;
@@ -44,10 +45,42 @@ fn options_of(build: &Build, of: &'static str, options: Map) -> Result<(crate::m
         None | Some("default") => Network::Default,
         Some("none") => Network::None,
         Some("host") => Network::Host,
-        Some(other) => return Err(Error::invalid(format!("{other:?} is no network of a step"))),
+        Some(other) => {
+            return Err(Error::invalid(format!("{other:?} is no network of a step"))
+                .with_hint("use \"none\", \"host\" or \"default\""));
+        }
     };
     keys.finish()?;
     Ok((graph, all))
+}
+
+/// A time, or seconds since 1970; without either what this environment says, as for Dockerfiles.
+fn epoch(keys: &mut Keys) -> Result<Option<Timestamp>> {
+    let Some(value) = keys.take("epoch") else {
+        return std::env::var(docker::EPOCH).map_or(Ok(None), |text| docker::epoch(&text));
+    };
+    if let Some(time) = value.read_lock::<Timestamp>() {
+        return Ok(Some(*time));
+    }
+    let text = value.to_string();
+    if value.is_string()
+        && let Ok(time) = Timestamp::parse(&text)
+    {
+        return Ok(Some(time));
+    }
+    match (value.is_int() || value.is_string()) && !text.is_empty() {
+        true => docker::epoch(&text).map_err(|_| {
+            Error::invalid(format!("\"epoch\" is {text:?}, which is no time"))
+                .with_hint("give seconds since 1970, or a time such as \"2026-01-31T00:00:00Z\"")
+        }),
+        false => Err(Error::invalid(format!("\"epoch\" takes a time or seconds since 1970, not {}", a_type(&value)))),
+    }
+}
+
+fn jobs(number: i64) -> Result<usize> {
+    let known = usize::try_from(number).ok().filter(|jobs| *jobs > 0);
+    known
+        .ok_or_else(|| Error::invalid(format!("{number} is no number of steps at one time")).with_hint("use 1 or more"))
 }
 
 /// A folder, or in Docker's words `type=registry,ref=NAME`.
@@ -207,7 +240,8 @@ fn why(build: &Build) -> Result<String> {
 pub(crate) mod build_results {
     use super::*;
 
-    /// Does the steps, and keeps them in the cache. Options: `no_cache`, `network`, `timeout`, `jobs`, `epoch`; `pull`, when
+    /// Does the steps, and keeps them in the cache. Options: `no_cache`, `network`, `timeout`, `jobs`; `epoch`, a time or seconds
+    /// since 1970 that no file is later than (otherwise the variable `SOURCE_DATE_EPOCH` says it); `pull`, when
     /// images are fetched (`missing`, `always`, `never`); `cache_from`, folders that steps are taken from which are not in the
     /// cache, `cache_to`, folders that the steps are written to, with `cache_mounts: true` also what commands keep in their
     /// caches. Instead of a folder, `type=registry,ref=NAME` is a place in a registry.

@@ -1,12 +1,13 @@
 //! Words and options of steps as data.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use rhai::{Array, Dynamic, Map};
 
 use super::services::services;
 use super::{Build, Recipe};
-use crate::base::{Error, Result};
+use crate::base::{Error, Result, suggest};
 use crate::docker::devices;
 use crate::docker::dockerfile::sources::{is_remote, remote};
 use crate::model::build::{
@@ -47,7 +48,7 @@ pub(super) fn origin(recipe: &mut Recipe, value: &Dynamic, build: &Build) -> Res
 
 pub(super) fn run(recipe: &mut Recipe, command: &Dynamic, options: Map, build: &Build) -> Result<Run> {
     let (words, shell) = words(command, "run")?;
-    if words.is_empty() {
+    if words.first().is_none_or(|word| word.trim().is_empty()) {
         return Err(Error::invalid("run needs a command"));
     }
     let mut keys = Keys::new("run", options);
@@ -71,7 +72,7 @@ pub(super) fn run(recipe: &mut Recipe, command: &Dynamic, options: Map, build: &
                 .with_hint("write the id and the secret: #{ token: secret::env_var(\"TOKEN\") }"));
         };
         for (id, value) in secrets {
-            recipe.secrets.insert(id.to_string(), SecretValue(bytes_of(&value)?));
+            keep_secret(recipe, &id, &value)?;
             mounts.push(secret(id.to_string(), String::new(), None));
         }
     }
@@ -180,17 +181,52 @@ fn number(keys: &mut Keys, key: &'static str) -> Result<u32> {
     u32::try_from(number).map_err(|_| Error::invalid(format!("{number} is not a {key}")))
 }
 
+/// Keeps the value of a secret for the steps that have it.
+fn keep_secret(recipe: &mut Recipe, id: &str, value: &Dynamic) -> Result<()> {
+    if id.is_empty() {
+        return Err(Error::invalid("a secret needs an id"));
+    }
+    put_secret(&mut recipe.secrets, id, SecretValue(bytes_of(value)?))
+}
+
+/// An id means one value in all of a build: steps ask for it by that alone.
+pub(super) fn put_secret(secrets: &mut BTreeMap<String, SecretValue>, id: &str, value: SecretValue) -> Result<()> {
+    match secrets.get(id) {
+        Some(known) if *known != value => {
+            Err(Error::invalid(format!("the secret {id:?} has another value in a step before"))
+                .with_hint("give it another id"))
+        }
+        Some(_) => Ok(()),
+        None => {
+            secrets.insert(id.to_owned(), value);
+            Ok(())
+        }
+    }
+}
+
 fn secret(id: String, target: String, env: Option<String>) -> Mount {
     let kind = MountKind::Secret { id, env, required: true, mode: SECRET_MODE, uid: 0, gid: 0 };
     Mount { target, kind }
 }
 
 fn mount(recipe: &mut Recipe, options: Map, build: &Build) -> Result<Mount> {
+    // Docker's further words for these.
+    let mut options = options;
+    for (other, word) in [("dst", "target"), ("destination", "target"), ("src", "source"), ("ro", "readonly")] {
+        if !options.contains_key(word)
+            && let Some(value) = options.remove(other)
+        {
+            options.insert(word.into(), value);
+        }
+    }
     let mut keys = Keys::new("a mount", options);
     let kind = keys.text("type")?.unwrap_or_else(|| "bind".to_owned());
     let target = keys.text("target")?.unwrap_or_default();
     if target.is_empty() && !matches!(kind.as_str(), "secret" | "ssh") {
-        return Err(Error::invalid("a mount needs a target"));
+        let rest = keys.rest();
+        let meant = rest.keys().find_map(|key| suggest::hint(key, ["target"]));
+        let error = Error::invalid("a mount needs a target");
+        return Err(meant.into_iter().fold(error, Error::with_hint));
     }
     if kind == "cache" {
         return cache(recipe, target, keys.rest(), build);
@@ -211,7 +247,7 @@ fn mount(recipe: &mut Recipe, options: Map, build: &Build) -> Result<Mount> {
         "secret" => {
             let id = keys.text("id")?.ok_or_else(|| Error::invalid("a secret mount needs an id"))?;
             if let Some(value) = keys.take("secret") {
-                recipe.secrets.insert(id.clone(), SecretValue(bytes_of(&value)?));
+                keep_secret(recipe, &id, &value)?;
             }
             let env = keys.text("env")?;
             let required = keys.optional_flag("required")?.unwrap_or(true);
@@ -262,14 +298,19 @@ pub(super) fn copy(
 ) -> Result<Copy> {
     let adds = verb == "add";
     let mut keys = Keys::new(verb, options);
-    let from = match keys.take("from") {
+    let given = keys.take("from");
+    let is_from = given.is_some();
+    let from = match given {
         Some(from) => origin(recipe, &from, build)?,
         None => Origin::Context(0),
     };
     let optional = keys.flag("optional")?;
     let patterns = texts(source, verb)?;
-    if patterns.is_empty() {
-        return Err(Error::invalid(format!("{verb} needs a source")));
+    if patterns.is_empty() || patterns.iter().any(String::is_empty) {
+        return Err(Error::invalid(format!("{verb} needs a source")).with_hint("\".\" is all of the context"));
+    }
+    if target.is_empty() {
+        return Err(Error::invalid(format!("{verb} needs a target")).with_hint("\".\" is the working directory"));
     }
     let (checksum, unpack, keep_git_dir) = match adds {
         true => (keys.text("checksum")?, keys.optional_flag("unpack")?, keys.flag("keep_git_dir")?),
@@ -279,6 +320,10 @@ pub(super) fn copy(
         return Err(Error::invalid("a checksum is for one source that is fetched"));
     }
     let content = keys.text("content")?;
+    if content.is_some() && is_from {
+        return Err(Error::invalid("a file has its content from the script or from elsewhere")
+            .with_hint("leave out content or from"));
+    }
     if let Some(content) = &content
         && let [name] = patterns.as_slice()
     {
@@ -311,6 +356,10 @@ pub(super) fn copy(
     Ok(copy)
 }
 
+fn retries(number: i64) -> Result<u32> {
+    u32::try_from(number).map_err(|_| Error::invalid(format!("{number} is no number of retries")))
+}
+
 pub(super) fn healthcheck(value: &Dynamic) -> Result<HealthCheck> {
     let (command, options) = match value.read_lock::<Map>() {
         Some(map) => {
@@ -324,7 +373,13 @@ pub(super) fn healthcheck(value: &Dynamic) -> Result<HealthCheck> {
     if words == ["NONE"] {
         return Ok(HealthCheck::none());
     }
-    if words.is_empty() {
+    // The Compose specification's list says in front how it is run.
+    let (words, shell) = match words.split_first() {
+        Some((first, rest)) if !shell && first == "CMD-SHELL" => (vec![rest.join(" ")], true),
+        Some((first, rest)) if !shell && first == "CMD" => (rest.to_vec(), false),
+        _ => (words, shell),
+    };
+    if words.iter().all(String::is_empty) {
         return Err(Error::invalid("a health check needs a command"));
     }
     let mut keys = Keys::new("healthcheck", options);
@@ -334,7 +389,7 @@ pub(super) fn healthcheck(value: &Dynamic) -> Result<HealthCheck> {
         timeout: keys.duration("timeout")?,
         start_period: keys.duration("start_period")?,
         start_interval: keys.duration("start_interval")?,
-        retries: keys.integer("retries")?.and_then(|retries| u32::try_from(retries).ok()),
+        retries: keys.integer("retries")?.map(retries).transpose()?,
     };
     keys.finish()?;
     Ok(check)
