@@ -13,7 +13,7 @@ use rhumb::docker::dockerfile::ast::InstructionKind;
 use rhumb::docker::dockerfile::check::{self, About, RULES};
 use rhumb::docker::dockerfile::translate::{Named, Options, Translated, translate};
 use rhumb::docker::dockerfile::{parse, print};
-use rhumb::model::build::{Action, Base, Change, Command, Context, Graph};
+use rhumb::model::build::{Action, Base, Change, Command, Context, Graph, MountKind, Origin, Source};
 use rhumb::model::image::ImageConfig;
 
 fn options() -> Options {
@@ -139,6 +139,54 @@ fn triggers_of_a_base_are_done_in_what_is_on_top() {
     let graph = translate(&file, &options(), &mut images).unwrap().graph;
     let texts: Vec<&str> = graph.stages[0].steps.iter().map(|step| step.text.as_str()).collect();
     assert_eq!(texts, ["ONBUILD", "RUN one", "env A=$B", "RUN two"]);
+}
+
+#[test]
+fn triggers_of_an_image_need_stages_of_the_file_on_top() {
+    let mut images = |image: &str, _: Option<&str>| {
+        let triggers = ["COPY --from=made /a /a", "RUN --mount=from=0,target=/m true"].map(str::to_owned).to_vec();
+        let on_build = if image == "base" { triggers } else { Vec::new() };
+        Ok(Some(ImageConfig { on_build, ..ImageConfig::default() }))
+    };
+    let file = parse("Dockerfile", b"FROM a\nFROM a AS unneeded\nFROM a AS made\nFROM base\n").unwrap();
+    let graph = translate(&file, &options(), &mut images).unwrap().graph;
+    assert_eq!(graph.stages.len(), 3);
+    let Action::Copy(copy) = &graph.stages[2].steps[1].action else { panic!("{graph:?}") };
+    let Source::Path { from, .. } = &copy.sources[0] else { panic!("{copy:?}") };
+    assert_eq!((from, graph.stages[0].name.as_deref()), (&Origin::Stage(0), Some("made")));
+    let Action::Run(run) = &graph.stages[2].steps[2].action else { panic!("{graph:?}") };
+    assert!(matches!(run.mounts[0].kind, MountKind::Bind { from: Origin::Stage(1), .. }), "{run:?}");
+    // What is wrong in a trigger is in no line of the file.
+    let file = parse("Dockerfile", b"FROM base AS made\n").unwrap();
+    let error = translate(&file, &options(), &mut images).unwrap_err().to_string();
+    assert_eq!(error, "Dockerfile:1:1: the stage \"made\" needs itself");
+    let mut images = |_: &str, _: Option<&str>| {
+        Ok(Some(ImageConfig { on_build: vec!["EXPOSE x".to_owned()], ..ImageConfig::default() }))
+    };
+    let error = translate(&file, &options(), &mut images).unwrap_err().to_string();
+    assert_eq!(error, "ONBUILD of base:1:8: \"x\" is no port");
+}
+
+#[test]
+fn what_is_predefined_can_be_given_as_an_argument() {
+    let text = "FROM a-$TARGETSTAGE-$TARGETARCH AS one\nARG TARGETSTAGE TARGETARCH TARGETOSVERSION=x\n\
+                ENV a=$TARGETSTAGE-$TARGETARCH-$TARGETOSVERSION\n";
+    let seen = |options: &Options| {
+        let made = translated(text, options).unwrap();
+        let env = made.graph.stages[0].steps.iter().find_map(|step| match &step.action {
+            Action::Config(change) => match change.as_ref() {
+                Change::Env(pairs) => Some(pairs[0].1.clone()),
+                _ => None,
+            },
+            _ => None,
+        });
+        (made.graph.stages[0].base.clone(), env.unwrap(), made.unused_arguments)
+    };
+    let base = |name: &str| Base::Image(name.to_owned());
+    assert_eq!(seen(&options()), (base("a-default-amd64"), "default-amd64-x".to_owned(), Vec::new()));
+    let arguments = BTreeMap::from([("TARGETARCH".to_owned(), "z80".to_owned())]);
+    let given = Options { arguments, target: Some("one".to_owned()), ..options() };
+    assert_eq!(seen(&given), (base("a-one-z80"), "one-z80-x".to_owned(), Vec::new()));
 }
 
 #[test]

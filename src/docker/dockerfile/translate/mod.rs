@@ -33,14 +33,17 @@ pub const PROXIES: [&str; 10] = [
     "all_proxy",
 ];
 
-/// The arguments that say for what and on what is built.
-pub const PLATFORM_ARGUMENTS: [&str; 8] = [
+/// The arguments that say for what and on what is built, and which stage is asked for.
+pub const PLATFORM_ARGUMENTS: [&str; 11] = [
     "TARGETPLATFORM",
     "TARGETOS",
+    "TARGETOSVERSION",
     "TARGETARCH",
     "TARGETVARIANT",
+    "TARGETSTAGE",
     "BUILDPLATFORM",
     "BUILDOS",
+    "BUILDOSVERSION",
     "BUILDARCH",
     "BUILDVARIANT",
 ];
@@ -139,7 +142,16 @@ pub struct Translated {
 pub fn translate(file: &Dockerfile, options: &Options, images: Images<'_>) -> Result<Translated> {
     let mut used = BTreeSet::new();
     let globals = globals(file, options, &mut used)?;
-    let plan = stages::plan(file, options, &globals)?;
+    let mut configs = BTreeMap::new();
+    let plan = stages::plan(file, options, &globals, &mut |index, reference, platform| {
+        let config = images(reference, platform).map_err(|error| {
+            let place = &file.stages[index].base;
+            error.context(at(&file.file, place.span, format!("FROM {reference}")).message().to_owned())
+        })?;
+        let triggers = config.as_ref().map(|config: &ImageConfig| config.on_build.clone()).unwrap_or_default();
+        configs.insert(index, config);
+        Ok(triggers)
+    })?;
     let mut graph = Graph { target: 0, contexts: vec![options.context.clone()], ..Graph::default() };
     for (name, named) in &options.named {
         if let Named::Folder(path, ignore) = named {
@@ -150,18 +162,11 @@ pub fn translate(file: &Dockerfile, options: &Options, images: Images<'_>) -> Re
     for &index in &plan.order {
         let state = match &plan.bases[index] {
             stages::From::Stage(base) => states[plan.place(*base)].clone(),
-            stages::From::Image(reference) => {
-                let platform = plan.platforms[index].as_deref();
-                let config = images(reference, platform).map_err(|error| {
-                    let place = &file.stages[index].base;
-                    error.context(at(&file.file, place.span, format!("FROM {reference}")).message().to_owned())
-                })?;
-                steps::State::of_image(config.as_ref())
-            }
+            stages::From::Image(_) => steps::State::of_image(configs.remove(&index).flatten().as_ref()),
             stages::From::Scratch | stages::From::Folder(_) => steps::State::default(),
         };
-        let mut walk =
-            steps::Walk { file, options, globals: &globals, plan: &plan, stage: index, state, used: &mut used };
+        let (shown, used) = (file.file.clone(), &mut used);
+        let mut walk = steps::Walk { file, shown, options, globals: &globals, plan: &plan, stage: index, state, used };
         let stage = walk.stage(&graph.contexts)?;
         states.push(walk.state);
         graph.stages.push(stage);
@@ -175,6 +180,13 @@ pub fn translate(file: &Dockerfile, options: &Options, images: Images<'_>) -> Re
 /// The arguments in front of the first `FROM`, over those of the platforms.
 fn globals(file: &Dockerfile, options: &Options, used: &mut BTreeSet<String>) -> Result<variables::Globals> {
     let mut globals = variables::Globals::of_platforms(&options.platform, &options.build_platform);
+    globals.predefine("TARGETSTAGE", options.target.as_deref().unwrap_or("default"));
+    for name in PLATFORM_ARGUMENTS {
+        if let Some(value) = options.arguments.get(name) {
+            globals.predefine(name, value);
+            used.insert(name.to_owned());
+        }
+    }
     for instruction in &file.arguments {
         let crate::docker::dockerfile::ast::InstructionKind::Arg(pairs) = &instruction.kind else { continue };
         for pair in pairs {
@@ -195,8 +207,13 @@ fn globals(file: &Dockerfile, options: &Options, used: &mut BTreeSet<String>) ->
 
 /// A word without variables, quotes and escapes.
 pub(crate) fn expanded(file: &Dockerfile, word: &Word, lookup: expand::Lookup<'_>) -> Result<String> {
-    match expand::word(&word.text, file.escape, lookup) {
+    value(&file.file, file.escape, word, lookup)
+}
+
+/// The same, with the name that messages have.
+fn value(shown: &str, escape: char, word: &Word, lookup: expand::Lookup<'_>) -> Result<String> {
+    match expand::word(&word.text, escape, lookup) {
         Ok((text, _)) => Ok(text),
-        Err(why) => Err(at(&file.file, word.span, why)),
+        Err(why) => Err(at(shown, word.span, why)),
     }
 }

@@ -4,7 +4,7 @@ use crate::base::{Error, Result, suggest};
 use crate::docker::dockerfile::ast::{Dockerfile, Instruction, InstructionKind, Word};
 use crate::docker::dockerfile::translate::variables::Globals;
 use crate::docker::dockerfile::translate::{Named, Options, expanded};
-use crate::docker::dockerfile::{at, mount};
+use crate::docker::dockerfile::{at, mount, parse_instruction};
 use crate::model::build::Origin;
 
 /// What a stage begins with.
@@ -68,11 +68,15 @@ fn named(names: &[Option<String>], own: usize, wanted: &str) -> Option<usize> {
     before.or_else(|| names[own..].iter().position(is).map(|index| own + index))
 }
 
+/// Asks which instructions an image has for builds on top of it: of a stage of the file, with the image's name and the
+/// platform that is asked for.
+pub(crate) type Triggers<'a> = &'a mut dyn FnMut(usize, &str, Option<&str>) -> Result<Vec<String>>;
+
 /// Makes the plan.
 ///
 /// # Errors
 /// `invalid_argument` for a base without a name, an unknown target, stages that need each other.
-pub(crate) fn plan(file: &Dockerfile, options: &Options, globals: &Globals) -> Result<Plan> {
+pub(crate) fn plan(file: &Dockerfile, options: &Options, globals: &Globals, triggers: Triggers<'_>) -> Result<Plan> {
     let count = file.stages.len();
     let names: Vec<Option<String>> =
         file.stages.iter().map(|stage| stage.name.as_ref().map(|name| name.text.to_ascii_lowercase())).collect();
@@ -102,7 +106,7 @@ pub(crate) fn plan(file: &Dockerfile, options: &Options, globals: &Globals) -> R
     }
     let mut plan = Plan { bases, platforms, names, order: Vec::new(), places: vec![usize::MAX; count] };
     let target = target(file, options, &plan)?;
-    order(file, options, globals, &mut plan, target)?;
+    order(file, options, globals, &mut plan, target, triggers)?;
     Ok(plan)
 }
 
@@ -121,14 +125,25 @@ fn target(file: &Dockerfile, options: &Options, plan: &Plan) -> Result<usize> {
 }
 
 /// Puts what a stage needs in front of it. Without recursion: a chain may be as long as the file.
-fn order(file: &Dockerfile, options: &Options, globals: &Globals, plan: &mut Plan, target: usize) -> Result<()> {
+fn order(
+    file: &Dockerfile,
+    options: &Options,
+    globals: &Globals,
+    plan: &mut Plan,
+    target: usize,
+    triggers: Triggers<'_>,
+) -> Result<()> {
     let mut path: Vec<(usize, std::vec::IntoIter<usize>)> = Vec::new();
     let mut open = vec![false; file.stages.len()];
     let mut next = Some(target);
     loop {
         if let Some(stage) = next.take() {
             open[stage] = true;
-            path.push((stage, needs(file, options, globals, plan, stage)?.into_iter()));
+            let asked = match &plan.bases[stage] {
+                From::Image(image) => triggers(stage, image, plan.platforms[stage].as_deref())?,
+                _ => Vec::new(),
+            };
+            path.push((stage, needs(file, options, globals, plan, stage, &asked)?.into_iter()));
         }
         let Some((stage, rest)) = path.last_mut() else { return Ok(()) };
         let stage = *stage;
@@ -163,9 +178,29 @@ pub(crate) fn name(plan: &Plan, stage: usize) -> String {
     plan.names[stage].as_ref().map_or_else(|| stage.to_string(), |name| format!("{name:?}"))
 }
 
-/// The stages that a stage takes something from.
-fn needs(file: &Dockerfile, options: &Options, globals: &Globals, plan: &Plan, stage: usize) -> Result<Vec<usize>> {
+/// The name of an image's triggers in messages.
+pub(crate) fn trigger_name(base: &str) -> String {
+    format!("ONBUILD of {base}")
+}
+
+/// The stages that a stage takes something from; `triggers` are those of its image.
+fn needs(
+    file: &Dockerfile,
+    options: &Options,
+    globals: &Globals,
+    plan: &Plan,
+    stage: usize,
+    triggers: &[String],
+) -> Result<Vec<usize>> {
     let mut needs = Vec::new();
+    let base = &file.stages[stage].base;
+    for text in triggers {
+        let name = trigger_name(&base.text);
+        let trigger = parse_instruction(&name, text)?;
+        // Its words stand in no line of the file.
+        let place = Dockerfile { file: name, arguments: Vec::new(), stages: Vec::new(), ..file.clone() };
+        of_instruction(&place, options, globals, plan, stage, &trigger, &mut needs)?;
+    }
     if let From::Stage(base) = plan.bases[stage] {
         needs.push(base);
         let triggers = file.stages[base].instructions.iter().filter_map(|instruction| match &instruction.kind {
@@ -199,7 +234,7 @@ fn of_instruction(
         InstructionKind::Copy(copy) => {
             if let Some(from) = &copy.from {
                 let text = expanded(file, from, &|name| globals.get(name))?;
-                let number = text.parse::<usize>().is_ok_and(|number| number >= file.stages.len());
+                let number = text.parse::<usize>().is_ok_and(|number| number >= plan.names.len());
                 if text.is_empty() || number {
                     return Err(at(&file.file, from.span, format!("there is no stage {text:?}")));
                 }

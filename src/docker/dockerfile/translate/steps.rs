@@ -7,7 +7,7 @@ use crate::base::{Error, Result, units};
 use crate::docker::devices;
 use crate::docker::dockerfile::ast::{self, Dockerfile, Instruction, InstructionKind, Pair, Word};
 use crate::docker::dockerfile::translate::variables::{Globals, Variables};
-use crate::docker::dockerfile::translate::{Options, PROXIES, expanded, stages};
+use crate::docker::dockerfile::translate::{Options, PROXIES, stages, value};
 use crate::docker::dockerfile::{at, expand, mount, parse_instruction, sources, words};
 use crate::model::build::{
     Action, Base, CacheMount, Change, Command, Context, Copy, Device, Inline, Mount, MountKind, Network, Origin,
@@ -45,6 +45,8 @@ impl State {
 /// The walk through one stage.
 pub(crate) struct Walk<'a> {
     pub(crate) file: &'a Dockerfile,
+    /// What messages call the text that is read: the file, or a trigger of its base.
+    pub(crate) shown: String,
     pub(crate) options: &'a Options,
     pub(crate) globals: &'a Globals,
     pub(crate) plan: &'a stages::Plan,
@@ -81,11 +83,12 @@ impl Walk<'_> {
             steps.push(config(Change::ClearOnBuild, "ONBUILD".to_owned(), Some(self.position(&written.from))));
         }
         for (text, position) in triggers {
-            let name = format!("ONBUILD of {}", written.base.text);
-            let instruction = parse_instruction(&name, &text)?;
+            self.shown = stages::trigger_name(&written.base.text);
+            let instruction = parse_instruction(&self.shown, &text)?;
             let position = position.or_else(|| Some(self.position(&written.from)));
             self.instruction(&instruction, position, &mut steps)?;
         }
+        self.shown.clone_from(&self.file.file);
         for instruction in &written.instructions {
             self.instruction(instruction, Some(self.position(instruction)), &mut steps)?;
         }
@@ -133,7 +136,7 @@ impl Walk<'_> {
     }
 
     fn expand(&self, word: &Word) -> Result<String> {
-        expanded(self.file, word, &|name| self.state.variables.get(name))
+        value(&self.shown, self.file.escape, word, &|name| self.state.variables.get(name))
     }
 
     fn expand_all(&self, words: &[Word]) -> Result<Vec<String>> {
@@ -146,7 +149,7 @@ impl Walk<'_> {
     }
 
     fn error(&self, word: &Word, message: impl std::fmt::Display) -> Error {
-        at(&self.file.file, word.span, message)
+        at(&self.shown, word.span, message)
     }
 
     fn argument(&mut self, pair: &Pair) -> Result<Option<Change>> {
@@ -347,7 +350,7 @@ impl Walk<'_> {
         let mut expand = |text: &str| {
             expand::word(text, self.file.escape, &lookup).map(|(text, _)| text).map_err(|why| self.error(word, why))
         };
-        let fields = mount::parse(&self.file.file, word, &mut expand)?;
+        let fields = mount::parse(&self.shown, word, &mut expand)?;
         let from = fields.from.as_deref().map(|from| self.origin(word, from)).transpose()?;
         let source = fields.source.clone().unwrap_or_else(|| "/".to_owned());
         let (uid, gid) = (fields.uid.unwrap_or(0), fields.gid.unwrap_or(0));
@@ -398,7 +401,7 @@ impl Walk<'_> {
         let from = match &copy.from {
             None => None,
             Some(word) => {
-                let text = expanded(self.file, word, &|name| self.globals.get(name))?;
+                let text = value(&self.shown, self.file.escape, word, &|name| self.globals.get(name))?;
                 Some(self.origin(word, &text)?)
             }
         };
@@ -417,7 +420,7 @@ impl Walk<'_> {
                         false => content,
                         true => {
                             expand::document(&content, self.file.escape, &lookup)
-                                .map_err(|why| at(&self.file.file, document.span, why))?
+                                .map_err(|why| at(&self.shown, document.span, why))?
                                 .0
                         }
                     };

@@ -18,10 +18,17 @@ impl Globals {
             let mut next = || parts.next().unwrap_or_default().to_owned();
             platforms.insert(format!("{prefix}PLATFORM"), platform.to_owned());
             platforms.insert(format!("{prefix}OS"), next());
+            // It is of Windows alone.
+            platforms.insert(format!("{prefix}OSVERSION"), String::new());
             platforms.insert(format!("{prefix}ARCH"), next());
             platforms.insert(format!("{prefix}VARIANT"), next());
         }
         Globals { platforms, declared: BTreeMap::new() }
+    }
+
+    /// Something that is there without being declared.
+    pub(crate) fn predefine(&mut self, name: &str, value: &str) {
+        self.platforms.insert(name.to_owned(), value.to_owned());
     }
 
     pub(crate) fn declare(&mut self, name: String, value: Option<String>) {
