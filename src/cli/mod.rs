@@ -86,6 +86,7 @@ impl Session {
             search_path,
             default_network: std::env::var(NETWORK_VARIABLE).ok(),
             pull: std::env::var(PULL_VARIABLE).ok(),
+            build_cache: std::env::var(BUILD_CACHE_VARIABLE).ok(),
             registries: registry::registries(),
             lost_events: self.lost_events.clone(),
         })?;
@@ -122,6 +123,9 @@ impl Session {
 
 /// The variable that names the network of containers that say nothing of one: `none`, `host`, or a network.
 pub(crate) const NETWORK_VARIABLE: &str = "RHUMB_NETWORK";
+
+/// The variable with the most that builds keep for the next one, such as `20GB`.
+pub(crate) const BUILD_CACHE_VARIABLE: &str = "RHUMB_BUILD_CACHE";
 
 /// The variable that says when images are fetched from their registries: `missing`, `always` or `never`.
 pub(crate) const PULL_VARIABLE: &str = "RHUMB_PULL";

@@ -133,6 +133,7 @@ fn options(root: Option<PathBuf>, args: Vec<String>) -> Options {
             search_path,
             default_network,
             pull: std::env::var(crate::cli::PULL_VARIABLE).ok(),
+            build_cache: std::env::var(crate::cli::BUILD_CACHE_VARIABLE).ok(),
             registries: crate::cli::registry::registries(),
             ..EngineOptions::default()
         },

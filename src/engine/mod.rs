@@ -18,7 +18,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::base::{Context as _, Error, Paths, Result, paths};
+use crate::base::{Context as _, Error, Paths, Result, paths, units};
 use crate::engine::event::LostEvents;
 use crate::model::image::Pull;
 use crate::registry::access::Registries;
@@ -38,6 +38,8 @@ pub struct EngineOptions {
     pub default_network: Option<String>,
     /// When images that are asked for are fetched from their registries: `missing` (so it is without), `always`, `never`.
     pub pull: Option<String>,
+    /// The most bytes that builds keep for the next one; without it all is kept until somebody prunes.
+    pub build_cache: Option<String>,
     /// What is known of registries: who one is there, and whom one trusts.
     pub registries: Registries,
     /// Takes up what could not be written of what happened, for a front end to say.
@@ -52,6 +54,7 @@ pub struct Engine {
     search_path: Arc<[PathBuf]>,
     default_network: Option<Arc<str>>,
     pull: Pull,
+    build_cache_bytes: Option<u64>,
     registries: Registries,
     lost_events: LostEvents,
 }
@@ -75,6 +78,10 @@ impl Engine {
             search_path: options.search_path.clone().into(),
             default_network: options.default_network.as_deref().filter(|name| !name.is_empty()).map(Arc::from),
             pull: options.pull.as_deref().filter(|text| !text.is_empty()).map_or(Ok(Pull::default()), Pull::parse)?,
+            build_cache_bytes: {
+                let given = options.build_cache.as_deref().filter(|text| !text.is_empty());
+                given.map(units::parse_bytes).transpose().context(|| "reading how much builds may keep")?
+            },
             registries: options.registries.clone(),
             lost_events: options.lost_events.clone(),
         };

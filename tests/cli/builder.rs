@@ -52,6 +52,30 @@ fn what_builds_keep_is_listed_and_goes_by_its_use() {
 }
 
 #[test]
+fn builds_forget_what_is_beyond_the_limit() {
+    let rhumb = Rhumb::with_base();
+    let build = |number: usize, limit: &str, end: &str| {
+        let script = format!("build::from(\"base:1\").run(\"head -c 100000 /dev/zero >/{number}\").{end}");
+        let mut command = rhumb.command(["-e", &script]);
+        process::run(command.env("RHUMB_BUILD_CACHE", limit), None, PATIENCE)
+    };
+    (1..=4).for_each(|number| drop(build(number, "250kB", "solve()").ok()));
+    let kept = || run(&rhumb, "builder du --no-trunc --format {{.Description}}").ok();
+    assert_eq!(kept(), "RUN head -c 100000 /dev/zero >/3\nRUN head -c 100000 /dev/zero >/4");
+    // Not even this build's own is kept, and it is built nevertheless.
+    build(5, "0", "commit(\"made:1\")").ok();
+    assert_eq!(kept(), "");
+    assert_eq!(run(&rhumb, "run --rm made:1 ls /5").ok(), "/5");
+    // A build that does nothing forgets nothing, and what an image has does not count.
+    build(5, "", "commit(\"made:1\")").ok();
+    build(5, "0", "solve()").ok();
+    build(6, "0", "solve()").ok();
+    assert_eq!(kept(), "RUN head -c 100000 /dev/zero >/5");
+    build(6, "lots", "solve()").fails_with(2, "reading how much builds may keep");
+    rhumb.assert_consistent();
+}
+
+#[test]
 fn what_does_not_go_together_is_refused() {
     let rhumb = Rhumb::with_base();
     run(&rhumb, "builder prune -f --filter label=x").fails_with(2, "no labels");

@@ -257,9 +257,16 @@ impl Engine {
         board.steps.sort_by_key(|step| (step.stage, step.step));
         let keys = board.keys.into_iter().collect();
         let caches = board.caches.into_iter().collect();
-        let report = BuildReport { id, steps: board.steps, keys, caches, elapsed: begun.elapsed(), warnings };
+        let mut report = BuildReport { id, steps: board.steps, keys, caches, elapsed: begun.elapsed(), warnings };
         for target in &options.cache_to {
             self.build_cache_export(&report, target)?;
+        }
+        if let Some(keep_bytes) = self.build_cache_bytes.filter(|_| report.steps.iter().any(|step| !step.cached)) {
+            // What this build came to is kept by its lease, whatever the limit is.
+            let what = CachePrune { keep_bytes: Some(keep_bytes), unshared: true, ..CachePrune::default() };
+            if let Err(error) = self.build_cache_prune(&what) {
+                report.warnings.push(error.context("pruning what builds keep").to_string());
+            }
         }
         Ok(Solved { state: Arc::unwrap_or_clone(state), report, recalled })
     }
