@@ -210,7 +210,7 @@ fn services_begin_after_those_that_they_depend_on() {
             r#"the service "migrate" ended with 3"#,
         ),
         (
-            r#"entrypoint: ["sleep", "1000"], timeout: 2.s"#,
+            r#"entrypoint: ["sh", "-c", "sleep 1000"], timeout: 2.s"#,
             r#"depends_on: #{ migrate: "service_completed_successfully" }"#,
             r#"the service "migrate" had not ended after 2s"#,
         ),
