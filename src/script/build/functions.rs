@@ -10,11 +10,12 @@ use rhai::plugin::*;
 use rhai::{Array, Dynamic, EvalAltResult, FnPtr, ImmutableString, Map, NativeCallContext};
 
 use super::{Build, Recipe, dockerfile, steps};
-use crate::base::{Error, Result};
+use crate::base::{Error, Result, Timestamp};
 use crate::docker::dockerfile::{contexts, parse_instruction};
 use crate::engine::Engine;
 use crate::engine::build::CachePrune;
 use crate::model::build::{Action, Base, Change, Context, Origin, Position, Run, Step};
+use crate::model::system::Cached;
 use crate::script::context::engine;
 use crate::script::convert::Keys;
 use crate::script::error::{Fallible, Raise};
@@ -108,6 +109,7 @@ fn cache(engine: &Engine, options: Map) -> Result<Map> {
         mounts: keys.flag("mounts")?,
         unshared: false,
     };
+    let list = keys.flag("list")?;
     keys.finish()?;
     let mut map = Map::new();
     if prune {
@@ -123,7 +125,25 @@ fn cache(engine: &Engine, options: Map) -> Result<Map> {
     layers.dedup_by(|a, b| a.chain_id == b.chain_id);
     map.insert("steps".into(), (steps.len() as i64).into());
     map.insert("size".into(), Dynamic::from(Size(layers.iter().map(|layer| layer.size_bytes).sum())));
+    if list {
+        let kept = engine.build_cache_usage()?;
+        map.insert("items".into(), kept.into_iter().map(item).collect::<Array>().into());
+    }
     Ok(map)
+}
+
+/// One thing that is kept, as a row.
+fn item(kept: Cached) -> Dynamic {
+    let time = |time: Option<Timestamp>| time.map_or(Dynamic::UNIT, Dynamic::from);
+    let pairs = [
+        ("id", kept.id.into()),
+        ("kind", if kept.is_mount { "mount" } else { "step" }.into()),
+        ("text", kept.text.into()),
+        ("size", Dynamic::from(Size(kept.size_bytes))),
+        ("created", time(kept.created)),
+        ("used", time(kept.used)),
+    ];
+    pairs.into_iter().map(|(key, value): (&str, Dynamic)| (key.into(), value)).collect::<Map>().into()
 }
 
 #[export_module]
@@ -213,10 +233,13 @@ pub(crate) mod build_functions {
 
     /// What the step cache holds: `steps`, `size`. With `prune: true` steps are forgotten first: those `unused_for` a time, the
     /// oldest until the rest is no larger than `keep`, or all; `mounts: true` removes the caches of commands, too.
+    /// With `list: true` there are `items` as well: each with its `id`, `kind` (`step` or `mount`), `text`, `size`, and when it
+    /// was `created` and last `used`.
     ///
     /// ```rhai
     /// let c = build::cache(#{ prune: true, unused_for: 30.days });
     /// print(`${c.steps} steps, ${c.size}`);
+    /// for item in build::cache(#{ list: true }).items { print(`${item.text}: ${item.size}`); }
     /// ```
     #[rhai_fn(name = "cache", return_raw)]
     pub fn cache_with(ctx: NativeCallContext, options: Map) -> Fallible<Map> {
