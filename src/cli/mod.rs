@@ -33,15 +33,17 @@ mod run;
 mod screen;
 mod system;
 mod table;
+mod truth;
 mod volume;
 
+use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, Parser as _};
 
 use crate::base::{Kind, Result};
 use crate::engine::event::LostEvents;
@@ -140,7 +142,7 @@ pub fn main(args: &[OsString], prompt: Option<Prompt>) -> u8 {
             let printed = help::print(&mut session.out).map(|()| 0);
             finish(session, printed, None)
         }
-        None => match command::Cli::try_parse_from(args) {
+        None => match command::Cli::try_parse_from(plain(args).as_ref()) {
             Err(error) => report::usage(&error, args),
             Ok(cli) => {
                 if let command::Command::Repl(_) = cli.command {
@@ -163,6 +165,18 @@ pub fn main(args: &[OsString], prompt: Option<Prompt>) -> u8 {
                 finish(session, result, engine_code)
             }
         },
+    }
+}
+
+/// The arguments without values of switches.
+fn plain(args: &[OsString]) -> Cow<'_, [OsString]> {
+    match truth::may_have(args) {
+        true => {
+            let mut command = command::Cli::command();
+            command.build();
+            Cow::Owned(truth::plain(&command, args))
+        }
+        false => Cow::Borrowed(args),
     }
 }
 
