@@ -225,6 +225,7 @@ fn what_is_wrong_is_said_with_its_place() {
         ("FROM a\nRUN --network=nope y\n", "Dockerfile:2:15: there is no network \"nope\" for a step"),
         ("FROM a\nONBUILD ONBUILD RUN x\n", "Dockerfile:2:9: ONBUILD cannot hold ONBUILD"),
         ("FROM a\nONBUILD FROM x\n", "Dockerfile:2:9: ONBUILD cannot hold FROM"),
+        ("FROM a\nHEALTHCHECK --timeout=5 CMD x\n", "Dockerfile:2:23: the time \"5\" has no unit"),
         ("FROM a\nEXPOSE 99999\n", "Dockerfile:2:8: \"99999\" is no port"),
         ("FROM a\nSTOPSIGNAL SIGNOPE\n", "Dockerfile:2:12: "),
         ("FROM a\nHEALTHCHECK --interval=x CMD y\n", "Dockerfile:2:24: "),

@@ -250,12 +250,24 @@ fn builds_share_their_cache_through_a_registry() {
     // What is no cache is none, and what cannot be reached is said; the build goes on.
     first.run(["tag", "base:1", &registry.name("me/base:1")]).ok();
     first.run(["push", "-q", &registry.name("me/base:1")]).ok();
-    for (place, why) in [(&*registry.name("me/base:1"), "is no cache"), ("127.0.0.1:1/x", "Connection refused")] {
+    for (place, why) in [(&*registry.name("me/base:1"), "carries no cache"), ("127.0.0.1:1/x", "Connection refused")] {
         let outcome = build(&first, text, &["--cache-from", place]);
         outcome.ok();
         assert!(outcome.stderr.contains("warning: ") && outcome.stderr.contains(why), "{outcome}");
     }
     build(&first, text, &["--cache-to", "type=registry,ref=127.0.0.1:1/x"]).fails_with(8, "Connection refused");
+    // An image that carries its cache is read where it lies: only the layers that a step came to are fetched.
+    let name = registry.name("me/app:1");
+    build(&first, text, &["-t", &name, "--push", "--cache-to", "type=inline"]).ok();
+    let third = Rhumb::new();
+    third.run(["load", "-q", "-i", archive.to_str().unwrap()]).ok();
+    let more = text.replace("echo two", "echo three");
+    let built = build(&third, &more, &["--cache-from", &name]);
+    built.ok();
+    // What the first stage came to is no part of the image; what was copied of it is known by its content.
+    assert_eq!(built.stderr.matches("CACHED").count(), 1, "{built}");
+    assert!(built.stderr.contains("COPY --from=a /one /one\n#2 CACHED"), "{built}");
+    assert!(!third.run(["images"]).ok().contains("me/app"));
 }
 
 #[test]

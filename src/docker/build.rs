@@ -1,5 +1,5 @@
-//! What builds are told in Docker's words: where caches are (`type=local,dest=DIR`, `type=registry,ref=NAME`, or a name), and
-//! what is in ours; how late files are (reproducible-builds.org, SOURCE_DATE_EPOCH specification).
+//! What builds are told in Docker's words: where caches are (`type=local,dest=DIR`, `type=registry,ref=NAME`, `type=inline`, or
+//! a name), and what is in ours; how late files are (reproducible-builds.org, SOURCE_DATE_EPOCH specification).
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -101,7 +101,13 @@ pub fn fields(what: &str, text: &str, names: &[&str]) -> Result<BTreeMap<String,
 /// # Errors
 /// `invalid_argument`; `unsupported` for a kind of cache that is not built.
 pub fn cache_from(text: &str) -> Result<CachePlace> {
-    place(text, "src", &[]).map(|(place, _)| place)
+    match place(text, "src", &[])?.0 {
+        CachePlace::Inline => {
+            Err(Error::invalid("a cache of the type \"inline\" is in an image, and has that image's name")
+                .with_hint("name the image: type=registry,ref=NAME"))
+        }
+        place => Ok(place),
+    }
 }
 
 /// Reads `--cache-to`, with what commands keep when it says `mounts=true`.
@@ -120,6 +126,10 @@ pub fn cache_to(text: &str) -> Result<CacheTarget> {
         Some("true") => true,
         Some(other) => return Err(Error::invalid(format!("mounts of a cache is true or false, not {other:?}"))),
     };
+    if mounts && place == CachePlace::Inline {
+        return Err(Error::unsupported("an image does not carry what commands keep")
+            .with_hint("write that with type=registry or type=local"));
+    }
     Ok(CacheTarget { place, mounts })
 }
 
@@ -132,7 +142,8 @@ fn place(text: &str, path: &str, more: &[&str]) -> Result<(CachePlace, BTreeMap<
     let own = match kind {
         Some("local") => path,
         Some("registry") => "ref",
-        Some(kind @ ("gha" | "s3" | "azblob" | "inline")) => {
+        Some("inline") => return Ok((CachePlace::Inline, fields("cache", text, &[&["type"], more].concat())?)),
+        Some(kind @ ("gha" | "s3" | "azblob" | "gcs")) => {
             return Err(Error::unsupported(format!("a cache of the type {kind:?} is not supported")).with_hint(hint));
         }
         _ => return Err(Error::invalid(format!("the cache {text:?} has no type that is known")).with_hint(hint)),
@@ -162,12 +173,16 @@ mod tests {
         assert_eq!(cache_from("type=local,src=x").unwrap(), CachePlace::Folder("x".into()));
         let to = cache_to("type=local,dest=x,mode=max,mounts=true").unwrap();
         assert_eq!(to, CacheTarget { place: CachePlace::Folder("x".into()), mounts: true });
+        let inline = cache_to("type=inline,mode=min").unwrap();
+        assert_eq!(inline, CacheTarget { place: CachePlace::Inline, mounts: false });
+        assert_eq!(cache_from("type=inline").unwrap_err().kind(), Kind::InvalidArgument);
         for (text, kind) in [
             ("type=local", Kind::InvalidArgument),
             ("type=nope,dest=x", Kind::InvalidArgument),
             ("dest=x", Kind::InvalidArgument),
             ("type=gha", Kind::Unsupported),
-            ("type=inline", Kind::Unsupported),
+            ("type=inline,mounts=true", Kind::Unsupported),
+            ("type=inline,dest=x", Kind::InvalidArgument),
             ("type=local,dest=x,nope=1", Kind::InvalidArgument),
             ("type=local,dest=x,mode=some", Kind::InvalidArgument),
             ("type=registry,ref=A", Kind::InvalidArgument),

@@ -24,8 +24,10 @@ use crate::model::limits::{Limits, Ulimit};
 use crate::model::log::Stream;
 
 mod beside;
+mod cache;
 
 pub use beside::{Condition, Device, Service};
+pub use cache::{CachePlace, CacheTarget, CachedStep};
 
 /// Everything that a build can be made of; only what `target` needs is done.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -450,6 +452,10 @@ pub struct BuildOptions {
     pub ulimits: Vec<Ulimit>,
     /// Limits of each command as a whole: how it runs, and no part of what it is.
     pub limits: Limits,
+    /// The cgroup that commands' own ones are below; none is the engine's. How they run, and no part of what they are.
+    pub cgroup_parent: Option<String>,
+    /// What the image's manifest says of it.
+    pub annotations: BTreeMap<String, String>,
     /// The size of commands' `/dev/shm`; none is the usual one.
     pub shm_size_bytes: Option<u64>,
     /// Where a cache was exported to: steps that are not in this machine's cache are taken from there.
@@ -467,24 +473,6 @@ pub struct Attest {
     pub provenance: bool,
     /// Which packages are in it.
     pub sbom: bool,
-}
-
-/// Where a cache is that other machines share.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum CachePlace {
-    /// In a folder.
-    Folder(PathBuf),
-    /// In a registry, under this reference.
-    Registry(String),
-}
-
-/// Where a cache is exported to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CacheTarget {
-    /// The place.
-    pub place: CachePlace,
-    /// What commands keep in their caches is exported as well.
-    pub mounts: bool,
 }
 
 /// How a step came to its result.
@@ -582,19 +570,4 @@ pub enum BuildEvent<'a> {
         /// The index of the step in it.
         step: usize,
     },
-}
-
-/// A step whose result is kept.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct CachedStep {
-    /// Its key.
-    pub key: Digest,
-    /// The step as one reads it.
-    pub text: String,
-    /// Its layer; none when it changed nothing.
-    pub layer: Option<Layer>,
-    /// When it was done.
-    pub created: Timestamp,
-    /// When it was last of use.
-    pub used: Timestamp,
 }

@@ -5,12 +5,14 @@ mod support;
 
 mod archives;
 mod attested;
+mod carried;
 mod contexts;
 mod death;
 mod devices;
 mod dockerfile;
 mod example;
 mod fetched;
+mod flags;
 mod hostile;
 mod keys;
 mod language;

@@ -168,7 +168,8 @@ fn flags_of_docker_mean_what_they_say() {
     for (flags, wanted) in [
         (&["--memory", "x"][..], "reading --memory"),
         (&["--cpuset-cpus", "x"], "reading --cpuset-cpus"),
-        (&["--call", "outline"], "\"outline\" is not supported"),
+        (&["--call", "outlines"], "\"outlines\" is not supported"),
+        (&["--cgroup-parent", "../x"], "reading --cgroup-parent"),
         (&["--progress", "fancy"], "it takes auto, plain"),
         (&["--secret", "x"], "write id=VALUE or src=VALUE"),
         (&["--secret", "id=x,file=y"], "it takes id, src, env, type"),

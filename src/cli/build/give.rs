@@ -1,5 +1,6 @@
 //! What becomes of a build: `--output`, and the files that tell about it.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -10,6 +11,7 @@ use crate::base::{Context as _, Error, Result};
 use crate::cli::Session;
 use crate::cli::container::refuse_terminal;
 use crate::docker::build::fields;
+use crate::docker::dockerfile::translate::own_platform;
 use crate::engine::Engine;
 use crate::engine::build::Progress;
 use crate::engine::image::SaveTo;
@@ -17,7 +19,34 @@ use crate::model::build::{BuildOptions, BuildReport, Graph};
 use crate::model::image::{ArchiveFormat, Attestation, Image};
 
 /// What an output may say.
-const FIELDS: &[&str] = &["type", "dest", "tar", "name", "push"];
+const FIELDS: &[&str] = &[
+    "type",
+    "dest",
+    "tar",
+    "name",
+    "push",
+    "compression",
+    "force-compression",
+    "oci-mediatypes",
+    "store",
+    "unpack",
+    "rewrite-timestamp",
+    "platform-split",
+];
+
+/// What of Docker's exporters is one way here: the field, the value that says so, and what to do without another one.
+const FIXED: &[(&str, &str, &str)] = &[
+    ("compression", "zstd", "layers are compressed with zstd"),
+    ("force-compression", "false", "layers of the base stay as they came"),
+    ("oci-mediatypes", "true", "images are written as OCI has them; type=docker,dest=FILE is Docker's archive"),
+    ("store", "true", "an image is always kept: remove it with rmi"),
+    ("unpack", "true", "an image is always unpacked"),
+    // With SOURCE_DATE_EPOCH, which is what it speaks of.
+    ("rewrite-timestamp", "true", "times are held to SOURCE_DATE_EPOCH when that is given"),
+];
+
+/// How the fields begin that put an annotation into the manifest.
+const ANNOTATIONS: [&str; 2] = ["annotation.", "annotation-manifest."];
 
 /// Where the result goes. Without a path it is standard output.
 #[derive(Debug, PartialEq, Eq)]
@@ -45,10 +74,52 @@ impl Target {
 pub(crate) fn names(given: &[String]) -> Result<Vec<String>> {
     let mut names = Vec::new();
     for text in given.iter().filter(|text| text.contains('=')) {
-        let fields = fields("output", text, FIELDS)?;
+        let fields = fields("output", &parted(text).0, FIELDS)?;
         names.extend(fields.get("name").filter(|name| !name.is_empty()).cloned());
     }
     Ok(names)
+}
+
+/// The annotations of outputs, and those of `--annotation`: `[manifest:]KEY=VALUE`.
+///
+/// # Errors
+/// `invalid_argument`; `unsupported` for an annotation of an index.
+pub(crate) fn annotations(given: &[String], outputs: &[String]) -> Result<BTreeMap<String, String>> {
+    let mut all: BTreeMap<String, String> = outputs.iter().flat_map(|text| parted(text).1).collect();
+    for text in given {
+        let (key, value) = text
+            .split_once('=')
+            .filter(|(key, _)| !key.is_empty())
+            .ok_or_else(|| Error::invalid(format!("{text:?} is no annotation")).with_hint("write KEY=VALUE"))?;
+        let key = match key.split_once(':') {
+            None => key,
+            Some(("manifest", key)) => key,
+            Some((level @ ("index" | "index-descriptor" | "manifest-descriptor"), _)) => {
+                return Err(Error::unsupported(format!("an image of one platform has no {level} to annotate"))
+                    .with_hint("leave the prefix out: the annotation is the manifest's then"));
+            }
+            Some((level, _)) => {
+                return Err(Error::unsupported(format!("{level:?} is nothing that has annotations"))
+                    .with_hint("write KEY=VALUE or manifest:KEY=VALUE"));
+            }
+        };
+        all.insert(key.to_owned(), value.to_owned());
+    }
+    Ok(all)
+}
+
+/// An output without its annotations, and these: their names are anybody's.
+fn parted(text: &str) -> (String, Vec<(String, String)>) {
+    let mut annotations = Vec::new();
+    let mut rest = Vec::new();
+    for field in text.split(',') {
+        let key = ANNOTATIONS.iter().find_map(|start| field.strip_prefix(start));
+        match key.and_then(|pair| pair.split_once('=')) {
+            Some((key, value)) if !key.is_empty() => annotations.push((key.to_owned(), value.to_owned())),
+            _ => rest.push(field),
+        }
+    }
+    (rest.join(","), annotations)
 }
 
 /// `--output`; without one an image is made.
@@ -70,7 +141,12 @@ fn target(text: &str) -> Result<Target> {
     if !text.contains('=') {
         return Ok(Target::Folder(PathBuf::from(text)));
     }
-    let fields = fields("output", text, FIELDS)?;
+    let fields = fields("output", &parted(text).0, FIELDS)?;
+    for (name, only, why) in FIXED {
+        if let Some(value) = fields.get(*name).filter(|value| value != only) {
+            return Err(Error::unsupported(format!("{name} of an output is {only}, not {value:?}")).with_hint(*why));
+        }
+    }
     let field = |name: &str| fields.get(name).map(String::as_str);
     let path = field("dest").filter(|dest| *dest != "-").map(PathBuf::from);
     let archive = match field("tar") {
@@ -78,7 +154,16 @@ fn target(text: &str) -> Result<Target> {
         Some("false") => false,
         Some(other) => return Err(Error::invalid(format!("tar of an output is true or false, not {other:?}"))),
     };
+    let split = match field("platform-split") {
+        None | Some("false") => false,
+        Some("true") => true,
+        Some(other) => {
+            return Err(Error::invalid(format!("platform-split of an output is true or false, not {other:?}")));
+        }
+    };
     match (field("type"), path) {
+        // As Docker names the folder of a platform.
+        (Some("local"), Some(path)) if split => Ok(Target::Folder(path.join(own_platform().replace('/', "_")))),
         (Some("local"), Some(path)) => Ok(Target::Folder(path)),
         (Some("local"), None) => {
             Err(Error::invalid("an output of the type \"local\" needs a folder").with_hint("add dest=DIR"))
@@ -179,12 +264,36 @@ mod tests {
             ("type=image", Target::Image),
             ("type=image,push=true", Target::Registry),
             ("type=registry,name=r.example/a:1", Target::Registry),
+            ("type=image,annotation.a.b=c,compression=zstd,oci-mediatypes=true,unpack=true", Target::Image),
         ] {
             assert_eq!(target(text).unwrap(), wanted, "{text}");
         }
-        for text in ["type=local", "type=nope,dest=x", "dest=x", "type=tar,nope=1", "type=oci,tar=x"] {
+        for text in [
+            "type=local",
+            "type=nope,dest=x",
+            "dest=x",
+            "type=tar,nope=1",
+            "type=oci,tar=x",
+            "type=image,compression=gzip",
+            "type=image,annotation.=x",
+        ] {
             assert!(target(text).is_err(), "{text}");
         }
         assert!(targets(&["-".to_owned(), "type=oci".to_owned()]).is_err());
+    }
+    #[test]
+    fn annotations_are_of_the_manifest() {
+        let of = |given: &[&str], outputs: &[&str]| {
+            let owned = |all: &[&str]| all.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+            annotations(&owned(given), &owned(outputs))
+        };
+        let all = of(&["a=1", "manifest:b=x=y"], &["type=image,annotation.c=2,annotation-manifest.a=0"]).unwrap();
+        assert_eq!(
+            all.into_iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>(),
+            ["a=1", "b=x=y", "c=2"]
+        );
+        for text in ["index:a=1", "manifest[linux/amd64]:a=1", "other:a=1", "a", "=1"] {
+            assert!(of(&[text], &[]).is_err(), "{text}");
+        }
     }
 }

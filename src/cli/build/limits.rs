@@ -3,7 +3,7 @@
 use clap::Args;
 
 use crate::base::{Error, Result, units};
-use crate::docker::words;
+use crate::docker::{isolation, words};
 use crate::model::limits::Limits;
 
 #[derive(Debug, Default, Args)]
@@ -30,13 +30,23 @@ pub(crate) struct StepLimits {
     /// Use these memory nodes only
     #[arg(long, value_name = "SET")]
     cpuset_mems: Option<String>,
+    /// Put the cgroup of each command below this one
+    #[arg(long, value_name = "PATH")]
+    cgroup_parent: Option<String>,
 }
 
 impl StepLimits {
     pub(crate) fn is_given(&self) -> bool {
-        let texts = [&self.memory, &self.memory_swap, &self.cpuset_cpus, &self.cpuset_mems];
+        let texts = [&self.memory, &self.memory_swap, &self.cpuset_cpus, &self.cpuset_mems, &self.cgroup_parent];
         let numbers = self.cpu_shares.is_some() || self.cpu_quota.is_some() || self.cpu_period.is_some();
         texts.iter().any(|text| text.is_some()) || numbers
+    }
+
+    /// # Errors
+    /// `invalid_argument` for what could lead out of the hierarchy.
+    pub(crate) fn cgroup_parent(&self) -> Result<Option<String>> {
+        let parent = self.cgroup_parent.as_deref().map(isolation::cgroup_parent).transpose();
+        parent.map_err(|error| error.context("reading --cgroup-parent"))
     }
 
     /// # Errors

@@ -5,6 +5,7 @@
 //! Dockerfile  ─▶ docker::dockerfile: parse, check, translate ─▶ --check | --to-rhai | the engine ─▶ image | output
 //! ```
 
+mod call;
 mod give;
 mod input;
 mod limits;
@@ -35,6 +36,7 @@ use crate::engine::build::{Debug, Enter, FetchedContext};
 use crate::engine::container::AttachEnd;
 use crate::model::build::{Attest, BuildOptions, Context, Difference, Graph};
 use crate::model::image::{ImageConfig, Pull};
+use call::Call;
 use give::Target;
 use input::{Input, Recipe};
 use limits::StepLimits;
@@ -75,6 +77,9 @@ pub(crate) struct BuildArgs {
     /// Put a label on the image: NAME=VALUE
     #[arg(long, value_name = "LABEL")]
     label: Vec<String>,
+    /// Put an annotation into the image's manifest: KEY=VALUE
+    #[arg(long, value_name = "ANNOTATION")]
+    annotation: Vec<String>,
     /// Give steps a secret: id=ID,src=FILE or id=ID,env=NAME
     #[arg(long, value_name = "SECRET")]
     secret: Vec<String>,
@@ -87,10 +92,11 @@ pub(crate) struct BuildArgs {
     /// Do the steps of these stages anew
     #[arg(long, value_name = "STAGE", value_delimiter = ',')]
     no_cache_filter: Vec<String>,
-    /// Take steps from where --cache-to wrote them: type=local,src=DIR, or NAME in a registry
+    /// Take steps from where --cache-to wrote them: type=local,src=DIR, or NAME in a registry or of an image here
     #[arg(long, value_name = "CACHE")]
     cache_from: Vec<String>,
-    /// Write the steps' results: type=local,dest=DIR or type=registry,ref=NAME; RUN's caches, too: mounts=true
+    /// Write the steps' results: type=local,dest=DIR, type=registry,ref=NAME, or type=inline for the image itself; RUN's
+    /// caches, too: mounts=true
     #[arg(long, value_name = "CACHE")]
     cache_to: Vec<String>,
     /// Write the result: DIR, type=local|tar|oci|docker,dest=PATH, or type=registry
@@ -154,6 +160,9 @@ pub(crate) struct BuildArgs {
     /// Print the build checks' warnings, and build nothing
     #[arg(long)]
     check: bool,
+    /// Print what the Dockerfile says of itself, and build nothing: check, outline or targets; as JSON with ,format=json
+    #[arg(long, alias = "print", value_name = "WHAT")]
+    call: Option<String>,
     /// Print the build script that does the same, and build nothing
     #[arg(long)]
     to_rhai: bool,
@@ -163,9 +172,6 @@ pub(crate) struct BuildArgs {
     context: String,
     #[command(flatten)]
     limits: StepLimits,
-    /// Do not build: check, as --check does
-    #[arg(long, value_name = "WHAT", hide = true)]
-    call: Option<String>,
     #[command(flatten)]
     refused: RefusedFlags,
 }
@@ -215,6 +221,7 @@ impl BuildArgs {
             ("--build-context", !self.build_context.is_empty()),
             ("--platform", self.platform.is_some()),
             ("--label", !self.label.is_empty()),
+            ("--annotation", !self.annotation.is_empty()),
             ("--secret", !self.secret.is_empty()),
             ("--ssh", !self.ssh.is_empty()),
             ("--no-cache", self.no_cache),
@@ -258,19 +265,24 @@ impl BuildArgs {
         let file = parse(name, text)?;
         let ignore = Ignore::new(input.ignore.iter().map(String::as_str))
             .map_err(|error| error.context(format!("reading {:?}", input.ignore_file)))?;
-        let only_check = self.check || calls_check(self.call.as_deref())?;
+        let (call, is_json) = call::read(self.call.as_deref(), self.check)?;
         let checked = checked(session, &file, &ignore);
-        if only_check {
-            return print_checks(&file, &checked, session);
+        match call {
+            Call::Check => return call::checks(&file, &checked, is_json, session),
+            Call::Targets => return call::targets(&file, is_json, session),
+            Call::Build | Call::Outline => {}
         }
         let mut held = Vec::new();
         let options = self.translation(input, session, &mut held)?;
-        let pull = if self.to_rhai { Some(Pull::Never) } else { self.pull()? };
+        let pull = if self.to_rhai || call == Call::Outline { Some(Pull::Never) } else { self.pull()? };
         let mut images = |image: &str, _: Option<&str>| match pull {
             Some(Pull::Never) => Ok(known_config(session, image)),
             pull => base_config(session, image, pull, self.quiet),
         };
         let translated = translate::translate(&file, &options, &mut images)?;
+        if call == Call::Outline {
+            return call::outline(&file, &translated.graph, &options.arguments, is_json, session);
+        }
         for warning in &checked.warnings {
             report::note(&format!("{}: warning: {}", place(&file, warning), warning.message));
         }
@@ -288,7 +300,7 @@ impl BuildArgs {
             return Err(Error::invalid(format!("{name} asks for no warnings of the build checks, and there are some")));
         }
         translate::check_rights(&translated.graph, &self.allow)?;
-        self.build(&translated.graph, session)?;
+        self.build(&translated.graph, session).map_err(|error| with_stage(error, &file))?;
         Ok(0)
     }
 
@@ -327,6 +339,7 @@ impl BuildArgs {
     fn options(&self) -> Result<BuildOptions> {
         let cache_from = |text: &String| flag("--cache-from", docker::cache_from(text));
         let cache_to = |text: &String| flag("--cache-to", docker::cache_to(text));
+        let arguments = values::arguments(&self.build_arg)?;
         let shm_size = self.shm_size.as_deref().map(units::parse_bytes).transpose();
         Ok(BuildOptions {
             tags: self.tags()?,
@@ -334,15 +347,17 @@ impl BuildArgs {
             no_cache_filter: self.no_cache_filter.iter().map(|stage| stage.to_ascii_lowercase()).collect(),
             secrets: values::secrets(&self.secret)?,
             ssh: values::agents(&self.ssh)?,
-            epoch: values::epoch(&values::arguments(&self.build_arg)?)?,
+            epoch: values::epoch(&arguments)?,
             network: values::network(self.network.as_deref())?,
             extra_hosts: self.add_host.clone(),
             labels: values::labels(&self.label)?,
             ulimits: self.ulimit.iter().map(|text| words::ulimit(text)).collect::<Result<_>>()?,
             shm_size_bytes: shm_size.map_err(|error| error.context("reading --shm-size"))?,
             limits: self.limits.limits()?,
+            cgroup_parent: self.limits.cgroup_parent()?,
+            annotations: give::annotations(&self.annotation, &self.output)?,
             cache_from: self.cache_from.iter().map(cache_from).collect::<Result<_>>()?,
-            cache_to: self.cache_to.iter().map(cache_to).collect::<Result<_>>()?,
+            cache_to: self.cache_to.iter().map(cache_to).chain(values::inline(&arguments)).collect::<Result<_>>()?,
             pull: self.pull()?,
             ..BuildOptions::default()
         })
@@ -455,17 +470,6 @@ impl BuildArgs {
     }
 }
 
-/// Prints the warnings to standard output, since they are what was asked for.
-fn print_checks(file: &Dockerfile, checked: &Checked, session: &mut Session) -> Result<u8> {
-    for warning in &checked.warnings {
-        session.out.line(format_args!("{}: {}", place(file, warning), warning.message))?;
-    }
-    if checked.warnings.is_empty() {
-        session.out.line("No warnings.")?;
-    }
-    Ok(if checked.warnings.is_empty() { 0 } else { WARNED })
-}
-
 /// Where a warning is, and its rule.
 fn place(file: &Dockerfile, warning: &check::Warning) -> String {
     format!("{}:{}:{}: {}", file.file, warning.span.line, warning.span.column, warning.rule)
@@ -478,17 +482,17 @@ fn without_output(error: Error) -> Error {
     let short = step.into_iter().fold(Error::command_failed(error.message().to_owned(), failure), |error, step| {
         error.with_source(Error::failed(step))
     });
-    short.with_hint("\"rhumb build logs\" prints all that the steps wrote")
+    short.with_hint(error.hint().unwrap_or("\"rhumb build logs\" prints all that the steps wrote").to_owned())
 }
 
-/// `--call`: what Docker has as another way to ask for the checks.
-fn calls_check(call: Option<&str>) -> Result<bool> {
-    match call {
-        None | Some("build") => Ok(false),
-        Some("check") => Ok(true),
-        Some(other) => Err(Error::unsupported(format!("option \"--call\": {other:?} is not supported"))
-            .with_hint("use check, or leave it out")),
-    }
+/// An image that is not there is likely a stage that was mistyped.
+fn with_stage(error: Error, file: &Dockerfile) -> Error {
+    let chain = error.chain();
+    let missing = [error.message()].into_iter().chain(chain.iter().map(|text| text.as_ref()));
+    let missing = missing.filter_map(|text| text.strip_prefix("no such image \"")?.strip_suffix('"')).next();
+    let stages = file.stages.iter().filter_map(|stage| Some(stage.name.as_ref()?.text.as_str()));
+    let near = missing.and_then(|name| suggest::nearest(name, stages)).map(str::to_owned);
+    near.into_iter().fold(error, |error, near| error.with_hint(format!("did you mean the stage {near:?}?")))
 }
 
 /// Stages that are to be done anew and that are not there are likely mistyped.

@@ -8,14 +8,19 @@ const ONE_BUILDER: &str = "there is one builder: the engine itself";
 
 /// Long name, whether it takes a value, and the hint.
 const FLAGS: &[(&str, bool, &str)] = &[
-    ("annotation", true, "use --label"),
     ("builder", true, ONE_BUILDER),
-    ("cgroup-parent", true, "steps run below the engine's own group"),
-    ("compress", false, "the context is not sent anywhere"),
     ("isolation", true, "this is for Windows"),
+    ("policy", true, "a source that must be what it was has a digest: FROM IMAGE@DIGEST, ADD --checksum"),
     ("security-opt", true, "steps run with the engine's own profile"),
     ("squash", false, "write the steps in one RUN"),
 ];
+
+/// Flags of Docker's builders that ask for what is done anyway: the image is here, no container is left of a step, and the
+/// context is not sent anywhere.
+const IDLE: &[&str] = &["load", "rm", "force-rm", "compress"];
+
+/// The values that ask for nothing.
+const DEFAULTS: &[(&str, &str)] = &[("builder", "default"), ("isolation", "default")];
 
 /// Those of the refused flags that were given.
 #[derive(Debug, Clone, Default)]
@@ -33,7 +38,8 @@ impl RefusedFlags {
 
 impl Args for RefusedFlags {
     fn augment_args(command: Command) -> Command {
-        command.args(FLAGS.iter().map(|&(name, takes_value, _)| {
+        let idle = IDLE.iter().map(|&name| Arg::new(name).long(name).hide(true).action(ArgAction::SetTrue));
+        command.args(idle).args(FLAGS.iter().map(|&(name, takes_value, _)| {
             let action = if takes_value { ArgAction::Append } else { ArgAction::SetTrue };
             Arg::new(name).long(name).hide(true).action(action)
         }))
@@ -47,7 +53,12 @@ impl Args for RefusedFlags {
 impl FromArgMatches for RefusedFlags {
     fn from_arg_matches(matches: &ArgMatches) -> Result<RefusedFlags, clap::Error> {
         let given = |name: &str| matches.value_source(name) == Some(clap::parser::ValueSource::CommandLine);
-        Ok(RefusedFlags(FLAGS.iter().map(|(name, ..)| *name).filter(|name| given(name)).collect()))
+        let asks = |flag: &(&str, bool, &str)| {
+            let default = DEFAULTS.iter().find(|(name, _)| *name == flag.0).map(|(_, value)| *value);
+            let values = || matches.get_many::<String>(flag.0).into_iter().flatten();
+            given(flag.0) && !(flag.1 && default.is_some() && values().all(|value| Some(value.as_str()) == default))
+        };
+        Ok(RefusedFlags(FLAGS.iter().filter(|flag| asks(flag)).map(|(name, ..)| *name).collect()))
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {

@@ -11,9 +11,11 @@ use crate::docker::dockerfile::contexts;
 use crate::docker::dockerfile::translate::Named;
 use crate::docker::env;
 use crate::engine::build::FetchedContext;
-use crate::model::build::{Attest, Network, SecretValue};
+use crate::model::build::{Attest, CachePlace, CacheTarget, Network, SecretValue};
 
 /// The variable, and the argument, that says how late a file may be.
+/// The argument that has an image carry its cache.
+const INLINE_CACHE: &str = "BUILDKIT_INLINE_CACHE";
 /// The largest secret; Docker's number.
 const MOST_SECRET_BYTES: u64 = 500 * 1024;
 
@@ -142,6 +144,12 @@ pub(crate) fn labels(given: &[String]) -> Result<BTreeMap<String, String>> {
 pub(crate) fn epoch(arguments: &BTreeMap<String, String>) -> Result<Option<Timestamp>> {
     let text = arguments.get(EPOCH).cloned().or_else(|| std::env::var(EPOCH).ok());
     text.map_or(Ok(None), |text| docker::epoch(&text))
+}
+
+/// The older way to say `--cache-to type=inline`.
+pub(crate) fn inline(arguments: &BTreeMap<String, String>) -> Option<Result<CacheTarget>> {
+    let given = arguments.get(INLINE_CACHE).is_some_and(|value| matches!(value.as_str(), "1" | "true"));
+    given.then_some(Ok(CacheTarget { place: CachePlace::Inline, mounts: false }))
 }
 
 /// `--attest`, `--provenance` and `--sbom`.

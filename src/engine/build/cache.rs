@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::exchange::Entry;
 use super::key::Inputs;
 use crate::base::{Digest, Result, Timestamp, failpoint};
 use crate::engine::Engine;
@@ -37,6 +38,9 @@ struct Record {
     created: Timestamp,
     used: Timestamp,
     inputs: Inputs,
+    /// See [`Done::content`].
+    #[serde(default)]
+    content: Option<Digest>,
 }
 
 /// As much of a [`Record`] as is read when a step is recalled.
@@ -44,6 +48,8 @@ struct Record {
 struct Came {
     layer: Option<Layer>,
     used: Timestamp,
+    #[serde(default)]
+    content: Option<Digest>,
 }
 
 /// What a step came to. Nothing keeps it yet.
@@ -52,6 +58,8 @@ pub(super) struct Recalled {
     pub(super) layer: Option<Layer>,
     /// That it was of use is to be noted again.
     pub(super) stale: bool,
+    /// See [`Done::content`].
+    pub(super) content: Option<Digest>,
 }
 
 /// A step that is to be kept.
@@ -60,6 +68,9 @@ pub(super) struct Done<'a> {
     pub(super) position: Option<&'a Position>,
     pub(super) layer: Option<&'a Layer>,
     pub(super) inputs: &'a Inputs,
+    /// The key of the same step by the content of what it takes from other stages, when `inputs` has only which stages
+    /// these are: another machine may have come to the same files in another way.
+    pub(super) content: Option<&'a Digest>,
 }
 
 /// Which steps go.
@@ -174,17 +185,18 @@ impl Engine {
         self.store.read(|tx| {
             let Some(result) = tx.body::<Came>(Noun::Step, key.as_str())? else { return Ok(None) };
             let stale = result.used.elapsed().as_secs() >= USE_S;
-            let Some(layer) = result.layer else { return Ok(Some(Recalled { layer: None, stale })) };
+            let content = result.content;
+            let Some(layer) = result.layer else { return Ok(Some(Recalled { layer: None, stale, content })) };
             // A layer that was lost is made anew.
             let found = self.store.layer_in(tx, &layer.chain_id)?;
-            Ok(found.map(|layer| Recalled { layer: Some(layer), stale }))
+            Ok(found.map(|layer| Recalled { layer: Some(layer), stale, content }))
         })
     }
 
-    /// What a step says, came to and depended on.
-    pub(super) fn step_kept(&self, key: &Digest) -> Result<Option<(String, Option<Layer>, Inputs)>> {
+    /// What a step says, came to and depended on, for other machines.
+    pub(super) fn step_kept(&self, key: &Digest) -> Result<Option<Entry>> {
         let record = self.store.read(|tx| tx.body::<Record>(Noun::Step, key.as_str()))?;
-        Ok(record.map(|record| (record.text, record.layer, record.inputs)))
+        Ok(record.map(|Record { text, layer, inputs, content, .. }| Entry { text, layer, inputs, content }))
     }
 
     /// Keeps what a step came to.
@@ -198,6 +210,7 @@ impl Engine {
             created: now,
             used: now,
             inputs: done.inputs.kept(),
+            content: done.content.cloned(),
         };
         self.store.write(|tx| {
             tx.delete(Noun::Step, key.as_str())?;

@@ -6,6 +6,7 @@
 //!                                         command's cache a tar
 //!             blobs/sha256/<hex>          the layers, as they are in the store, and the tars
 //! registry    a manifest under a tag      its config is the same document, its layers are the blobs
+//!             an image                    that carries what it came from (inline.rs), here as well
 //! ```
 //!
 //! A folder gathers what builds write; a tag has what the last one wrote. A step is taken by its key, which holds the digest
@@ -23,19 +24,20 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::cache::lock_in_turn;
+use super::cache::{Recalled, lock_in_turn};
 use super::key::Inputs;
 use super::state::State;
-use super::{At, Solver};
+use super::{At, Solver, inline};
 use crate::base::digest::Hashing;
 use crate::base::{Context as _, Digest, Error, Id, Kind, Reference, Result};
 use crate::engine::Engine;
-use crate::engine::image::each;
+use crate::engine::image::{each, image_of};
 use crate::model::build::{BuildReport, CachePlace, CacheTarget};
 use crate::model::image::Layer;
 use crate::registry::remote::Remote;
 use crate::store::image::MANIFEST_TYPE;
-use crate::store::layer::LayerSource;
+use crate::store::image::manifest::{Platform, READABLE};
+use crate::store::layer::{LayerSource, chain_id};
 use crate::store::pack::{PackForm, PackOptions, pack};
 use crate::store::spread::{Ground, Owner, SpreadOptions, spread};
 use crate::sys::lock::Mode;
@@ -63,27 +65,32 @@ const TAR_TYPE: &str = "application/vnd.rhumb.cache.mount.v1.tar";
 /// What is there.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Index {
-    version: u32,
-    steps: BTreeMap<Digest, Entry>,
+    pub(super) version: u32,
+    pub(super) steps: BTreeMap<Digest, Entry>,
     /// What commands keep, by id: what a new cache of that id begins with.
     #[serde(default)]
-    caches: BTreeMap<String, Digest>,
+    pub(super) caches: BTreeMap<String, Digest>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
-struct Entry {
-    text: String,
-    layer: Option<Layer>,
-    inputs: Inputs,
+pub(super) struct Entry {
+    pub(super) text: String,
+    pub(super) layer: Option<Layer>,
+    pub(super) inputs: Inputs,
+    /// See [`super::cache::Done`].
+    #[serde(default)]
+    pub(super) content: Option<Digest>,
 }
 
 /// A place with a cache, and what it has.
 pub(super) struct Depot {
-    place: Place,
-    index: Index,
+    pub(super) place: Place,
+    pub(super) index: Index,
 }
 
-enum Place {
+pub(super) enum Place {
+    /// The layers of an image that is here, by its name.
+    Here(String),
     Folder(PathBuf),
     /// The sizes of the blobs, as the manifest says them.
     Registry(Remote, BTreeMap<Digest, u64>),
@@ -92,6 +99,7 @@ enum Place {
 impl Depot {
     fn shown(&self) -> String {
         match &self.place {
+            Place::Here(name) => name.clone(),
             Place::Folder(folder) => format!("{folder:?}"),
             Place::Registry(remote, _) => format!("{}/{}", remote.host(), remote.repository()),
         }
@@ -100,6 +108,7 @@ impl Depot {
     /// Reads a blob with a connection of its own, since stages read at one time.
     fn with_blob<T>(&self, digest: &Digest, take: impl FnOnce(&mut dyn Read) -> Result<T>) -> Result<T> {
         match &self.place {
+            Place::Here(name) => Err(Error::corrupt(format!("the image {name} has no blob {digest}"))),
             // What is no file there is not waited for.
             Place::Folder(folder) => take(&mut Dir::open(&folder.join(BLOBS))?.open_file(digest.hex().as_bytes())?),
             Place::Registry(remote, sizes) => {
@@ -139,9 +148,37 @@ fn blob(folder: &Path, digest: &Digest) -> PathBuf {
 }
 
 impl Engine {
+    /// What places have, and what could not be had.
+    ///
+    /// # Errors
+    /// As [`Engine::build_cache_open`], but for names.
+    pub(super) fn depots(&self, places: &[CachePlace]) -> Result<(Vec<Depot>, Vec<String>)> {
+        let (mut depots, mut warnings) = (Vec::new(), Vec::new());
+        for place in places {
+            let opened = match place {
+                // Whoever pulled an image wants it used, and perhaps nothing is at the registry.
+                CachePlace::Registry(name) => match self.build_cache_here(name) {
+                    Ok(None) => self.build_cache_open(place),
+                    here => here,
+                },
+                place => self.build_cache_open(place),
+            };
+            match opened {
+                Ok(depot) => depots.extend(depot),
+                // One that has no cache yet, or a bad one, or cannot be reached, costs time and nothing else.
+                Err(error) if matches!(place, CachePlace::Registry(_)) && error.kind() != Kind::Interrupted => {
+                    warnings.push(error.to_string());
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok((depots, warnings))
+    }
+
     /// What a place has; none when nothing was written there yet.
     pub(super) fn build_cache_open(&self, place: &CachePlace) -> Result<Option<Depot>> {
         match place {
+            CachePlace::Inline => Ok(None),
             CachePlace::Folder(folder) => {
                 let index = index(folder)?;
                 Ok(index.map(|index| Depot { place: Place::Folder(folder.clone()), index }))
@@ -159,7 +196,7 @@ impl Engine {
             size: u64,
         }
         #[derive(Deserialize)]
-        struct Manifest {
+        struct Cache {
             config: Descriptor,
             #[serde(default)]
             layers: Vec<Descriptor>,
@@ -167,19 +204,22 @@ impl Engine {
         let reference = Reference::parse(name)?;
         let remote = self.remote(&reference)?;
         let which = reference.digest().map_or_else(|| reference.tag().unwrap_or("latest"), Digest::as_str);
-        let found = match remote.manifest(which, &[MANIFEST_TYPE]) {
+        let found = match remote.manifest(which, &READABLE) {
             Err(error) if error.kind() == Kind::NotFound => return Ok(None),
             found => found?,
         };
-        let Manifest { config, layers } =
-            serde_json::from_slice(&found.bytes).map_err(|error| Error::corrupt(crate::base::error::quoted(&error)))?;
-        if config.media_type != INDEX_TYPE {
-            return Err(Error::unsupported(format!(
-                "{name} is no cache: its config is of type {:?}",
-                config.media_type
-            ))
-            .with_hint("name what --cache-to type=registry,ref=NAME wrote"));
-        }
+        let cache = serde_json::from_slice::<Cache>(&found.bytes);
+        let Some(Cache { config, layers }) = cache.ok().filter(|cache| cache.config.media_type == INDEX_TYPE) else {
+            // An image, or an index of several.
+            let image = image_of(&remote, &found, &Platform::host())?;
+            let index = inline::of_image(&image.config, &inline::layers_of(&image))?;
+            let index = index.ok_or_else(|| {
+                Error::unsupported(format!("{name} is an image that carries no cache"))
+                    .with_hint("build it with --cache-to type=inline, or name what --cache-to type=registry wrote")
+            })?;
+            let sizes = image.layers.into_iter().map(|layer| (layer.digest, layer.size_bytes)).collect();
+            return Ok(Some(Depot { place: Place::Registry(remote, sizes), index }));
+        };
         if config.size > MOST_INDEX_BYTES {
             return Err(Error::corrupt(format!("its document is larger than {MOST_INDEX_BYTES} bytes")));
         }
@@ -208,6 +248,8 @@ impl Engine {
             CachePlace::Registry(name) => {
                 self.registry_export(report, name, target.mounts).context(|| format!("writing the cache {name}"))
             }
+            // It is written with the image.
+            CachePlace::Inline => Ok(()),
         }
     }
 
@@ -319,8 +361,8 @@ impl Engine {
     fn entries(&self, report: &BuildReport) -> Result<Vec<(Digest, Entry)>> {
         let mut entries = Vec::with_capacity(report.keys.len());
         for key in &report.keys {
-            let Some((text, layer, inputs)) = self.step_kept(key)? else { continue };
-            entries.push((key.clone(), Entry { text, layer, inputs }));
+            let Some(entry) = self.step_kept(key)? else { continue };
+            entries.push((key.clone(), entry));
         }
         Ok(entries)
     }
@@ -383,15 +425,23 @@ impl Solver<'_> {
     }
 
     /// The result of a step, from a depot that has it. From then on it is in this machine's cache.
-    pub(super) fn import(&self, at: At<'_>, inputs: &Inputs, state: &State) -> Result<Option<Option<Layer>>> {
+    pub(super) fn import(&self, at: At<'_>, inputs: &Inputs, state: &State) -> Result<Option<Recalled>> {
         let key = inputs.key();
         let found = self.depots.iter().find_map(|depot| Some((depot, depot.index.steps.get(&key)?)));
         let Some((depot, entry)) = found else { return Ok(None) };
-        let layer = match &entry.layer {
-            None => None,
-            Some(layer) => {
+        let parent = state.layers.last().map(|layer| layer.chain_id.clone());
+        let layer = match (&entry.layer, &depot.place) {
+            (None, _) => None,
+            (Some(layer), Place::Here(_)) => {
+                match self.engine.store.layer_whole(&chain_id(parent.as_ref(), &layer.diff_id))? {
+                    Some(layer) => Some(layer),
+                    // Somebody removed the image meanwhile.
+                    None => return Ok(None),
+                }
+            }
+            (Some(layer), _) => {
                 let source = LayerSource {
-                    parent: state.layers.last().map(|layer| layer.chain_id.clone()),
+                    parent,
                     expect_blob: Some(layer.blob.clone()),
                     expect_diff_id: Some(layer.diff_id.clone()),
                     expect_size_bytes: Some(layer.blob_size_bytes),
@@ -401,7 +451,7 @@ impl Solver<'_> {
                 Some(taken.context(|| format!("taking a step from the cache {}", depot.shown()))?)
             }
         };
-        self.remember(at, layer.as_ref(), inputs)?;
-        Ok(Some(layer))
+        self.remember(at, layer.as_ref(), inputs, entry.content.as_ref())?;
+        Ok(Some(Recalled { layer, stale: false, content: entry.content.clone() }))
     }
 }

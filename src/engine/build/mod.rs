@@ -10,7 +10,8 @@
 //! agent   an ssh agent for a command               log     what steps write, with mask
 //! verify  building twice, with disorder
 //! trees   what origins mean                        plan    which stages are needed (pure)
-//! exchange   the cache elsewhere                attest  statements about an image
+//! exchange   the cache elsewhere                inline  the cache that an image carries
+//! attest  statements about an image
 //! turn    when a step is done, and by whom      services  containers beside a command, in order
 //! ```
 //!
@@ -28,6 +29,7 @@ mod copy;
 mod disorder;
 mod exchange;
 mod fetch;
+mod inline;
 mod key;
 mod log;
 mod mask;
@@ -60,15 +62,15 @@ use self::key::Inputs;
 use self::run::chain_ids;
 pub use self::shell::{Debug, Enter, Shell};
 use self::state::State;
-use self::turn::Outcome;
+use self::turn::{Outcome, brief};
 use self::walk::Memory;
 use crate::base::{Digest, Error, Id, Kind, Result, Timestamp, failpoint};
 use crate::engine::Engine;
 use crate::engine::container::view;
 use crate::engine::pipe::through;
 use crate::model::build::{
-    Action, Base, BuildEvent, BuildOptions, BuildReport, CachePlace, Change, Copy, Graph, Origin, Position, Source,
-    Step, StepReport,
+    Action, Base, BuildEvent, BuildOptions, BuildReport, Change, Copy, Graph, Origin, Position, Source, Step,
+    StepReport,
 };
 use crate::model::image::{Image, Layer, Pull};
 use crate::store::assemble::{Piece, assemble};
@@ -193,18 +195,7 @@ impl Engine {
         let begun = Instant::now();
         let needed = plan::needed(graph)?;
         let id = Id::random()?.short().to_owned();
-        let mut depots = Vec::new();
-        let mut warnings = Vec::new();
-        for place in &options.cache_from {
-            match self.build_cache_open(place) {
-                Ok(depot) => depots.extend(depot),
-                // A registry that has no cache yet, or cannot be reached, costs time and nothing else.
-                Err(error) if matches!(place, CachePlace::Registry(_)) && error.kind() != Kind::Interrupted => {
-                    warnings.push(error.to_string());
-                }
-                Err(error) => return Err(error),
-            }
-        }
+        let (depots, warnings) = self.depots(&options.cache_from)?;
         let solver = Solver {
             engine: self,
             graph,
@@ -309,8 +300,8 @@ fn placed(error: Error, step: &Step) -> Error {
         Some(Position { file, line, .. }) if error.failure().is_some() => {
             error.context(format!("building {file}:{line}"))
         }
-        Some(Position { file, line, .. }) => error.context(format!("building {file}:{line}: {}", step.text)),
-        None => error.context(format!("building {:?}", step.text)),
+        Some(Position { file, line, .. }) => error.context(format!("building {file}:{line}: {}", brief(&step.text))),
+        None => error.context(format!("building {:?}", brief(&step.text))),
     }
 }
 
@@ -412,7 +403,12 @@ impl Solver<'_> {
             && *platform != own
             && !platform.starts_with(&format!("{own}/"))
         {
-            return Err(Error::unsupported(format!("the stage asks for {platform:?}, and its base is {own}")));
+            let error = Error::unsupported(format!("the stage asks for {platform:?}, and its base is {own}"))
+                .with_hint("leave --platform out, or name a base of that platform and build on such a machine");
+            return Err(match &stage.position {
+                Some(Position { file, line, .. }) => error.context(format!("building {file}:{line}")),
+                None => error,
+            });
         }
         let mut cached = true;
         for (step_index, step) in stage.steps.iter().enumerate() {
@@ -563,7 +559,7 @@ impl Solver<'_> {
         if let Some(quick) = &quick {
             // What is noted must be there.
             self.keep_recalled(at.stage)?;
-            self.remember(at, state.layers.last().filter(|_| outcome.changed), quick)?;
+            self.remember(at, state.layers.last().filter(|_| outcome.changed), quick, outcome.key.as_ref())?;
         }
         Ok(outcome)
     }

@@ -139,8 +139,11 @@ impl Solver<'_> {
         self.prepare_caches(run, &workdir, &mut prepared)?;
         for mount in &run.mounts {
             let before = (prepared.mounts.len(), prepared.overlays.len());
-            self.prepare_one(mount, &workdir, &mut prepared)
-                .context(|| format!("preparing the mount {:?}", mount.target))?;
+            self.prepare_one(mount, &workdir, &mut prepared).map_err(|error| match mount.target.as_str() {
+                // A secret or an agent at its usual place, which the error names.
+                "" => error,
+                target => error.context(format!("preparing the mount {target:?}")),
+            })?;
             let binds = prepared.mounts[before.0..].iter().map(|mount| &mount.target);
             let overlays = prepared.overlays[before.1..].iter().map(|overlay| &overlay.target);
             let made: Vec<String> = binds.chain(overlays).cloned().collect();

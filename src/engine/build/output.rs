@@ -6,15 +6,15 @@ use std::path::Path;
 
 use super::run::chain_ids;
 use super::state::State;
-use super::{Debug, Progress, Solved};
-use crate::base::{Context as _, Error, Reference, Result, failpoint};
+use super::{Debug, Progress, Solved, inline};
+use crate::base::{Context as _, Digest, Error, Reference, Result, failpoint};
 use crate::engine::Engine;
 use crate::engine::pipe::through;
-use crate::model::build::{BuildOptions, BuildReport, Graph};
+use crate::model::build::{BuildOptions, BuildReport, CachePlace, Graph};
 use crate::model::image::Image;
 use crate::store::archive::beside::Beside;
-use crate::store::image::NewImage;
 use crate::store::image::config::{self, Parsed};
+use crate::store::image::{NewImage, write_manifest};
 use crate::store::pack::{PackForm, PackOptions, Top, pack_tops};
 use crate::store::spread::{Ground, Owner, SpreadOptions, spread};
 use crate::sys::fs::sync;
@@ -41,8 +41,15 @@ impl Engine {
                 self.solve_with(graph, options, progress, &Debug::default())?;
             state.config.labels.extend(options.labels.clone());
             let parsed = parsed(&state);
-            let config = config::write(&parsed);
-            if let Some(image) = self.store.image_known(&config, &names)? {
+            let mut config = config::write(&parsed);
+            if options.cache_to.iter().any(|target| target.place == CachePlace::Inline) {
+                config = inline::with_cache(&config, &state.layers, &report)?;
+            }
+            let annotations = &options.annotations;
+            let manifest = (!annotations.is_empty())
+                .then(|| write_manifest(&Digest::of(&config), config.len() as u64, &state.layers, annotations));
+            let says_so = |image: &Image| manifest.as_ref().is_none_or(|bytes| Digest::of(bytes) == image.manifest);
+            if let Some(image) = self.store.image_known(&config, &names)?.filter(says_so) {
                 break (image, report);
             }
             if !self.keep(&recalled)? {
@@ -50,9 +57,10 @@ impl Engine {
                 continue;
             }
             failpoint::hit("build.commit.prepare")?;
-            let image = self.store.image_prepare(&config, &parsed, None, state.layers)?;
+            let image = self.store.image_prepare(&config, &parsed, manifest.as_deref(), state.layers)?;
             failpoint::hit("build.commit.record")?;
-            let mut images = self.store.image_commit(&[NewImage { image, names: names.clone() }])?;
+            let new = NewImage { image, names: names.clone(), replaces_manifest: manifest.is_some() };
+            let mut images = self.store.image_commit(&[new])?;
             break (images.remove(0), report);
         };
         // Also one that was there: who made it may have been killed before it came to this.

@@ -10,6 +10,7 @@ use super::key::{self, Inputs};
 use super::mask::Mask;
 use super::mounts::Prepared;
 use super::state::State;
+use super::turn::brief;
 use super::{At, Outcome, Progress, Solved, Solver};
 use crate::base::error::CommandFailure;
 use crate::base::{Digest, Error, Kind, Result, units};
@@ -29,6 +30,11 @@ use crate::sys::path::{Dir, EntryKind};
 
 /// How much of each stream an error carries; the log has all of it.
 const MOST_KEPT_BYTES: usize = 4 << 20;
+/// The kernel's limit of one argument, with its end (MAX_ARG_STRLEN, execve(2)).
+const MOST_ARGUMENT_BYTES: usize = 128 << 10;
+/// What to do about one that is longer.
+const TOO_LONG: &str = "one argument has less than 128 KiB: put the text into a file with COPY <<EOF, or begin the \
+                        here-document of RUN with #!/bin/sh";
 /// How many lines of a failed command an error shows.
 const SHOWN_LINES: usize = 40;
 /// The longest output that is captured.
@@ -85,7 +91,7 @@ impl Solver<'_> {
         let outcome = self.keyed(at, &exact, state, |state| self.run(at, run, state))?;
         // What is noted must be there.
         self.keep_recalled(at.stage)?;
-        self.remember(at, state.layers.last().filter(|_| outcome.changed), &quick)?;
+        self.remember(at, state.layers.last().filter(|_| outcome.changed), &quick, outcome.key.as_ref())?;
         Ok(outcome)
     }
 
@@ -212,7 +218,7 @@ impl Solver<'_> {
             Ok((0, layer)) => Ok(layer.flatten()),
             Ok((code, changed)) => {
                 self.shell_of_failed(&at.step.text, &run, state, changed.flatten(), networks)?;
-                let message = format!("the step {:?} ended with {code}", at.step.text);
+                let message = format!("the step {:?} ended with {code}", brief(&at.step.text));
                 let error = Error::command_failed(message, failure(code));
                 let said = if seen.stderr.is_empty() { &seen.stdout } else { &seen.stderr };
                 match String::from_utf8_lossy(said).trim_end() {
@@ -222,12 +228,16 @@ impl Solver<'_> {
             }
             Err(error) if error.failure().is_some() => {
                 let code = error.failure().map_or(1, |failure| failure.exit_code);
-                let message = format!("the step {:?} cannot be run: {}", at.step.text, error.message());
-                Err(Error::command_failed(message, failure(code)))
+                let message = format!("the step {:?} cannot be run: {}", brief(&at.step.text), error.message());
+                let failed = Error::command_failed(message, failure(code));
+                Err(match arguments(&run, state).iter().any(|argument| argument.len() >= MOST_ARGUMENT_BYTES) {
+                    true => failed.with_hint(TOO_LONG),
+                    false => failed,
+                })
             }
             Err(error) if error.kind() == Kind::Timeout => {
                 let time = units::short_duration(begun.elapsed());
-                let message = format!("the step {:?} took longer than {time}", at.step.text);
+                let message = format!("the step {:?} took longer than {time}", brief(&at.step.text));
                 Err(Error::timeout(message).with_hint("give it more time, or look at its output with build logs"))
             }
             Err(error) => Err(error),
@@ -277,6 +287,7 @@ impl Solver<'_> {
             mounts: prepared.mounts.clone(),
             ulimits: self.options.ulimits.clone(),
             shm_size_bytes: self.options.shm_size_bytes,
+            cgroup_parent: self.options.cgroup_parent.clone(),
             extra_hosts: hosts(run.extra_hosts.iter().chain(&self.options.extra_hosts))?,
             networks: networks.to_vec(),
             network_mode: match self.network(run) {

@@ -10,6 +10,9 @@ use crate::base::{Digest, Result, failpoint};
 use crate::model::build::{BuildEvent, Position, Step};
 use crate::model::image::Layer;
 
+/// The most of a step's text that a message has.
+const MOST_TEXT_CHARACTERS: usize = 200;
+
 impl Solver<'_> {
     /// The result of a step that is on record, put on the state.
     pub(super) fn recall(&self, at: At<'_>, inputs: &Inputs, state: &mut State) -> Result<Option<Outcome>> {
@@ -18,13 +21,11 @@ impl Solver<'_> {
             return Ok(None);
         }
         let key = inputs.key();
-        let Recalled { layer, stale } = match self.engine.step_recall(&key)? {
-            Some(recalled) => recalled,
-            None => match self.import(at, inputs, state)? {
-                Some(layer) => Recalled { layer, stale: false },
-                None => return Ok(None),
-            },
+        let recalled = match self.engine.step_recall(&key)? {
+            Some(recalled) => Some(recalled),
+            None => self.import(at, inputs, state)?,
         };
+        let Some(Recalled { layer, stale, content }) = recalled else { return Ok(None) };
         let changed = layer.is_some();
         self.log.cached(&at.step.text);
         let mut board = self.board();
@@ -36,8 +37,9 @@ impl Solver<'_> {
             board.used.insert(key.clone());
         }
         board.keys.insert(key.clone());
+        board.keys.extend(content.clone());
         drop(board);
-        Ok(Some(Outcome { cached: true, changed, key: Some(key), why: String::new() }))
+        Ok(Some(Outcome { cached: true, changed, key: Some(content.unwrap_or(key)), why: String::new() }))
     }
 
     /// A step by its key: recalled, or done by one build alone.
@@ -67,7 +69,7 @@ impl Solver<'_> {
         self.keep_recalled(at.stage)?;
         let layer = work(state)?;
         failpoint::hit("build.step.layer")?;
-        self.remember(at, layer.as_ref(), inputs)?;
+        self.remember(at, layer.as_ref(), inputs, None)?;
         let changed = layer.is_some();
         state.layers.extend(layer);
         Ok(Outcome { cached: false, changed, key: Some(key), why })
@@ -98,14 +100,20 @@ impl Solver<'_> {
         }
     }
 
-    /// Keeps what a step came to.
-    pub(super) fn remember(&self, at: At<'_>, layer: Option<&Layer>, inputs: &Inputs) -> Result<()> {
+    /// Keeps what a step came to; for `content` see [`cache::Done`].
+    pub(super) fn remember(
+        &self,
+        at: At<'_>,
+        layer: Option<&Layer>,
+        inputs: &Inputs,
+        content: Option<&Digest>,
+    ) -> Result<()> {
         if self.debug.elsewhere {
             // What comes of it there may be another thing: that is what is looked for.
             return Ok(());
         }
         let (text, position) = (at.step.text.as_str(), self.place(at));
-        self.engine.step_remember(&cache::Done { text, position: position.as_ref(), layer, inputs })?;
+        self.engine.step_remember(&cache::Done { text, position: position.as_ref(), layer, inputs, content })?;
         self.board().keys.insert(inputs.key());
         Ok(())
     }
@@ -129,4 +137,14 @@ pub(super) struct Outcome {
     pub(super) changed: bool,
     pub(super) key: Option<Digest>,
     pub(super) why: String,
+}
+
+/// A step's text in a message: its first line, and not the whole of one that is long. Its place is said beside it.
+pub(super) fn brief(text: &str) -> String {
+    let line = text.lines().next().unwrap_or_default();
+    let mut short: String = line.chars().take(MOST_TEXT_CHARACTERS).collect();
+    if short.len() < text.len() {
+        short.push_str(" …");
+    }
+    short
 }

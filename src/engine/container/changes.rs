@@ -124,7 +124,11 @@ impl Engine {
         failpoint::hit("container.commit.prepare")?;
         let image = self.store.image_prepare(&config::write(&parsed), &parsed, None, layers)?;
         failpoint::hit("container.commit.record")?;
-        let mut images = self.store.image_commit(&[NewImage { image, names: tag.into_iter().collect() }])?;
+        let mut images = self.store.image_commit(&[NewImage {
+            image,
+            names: tag.into_iter().collect(),
+            replaces_manifest: false,
+        }])?;
         self.store.flush()?;
         Ok(images.remove(0))
     }

@@ -25,8 +25,8 @@ mod transfer;
 
 pub(in crate::engine) use self::from_host::program;
 pub use self::save::SaveTo;
-pub(in crate::engine) use self::transfer::each;
 pub use self::transfer::{Pulled, Transfers};
+pub(in crate::engine) use self::transfer::{each, image_of};
 
 use std::fs::File;
 use std::io::{Read, Write};

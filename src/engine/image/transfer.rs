@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use crate::base::{Context as _, Digest, Error, Kind, Reference, Result, failpoint};
 use crate::engine::Engine;
 use crate::model::image::{Attestation, Image, Layer, Pull, Transfer, TransferState};
-use crate::registry::remote::Remote;
+use crate::registry::remote::{Manifest, Remote};
 use crate::store::archive::write::{Blobs, referrer};
 use crate::store::blob::METADATA_LIMIT_BYTES;
 use crate::store::db::Noun;
@@ -131,24 +131,7 @@ impl Engine {
     ) -> Result<Pulled> {
         let which = reference.digest().map_or_else(|| reference.tag().unwrap_or("latest"), Digest::as_str);
         let top = remote.manifest(which, &READABLE)?;
-        let kind = media_type(&top.bytes, &top.media_type)?;
-        let entry = Descriptor::new(&kind, &top.digest, top.bytes.len() as u64);
-        let documents = |descriptor: &Descriptor| {
-            let digest = descriptor.digest()?;
-            if digest == top.digest {
-                return Ok(top.bytes.clone());
-            }
-            if descriptor.is_manifest() {
-                let found = remote.manifest(digest.as_str(), &READABLE)?;
-                return media_type(&found.bytes, &found.media_type).map(|_| found.bytes);
-            }
-            let mut bytes = Vec::new();
-            let mut blob = remote.blob(&digest, descriptor.size_bytes())?;
-            let read = blob.by_ref().take(METADATA_LIMIT_BYTES).read_to_end(&mut bytes);
-            read.map_err(|error| blob.explain(error))?;
-            Ok(bytes)
-        };
-        let found = manifest::image(&documents, &entry, machine)?;
+        let found = image_of(remote, &top, machine)?;
         let name = reference.digest().map_or_else(|| reference.clone(), |digest| reference.at(digest));
         let before = self.store.read(|tx| tx.named(Noun::Image, &name.to_string()))?;
         let kept = match self.store.image_hold(&Digest::of(&found.config))? {
@@ -166,7 +149,7 @@ impl Engine {
             }
         };
         let is_new = before.as_deref() != Some(kept.id.as_str());
-        let new = NewImage { image: kept, names: vec![name, reference.at(&top.digest)] };
+        let new = NewImage { image: kept, names: vec![name, reference.at(&top.digest)], replaces_manifest: false };
         failpoint::hit("image.pull.commit")?;
         let mut images = self.store.image_commit(&[new])?;
         self.store.write(|tx| tx.pull_end(&Digest::of(&found.manifest)))?;
@@ -399,6 +382,31 @@ fn others(image: &Image, name: &Reference) -> Vec<String> {
 }
 
 /// What a manifest says of itself, or else what the registry says of it.
+/// The image that a manifest or an index leads to, for a machine.
+///
+/// # Errors
+/// As [`manifest::image`], and as the registry says.
+pub(in crate::engine) fn image_of(remote: &Remote, top: &Manifest, machine: &Platform) -> Result<ManifestImage> {
+    let kind = media_type(&top.bytes, &top.media_type)?;
+    let entry = Descriptor::new(&kind, &top.digest, top.bytes.len() as u64);
+    let documents = |descriptor: &Descriptor| {
+        let digest = descriptor.digest()?;
+        if digest == top.digest {
+            return Ok(top.bytes.clone());
+        }
+        if descriptor.is_manifest() {
+            let found = remote.manifest(digest.as_str(), &READABLE)?;
+            return media_type(&found.bytes, &found.media_type).map(|_| found.bytes);
+        }
+        let mut bytes = Vec::new();
+        let mut blob = remote.blob(&digest, descriptor.size_bytes())?;
+        let read = blob.by_ref().take(METADATA_LIMIT_BYTES).read_to_end(&mut bytes);
+        read.map_err(|error| blob.explain(error))?;
+        Ok(bytes)
+    };
+    manifest::image(&documents, &entry, machine)
+}
+
 fn media_type(bytes: &[u8], said: &str) -> Result<String> {
     let document: Value = serde_json::from_slice(bytes).map_err(|error| {
         Error::corrupt(format!("the manifest is malformed: {}", crate::base::error::quoted(&error)))

@@ -38,7 +38,10 @@ fn options_of(build: &Build, of: &'static str, options: Map) -> Result<(crate::m
     all.cache_from = cached.iter().map(|text| cache_place(text)).collect::<Result<_>>()?;
     let mounts = keys.flag("cache_mounts")?;
     let kept = keys.texts("cache_to")?;
-    let target = |text: &String| Ok(CacheTarget { place: cache_place(text)?, mounts });
+    let target = |text: &String| match text.starts_with("type=") {
+        true => docker::cache_to(text).map(|target| CacheTarget { mounts: mounts || target.mounts, ..target }),
+        false => Ok(CacheTarget { place: cache_place(text)?, mounts }),
+    };
     all.cache_to = kept.iter().map(target).collect::<Result<_>>()?;
     all.pull = keys.text("pull")?.as_deref().map(Pull::parse).transpose()?;
     all.network = match keys.text("network")?.as_deref() {
@@ -244,7 +247,8 @@ pub(crate) mod build_results {
     /// since 1970 that no file is later than (otherwise the variable `SOURCE_DATE_EPOCH` says it); `pull`, when
     /// images are fetched (`missing`, `always`, `never`); `cache_from`, folders that steps are taken from which are not in the
     /// cache, `cache_to`, folders that the steps are written to, with `cache_mounts: true` also what commands keep in their
-    /// caches. Instead of a folder, `type=registry,ref=NAME` is a place in a registry.
+    /// caches. Instead of a folder, `type=registry,ref=NAME` is a place in a registry, and `type=inline` the image that
+    /// `commit` makes.
     ///
     /// ```rhai
     /// let b = build::from("base:1").run("true").solve();

@@ -12,6 +12,8 @@
 pub mod config;
 pub mod manifest;
 
+use std::collections::BTreeMap;
+
 use serde_json::json;
 
 use self::config::Parsed;
@@ -33,6 +35,8 @@ pub struct NewImage {
     pub image: Image,
     /// Names that it gets, taken from other images when needed.
     pub names: Vec<Reference>,
+    /// Its manifest takes the place of the one that the same image has already.
+    pub replaces_manifest: bool,
 }
 
 impl Store {
@@ -51,7 +55,7 @@ impl Store {
         let id = self.blob_put(config)?.digest;
         let manifest = match manifest {
             Some(bytes) => self.blob_put(bytes)?.digest,
-            None => self.blob_put(&write_manifest(&id, config.len() as u64, &layers))?.digest,
+            None => self.blob_put(&write_manifest(&id, config.len() as u64, &layers, &BTreeMap::new()))?.digest,
         };
         Ok(Image {
             id,
@@ -81,7 +85,9 @@ impl Store {
                 let bare = Image { tags: Vec::new(), digests: Vec::new(), ..new.image.clone() };
                 let user = (Noun::Image, id);
                 match tx.get::<Image>(Noun::Image, id)?.map(|row| row.body) {
-                    Some(known) if self.image_looks_whole(tx, &known)? => {}
+                    Some(known)
+                        if self.image_looks_whole(tx, &known)?
+                            && !(new.replaces_manifest && known.manifest != bare.manifest) => {}
                     Some(known) => {
                         tx.update(Noun::Image, id, &bare)?;
                         needs(&known)
@@ -272,15 +278,23 @@ fn no_such_image(text: &str) -> Error {
 }
 
 /// The manifest of an image that came without one (OCI image specification, "Image Manifest").
-fn write_manifest(config: &Digest, config_bytes: u64, layers: &[Layer]) -> Vec<u8> {
+pub fn write_manifest(
+    config: &Digest,
+    config_bytes: u64,
+    layers: &[Layer],
+    annotations: &BTreeMap<String, String>,
+) -> Vec<u8> {
     let layers = layers
         .iter()
         .map(|layer| json!({ "mediaType": layer.media_type, "digest": layer.blob, "size": layer.blob_size_bytes }));
-    let manifest = json!({
+    let mut manifest = json!({
         "schemaVersion": 2,
         "mediaType": MANIFEST_TYPE,
         "config": { "mediaType": CONFIG_TYPE, "digest": config, "size": config_bytes },
         "layers": layers.collect::<Vec<_>>(),
     });
+    if !annotations.is_empty() {
+        manifest["annotations"] = json!(annotations);
+    }
     manifest.to_string().into_bytes()
 }

@@ -250,6 +250,11 @@ impl Walk<'_> {
             let Some(word) = word else { return Ok(None) };
             let time = match word.text.as_str() {
                 "" | "0" => Duration::ZERO,
+                text if text.parse::<f64>().is_ok() => {
+                    return Err(self
+                        .error(word, format!("the time {text:?} has no unit"))
+                        .with_hint(format!("write {text}s for seconds")));
+                }
                 text => units::parse_duration(text).map_err(|error| self.error(word, error))?,
             };
             match time {
