@@ -8,9 +8,11 @@
 use std::collections::{BTreeSet, HashMap};
 use std::io;
 
+use super::stage::placed;
 use super::state::State;
+use super::turn::Outcome;
 use super::walk::MOST_LEVELS;
-use super::{At, Outcome, Solver, key, placed};
+use super::{At, Solver, key};
 use crate::base::{Digest, Error, Result};
 use crate::model::build::{Action, Step};
 use crate::store::assemble::{Body, Piece};
