@@ -168,6 +168,25 @@ fn triggers_of_an_image_need_stages_of_the_file_on_top() {
 }
 
 #[test]
+fn hostile_triggers_of_an_image_are_refused() {
+    let file = parse("Dockerfile", b"FROM base\nRUN two\n").unwrap();
+    for (trigger, wanted) in [
+        ("FROM other", "ONBUILD of base: a trigger cannot be FROM"),
+        ("ONBUILD RUN x", "ONBUILD"),
+        ("MAINTAINER me", "ONBUILD of base: a trigger cannot be MAINTAINER"),
+        ("RUN one\nRUN two", "ONBUILD of base has several instructions"),
+        ("# nothing", "ONBUILD of base has no instruction"),
+        ("", "ONBUILD of base has no instruction"),
+    ] {
+        let mut images = |_: &str, _: Option<&str>| {
+            Ok(Some(ImageConfig { on_build: vec![trigger.to_owned()], ..ImageConfig::default() }))
+        };
+        let error = translate(&file, &options(), &mut images).unwrap_err().to_string();
+        assert!(error.contains(wanted), "{trigger:?}: {error}");
+    }
+}
+
+#[test]
 fn what_is_predefined_can_be_given_as_an_argument() {
     let text = "FROM a-$TARGETSTAGE-$TARGETARCH AS one\nARG TARGETSTAGE TARGETARCH TARGETOSVERSION=x\n\
                 ENV a=$TARGETSTAGE-$TARGETARCH-$TARGETOSVERSION\n";

@@ -101,17 +101,36 @@ pub fn parse(file: &str, bytes: &[u8]) -> Result<Dockerfile> {
     Ok(dockerfile)
 }
 
-/// Reads instructions without a `FROM`, such as the triggers that an image carries.
+/// Reads a trigger that an image carries.
 ///
 /// # Errors
-/// As [`parse`].
+/// As [`parse_instruction`]; `invalid_argument` for what no trigger is.
+pub fn parse_trigger(file: &str, text: &str) -> Result<Instruction> {
+    let instruction = parse_instruction(file, text)?;
+    match instruction.kind {
+        InstructionKind::From | InstructionKind::OnBuild(..) | InstructionKind::Maintainer(_) => {
+            let name = instruction.keyword.text.to_ascii_uppercase();
+            Err(Error::invalid(format!("{file}: a trigger cannot be {name}")))
+        }
+        _ => Ok(instruction),
+    }
+}
+
+/// Reads one instruction, as a trigger or a script has it.
+///
+/// # Errors
+/// As [`parse`]; `invalid_argument` for several.
 pub fn parse_instruction(file: &str, text: &str) -> Result<Instruction> {
     if text.len() > MAX_BYTES {
         return Err(Error::invalid(format!("{file} is larger than {MAX_BYTES} bytes")));
     }
     let mut lines = lines::Lines::new(file, text)?;
     let line = lines.next().ok_or_else(|| Error::invalid(format!("{file} has no instruction")))?;
-    Ok(instruction::read(file, &line, &mut lines)?.0)
+    let (instruction, _) = instruction::read(file, &line, &mut lines)?;
+    match lines.next() {
+        None => Ok(instruction),
+        Some(_) => Err(Error::invalid(format!("{file} has several instructions, and can have one"))),
+    }
 }
 
 /// The patterns of an ignore file; none when there is no such file.

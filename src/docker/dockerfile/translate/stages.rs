@@ -4,7 +4,7 @@ use crate::base::{Error, Result, suggest};
 use crate::docker::dockerfile::ast::{Dockerfile, Instruction, InstructionKind, Word};
 use crate::docker::dockerfile::translate::variables::Globals;
 use crate::docker::dockerfile::translate::{Named, Options, expanded};
-use crate::docker::dockerfile::{at, mount, parse_instruction};
+use crate::docker::dockerfile::{at, mount, parse_trigger};
 use crate::model::build::Origin;
 
 /// What a stage begins with.
@@ -196,7 +196,7 @@ fn needs(
     let base = &file.stages[stage].base;
     for text in triggers {
         let name = trigger_name(&base.text);
-        let trigger = parse_instruction(&name, text)?;
+        let trigger = parse_trigger(&name, text)?;
         // Its words stand in no line of the file.
         let place = Dockerfile { file: name, arguments: Vec::new(), stages: Vec::new(), ..file.clone() };
         of_instruction(&place, options, globals, plan, stage, &trigger, &mut needs)?;

@@ -8,7 +8,7 @@ use crate::docker::devices;
 use crate::docker::dockerfile::ast::{self, Dockerfile, Instruction, InstructionKind, Pair, Word};
 use crate::docker::dockerfile::translate::variables::{Globals, Variables};
 use crate::docker::dockerfile::translate::{Options, PROXIES, stages, value};
-use crate::docker::dockerfile::{at, expand, mount, parse_instruction, sources, words};
+use crate::docker::dockerfile::{at, expand, mount, parse_trigger, sources, words};
 use crate::model::build::{
     Action, Base, CacheMount, Change, Command, Context, Copy, Device, Inline, Mount, MountKind, Network, Origin,
     Position, Run, Sharing, Source, Stage, Step,
@@ -84,7 +84,7 @@ impl Walk<'_> {
         }
         for (text, position) in triggers {
             self.shown = stages::trigger_name(&written.base.text);
-            let instruction = parse_instruction(&self.shown, &text)?;
+            let instruction = parse_trigger(&self.shown, &text)?;
             let position = position.or_else(|| Some(self.position(&written.from)));
             self.instruction(&instruction, position, &mut steps)?;
         }
