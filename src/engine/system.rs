@@ -11,7 +11,7 @@ use crate::engine::Engine;
 use crate::engine::build::CachePrune;
 use crate::engine::container::disk_usage;
 use crate::model::container::{Container, ContainerFilter, Status};
-use crate::model::image::{Image, ImageFilter};
+use crate::model::image::{ImageFilter, Layer};
 use crate::model::system::{DiskUsage, DiskUsageRow, Info, PruneFilter, PruneReport};
 use crate::model::volume::VolumeFilter;
 use crate::sys;
@@ -65,12 +65,13 @@ impl Engine {
         let (active, idle): (Vec<_>, Vec<_>) = images.iter().partition(|image| used.contains(&image.id));
         // A layer that several images share is there once, and stays while one of them is used.
         let mut seen = BTreeSet::new();
-        let mut bytes = |images: &[&Image]| -> u64 {
-            let layers = images.iter().flat_map(|image| &image.layers);
+        let mut bytes = |layers: &mut dyn Iterator<Item = &Layer>| -> u64 {
             let unseen = layers.filter(|layer| seen.insert(layer.chain_id.clone()));
             unseen.map(|layer| layer.size_bytes + layer.blob_size_bytes).sum()
         };
-        let (active_bytes, idle_bytes) = (bytes(&active), bytes(&idle));
+        let active_bytes = bytes(&mut active.iter().flat_map(|image| &image.layers));
+        let waiting = self.store.pull_layers()?;
+        let idle_bytes = bytes(&mut idle.iter().flat_map(|image| &image.layers).chain(&waiting));
         Ok(DiskUsageRow {
             noun: "Images".to_owned(),
             total: images.len() as u64,

@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::base::{Digest, Result, Timestamp};
+use crate::model::image::Layer;
 use crate::store::Store;
 use crate::store::db::{Noun, Phase, Tx};
 
@@ -37,6 +38,24 @@ impl Store {
                 None => tx.insert(Noun::Pull, id, Phase::Ready, &record)?,
             }
             tx.add_use((Noun::Pull, id), (Noun::Layer, layer.as_str()))
+        })
+    }
+}
+
+impl Store {
+    /// The layers that wait for the rest of their images.
+    ///
+    /// # Errors
+    /// `corrupt`.
+    pub fn pull_layers(&self) -> Result<Vec<Layer>> {
+        self.read(|tx| {
+            let mut layers = Vec::new();
+            for id in tx.ids(Noun::Pull)? {
+                for (_, layer) in tx.uses((Noun::Pull, &id))? {
+                    layers.extend(tx.body::<Layer>(Noun::Layer, &layer)?);
+                }
+            }
+            Ok(layers)
         })
     }
 }

@@ -143,7 +143,12 @@ impl Engine {
                 image
             }
             None => {
-                let layers = self.pull_layers(remote, &found, hears)?;
+                let layers = self.pull_layers(remote, &found, hears);
+                if layers.as_ref().is_err_and(|error| error.kind() == Kind::NoSpace) {
+                    // What is here already is in the way of everything else; a disk that is full may refuse even that.
+                    let _ = self.store.write(|tx| tx.pull_end(&Digest::of(&found.manifest)));
+                }
+                let layers = layers?;
                 failpoint::hit("image.pull.layers")?;
                 self.store.image_prepare(&found.config, &found.parsed, Some(&found.manifest), layers)?
             }
@@ -381,7 +386,6 @@ fn others(image: &Image, name: &Reference) -> Vec<String> {
     others
 }
 
-/// What a manifest says of itself, or else what the registry says of it.
 /// The image that a manifest or an index leads to, for a machine.
 ///
 /// # Errors
@@ -407,6 +411,7 @@ pub(in crate::engine) fn image_of(remote: &Remote, top: &Manifest, machine: &Pla
     manifest::image(&documents, &entry, machine)
 }
 
+/// What a manifest says of itself, or else what the registry says of it.
 fn media_type(bytes: &[u8], said: &str) -> Result<String> {
     let document: Value = serde_json::from_slice(bytes).map_err(|error| {
         Error::corrupt(format!("the manifest is malformed: {}", crate::base::error::quoted(&error)))

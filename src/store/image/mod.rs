@@ -90,6 +90,12 @@ impl Store {
                             && !(new.replaces_manifest && known.manifest != bare.manifest) => {}
                     Some(known) => {
                         tx.update(Noun::Image, id, &bare)?;
+                        // A digest by which a registry knows it names a manifest that is here no more.
+                        let gone = format!("@{}", known.manifest);
+                        let stale = tx.names(Noun::Image, id)?.into_iter().filter(|name| name.ends_with(&gone));
+                        for name in stale.filter(|_| known.manifest != bare.manifest) {
+                            tx.unname(Noun::Image, &name)?;
+                        }
                         needs(&known)
                             .into_iter()
                             .try_for_each(|(noun, old)| tx.drop_use(user, (noun, old.as_str())))?;
