@@ -135,6 +135,12 @@ fn an_error_says_what_became_of_a_service() {
         }
         assert_nothing_left(&rhumb);
     }
+    let secret = r#"build::from("base:1").run("true", #{ services: #{ db: #{ image: "base:1", command: "sleep 1000",
+        environment: #{ PASSWORD: secret::env_var("TOLD") }, timeout: 1.s,
+        healthcheck: #{ test: "echo cannot log in with $PASSWORD; exit 1", interval: "100ms" } } } }).solve()"#;
+    let mut command = rhumb.command(["-e", secret]);
+    let outcome = process::run(command.env("TOLD", "open-sesame-18"), None, PATIENCE);
+    assert!(outcome.stderr.contains("cannot log in with ***"), "{outcome}");
     let host = r#"build::from("base:1").run("true", #{ network: "host", services: #{ db: "base:1" } }).solve()"#;
     let outcome = rhumb.script(host);
     assert!(outcome.stderr.contains("a step on the host's network has no services"), "{outcome}");

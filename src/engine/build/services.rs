@@ -38,6 +38,8 @@ const READY: Duration = Duration::from_secs(60);
 const NOTICE: Duration = Duration::from_millis(500);
 /// The most services of one step.
 const MOST_SERVICES: usize = 64;
+/// How much of what a check said is shown, in characters.
+const SHOWN_OUTPUT: usize = 400;
 
 /// A network that is there for the time of a step.
 struct StepNetwork {
@@ -260,7 +262,7 @@ impl Solver<'_> {
             _ => self.engine.container_beside_standing(&mut one.beside)?,
         };
         let before = one.stage;
-        let said = match standing {
+        let checked = match standing {
             Standing::Ended(Some(0)) if one.to_complete || one.stage == Stage::Ready => {
                 one.stage = Stage::Done;
                 None
@@ -282,12 +284,15 @@ impl Solver<'_> {
                     self.with_tail(Error::failed(format!("the service {name:?} ended{}{when}", status(code))), one)
                 );
             }
-            Standing::Coming(said) => said,
+            Standing::Coming(checked) => checked,
         };
         let patience = one.service.timeout.unwrap_or(READY);
         if !one.is_enough() && one.begun.elapsed() >= patience {
             let missing = if one.to_complete { "had not ended" } else { "was not ready" };
-            let said = said.map_or_else(String::new, |said| format!("; {said}"));
+            let said = checked.map_or_else(String::new, |(code, output)| {
+                let output: String = self.masked(&output).trim().chars().take(SHOWN_OUTPUT).collect();
+                format!("; its last check ended with {code}: {output}")
+            });
             let waited = units::short_duration(patience);
             let error = Error::timeout(format!("the service {name:?} {missing} after {waited}{said}"))
                 .with_hint("give it more time: timeout: 2.min");
@@ -363,9 +368,13 @@ impl Solver<'_> {
     }
 
     fn tail(&self, one: &Started<'_>) -> String {
-        let tail = self.engine.container_beside_tail(&one.beside);
+        self.masked(&self.engine.container_beside_tail(&one.beside))
+    }
+
+    /// A text without the values of secrets.
+    fn masked(&self, text: &str) -> String {
         let mut mask = self.mask();
-        let shown = [mask.take(tail.as_bytes()), mask.end()].concat();
+        let shown = [mask.take(text.as_bytes()), mask.end()].concat();
         String::from_utf8_lossy(&shown).into_owned()
     }
 
@@ -391,16 +400,21 @@ impl Solver<'_> {
     fn follow(&self, at: At<'_>, service: &Service, id: &Id) {
         let (stage, step) = (at.stage, at.index);
         let mut masks = [self.mask(), self.mask()];
-        let read = self.engine.container_beside_follow(id, &mut |entry| {
-            let shown = masks[usize::from(!matches!(entry.stream, Stream::Stdout))].take(entry.bytes);
+        let show = |stream: Stream, shown: &[u8]| {
             for line in shown.split_inclusive(|byte| *byte == b'\n') {
                 let text = String::from_utf8_lossy(line);
                 let bytes = format!("{} | {}\n", service.name, text.trim_end_matches(['\r', '\n']));
                 self.log.line((stage, step), bytes.as_bytes());
-                let stream = entry.stream;
                 (self.progress)(&BuildEvent::Output { stage, step, stream, bytes: bytes.as_bytes() });
             }
+        };
+        let read = self.engine.container_beside_follow(id, &mut |entry| {
+            let mask = &mut masks[usize::from(!matches!(entry.stream, Stream::Stdout))];
+            show(entry.stream, &mask.take(entry.bytes));
         });
+        for (mask, stream) in masks.iter_mut().zip([Stream::Stdout, Stream::Stderr]) {
+            show(stream, &mask.end());
+        }
         if let Err(error) = read {
             // It is no reason to fail the step.
             self.log.line((stage, step), format!("{} | its log cannot be read: {error}\n", service.name).as_bytes());

@@ -23,8 +23,6 @@ use crate::sys::lock::Lock;
 
 /// How long one connection may take.
 const ATTEMPT: Duration = Duration::from_millis(500);
-/// How much of a probe's output is told, in characters.
-const SHOWN_OUTPUT: usize = 400;
 /// How many lines of its log are told.
 const SHOWN_LINES: usize = 20;
 
@@ -42,8 +40,8 @@ pub(in crate::engine) enum Standing {
     Ready,
     /// It had nothing to be checked by, and ended well.
     Done,
-    /// Not yet; and what its last check said.
-    Coming(Option<String>),
+    /// Not yet; and how its last check ended, and what that said, which may be a secret.
+    Coming(Option<(i32, String)>),
     /// It has ended, with this status when that is known.
     Ended(Option<i32>),
 }
@@ -96,10 +94,7 @@ impl Engine {
                 return Ok(Standing::Ready);
             }
             let last = self.container_get(beside.id.as_str()).ok().and_then(|now| now.state.health?.log.pop());
-            return Ok(Standing::Coming(last.map(|last| {
-                let output: String = last.output.trim().chars().take(SHOWN_OUTPUT).collect();
-                format!("its last check ended with {}: {output}", last.exit_code)
-            })));
+            return Ok(Standing::Coming(last.map(|last| (last.exit_code, last.output))));
         }
         let Life::Alive(run) = self.container_life(&beside.id)? else { return Ok(Standing::Coming(None)) };
         let listens = |port: &u16| matches!(reach::connect(&run, *port, ATTEMPT), Ok(Ok(_)));
