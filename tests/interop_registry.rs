@@ -269,6 +269,30 @@ fn builds_share_their_cache_through_a_registry() {
     assert_eq!(built.stderr.matches("CACHED").count(), 2, "{built}");
     assert!(built.stderr.contains("RUN echo three >/two\n#3 DONE"), "{built}");
     assert!(!third.run(["images"]).ok().contains("me/app"));
+    // An image of that name which is here, and older, does not hide what is there.
+    let fourth = Rhumb::new();
+    fourth.run(["load", "-q", "-i", archive.to_str().unwrap()]).ok();
+    build(&fourth, "FROM base:1\nRUN echo old >/old\n", &["-t", &name, "--cache-to", "type=inline"]).ok();
+    let built = build(&fourth, text, &["--cache-from", &name]);
+    built.ok();
+    assert_eq!(built.stderr.matches("CACHED").count(), 3, "{built}");
+    // Digests of what goes into a key are nobody's: a short value is found by its digest.
+    let blobs = walk(&registry.folder.join("data/docker/registry/v2/blobs/sha256"));
+    let indexes: Vec<String> = blobs
+        .iter()
+        .filter_map(|path| std::fs::read_to_string(path).ok().filter(|text| text.contains("\"steps\":{")))
+        .collect();
+    assert!(indexes.len() >= 2 && indexes.iter().all(|text| !text.contains("the command")), "{indexes:?}");
+    // A cache that has lost its layers costs a warning: zstd's magic number (RFC 8878, 3.1.1) shows which they are.
+    for path in blobs.iter().filter(|path| std::fs::read(path).unwrap().starts_with(&[0x28, 0xb5, 0x2f, 0xfd])) {
+        std::fs::remove_file(path).unwrap();
+    }
+    let fifth = Rhumb::new();
+    fifth.run(["load", "-q", "-i", archive.to_str().unwrap()]).ok();
+    let built = build(&fifth, text, &["--cache-from", &place]);
+    built.ok();
+    assert!(built.stderr.contains("warning: ") && built.stderr.contains("taking a step from the cache"), "{built}");
+    assert_eq!(fifth.run(["run", "--rm", "app:1", "cat", "/one", "/two"]).ok(), "one\ntwo");
 }
 
 #[test]

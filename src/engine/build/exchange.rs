@@ -10,8 +10,8 @@
 //! ```
 //!
 //! A folder gathers what builds write; a tag has what the last one wrote. A step is taken by its key, which holds the digest
-//! of all that is below it: nothing that is said there can stand for another step. Its layer must have the digests that are
-//! named. Who can write there can still say that a step came to something else: one trusts it as one trusts an image.
+//! of all that is below it, and its layer must have the digests that are named. But who can write there can say that a step
+//! came to something else, and what was taken once is this machine's: one trusts a cache as one trusts a base image.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -155,21 +155,22 @@ impl Engine {
     pub(super) fn depots(&self, places: &[CachePlace]) -> Result<(Vec<Depot>, Vec<String>)> {
         let (mut depots, mut warnings) = (Vec::new(), Vec::new());
         for place in places {
-            let opened = match place {
-                // Whoever pulled an image wants it used, and perhaps nothing is at the registry.
-                CachePlace::Registry(name) => match self.build_cache_here(name) {
-                    Ok(None) => self.build_cache_open(place),
-                    here => here,
-                },
-                place => self.build_cache_open(place),
+            // Whoever pulled or built an image wants it used, and perhaps nothing, or a newer one, is at the registry.
+            let here = match place {
+                CachePlace::Registry(name) => self.build_cache_here(name),
+                CachePlace::Folder(_) | CachePlace::Inline => Ok(None),
             };
-            match opened {
-                Ok(depot) => depots.extend(depot),
-                // One that has no cache yet, or a bad one, or cannot be reached, costs time and nothing else.
-                Err(error) if matches!(place, CachePlace::Registry(_)) && error.kind() != Kind::Interrupted => {
-                    warnings.push(error.to_string());
+            let is_here = here.as_ref().is_ok_and(Option::is_some);
+            for opened in [here, self.build_cache_open(place)] {
+                match opened {
+                    Ok(depot) => depots.extend(depot),
+                    Err(_) if is_here => {}
+                    // One that has no cache yet, or a bad one, or cannot be reached, costs time and nothing else.
+                    Err(error) if matches!(place, CachePlace::Registry(_)) && error.kind() != Kind::Interrupted => {
+                        warnings.push(error.to_string());
+                    }
+                    Err(error) => return Err(error),
                 }
-                Err(error) => return Err(error),
             }
         }
         Ok((depots, warnings))
@@ -362,7 +363,8 @@ impl Engine {
         let mut entries = Vec::with_capacity(report.keys.len());
         for key in &report.keys {
             let Some(entry) = self.step_kept(key)? else { continue };
-            entries.push((key.clone(), entry));
+            // A digest of a short value is as good as the value: whoever takes the step knows what goes into its key.
+            entries.push((key.clone(), Entry { inputs: Inputs::default(), ..entry }));
         }
         Ok(entries)
     }
@@ -427,10 +429,30 @@ impl Solver<'_> {
     /// The result of a step, from a depot that has it. From then on it is in this machine's cache.
     pub(super) fn import(&self, at: At<'_>, inputs: &Inputs, state: &State) -> Result<Option<Recalled>> {
         let key = inputs.key();
-        let found = self.depots.iter().find_map(|depot| Some((depot, depot.index.steps.get(&key)?)));
-        let Some((depot, entry)) = found else { return Ok(None) };
+        for (depot, entry) in self.depots.iter().filter_map(|depot| Some((depot, depot.index.steps.get(&key)?))) {
+            match self.import_from(depot, entry, state) {
+                Ok(Some(layer)) => {
+                    self.remember(at, layer.as_ref(), inputs, entry.content.as_ref())?;
+                    return Ok(Some(Recalled { layer, stale: false, content: entry.content.clone() }));
+                }
+                Ok(None) => {}
+                // As for the place: what a registry has lost costs time.
+                Err(error)
+                    if matches!(depot.place, Place::Registry(..))
+                        && !matches!(error.kind(), Kind::Interrupted | Kind::NoSpace) =>
+                {
+                    self.board().warnings.push(error.to_string());
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(None)
+    }
+
+    /// The layer that a depot has for a step, if any is; none when it has none any more.
+    fn import_from(&self, depot: &Depot, entry: &Entry, state: &State) -> Result<Option<Option<Layer>>> {
         let parent = state.layers.last().map(|layer| layer.chain_id.clone());
-        let layer = match (&entry.layer, &depot.place) {
+        Ok(Some(match (&entry.layer, &depot.place) {
             (None, _) => None,
             (Some(layer), Place::Here(_)) => {
                 match self.engine.store.layer_whole(&chain_id(parent.as_ref(), &layer.diff_id))? {
@@ -450,8 +472,6 @@ impl Solver<'_> {
                 let taken = depot.with_blob(&layer.blob, |reader| self.engine.store.layer_import(reader, &source));
                 Some(taken.context(|| format!("taking a step from the cache {}", depot.shown()))?)
             }
-        };
-        self.remember(at, layer.as_ref(), inputs, entry.content.as_ref())?;
-        Ok(Some(Recalled { layer, stale: false, content: entry.content.clone() }))
+        }))
     }
 }
