@@ -18,7 +18,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::base::{Context as _, Error, Paths, Result, paths, units};
+use crate::base::{Context as _, Error, Paths, Result, paths};
 use crate::engine::event::LostEvents;
 use crate::model::image::Pull;
 use crate::registry::access::Registries;
@@ -54,7 +54,7 @@ pub struct Engine {
     search_path: Arc<[PathBuf]>,
     default_network: Option<Arc<str>>,
     pull: Pull,
-    build_cache_bytes: Option<u64>,
+    build_cache: Option<Arc<str>>,
     registries: Registries,
     lost_events: LostEvents,
 }
@@ -78,10 +78,7 @@ impl Engine {
             search_path: options.search_path.clone().into(),
             default_network: options.default_network.as_deref().filter(|name| !name.is_empty()).map(Arc::from),
             pull: options.pull.as_deref().filter(|text| !text.is_empty()).map_or(Ok(Pull::default()), Pull::parse)?,
-            build_cache_bytes: {
-                let given = options.build_cache.as_deref().filter(|text| !text.is_empty());
-                given.map(units::parse_bytes).transpose().context(|| "reading how much builds may keep")?
-            },
+            build_cache: options.build_cache.as_deref().filter(|text| !text.is_empty()).map(Arc::from),
             registries: options.registries.clone(),
             lost_events: options.lost_events.clone(),
         };

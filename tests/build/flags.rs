@@ -49,6 +49,8 @@ fn annotations_are_in_the_manifest_of_what_is_written() {
     assert_eq!(given["annotations"], serde_json::json!({ "org.example.a": "1", "b": "2" }));
     // The same image with other ones: the last build counts.
     assert_eq!(manifest(&["--annotation", "c=3"])["annotations"], serde_json::json!({ "c": "3" }));
+    // Nothing that an earlier one said is said by one that says nothing.
+    assert_eq!(manifest(&[])["annotations"], serde_json::Value::Null);
     rhumb.assert_consistent();
     build(&rhumb, "FROM base:1\n", &["--annotation", "index:a=1"]).fails_with(7, "no index to annotate");
 }

@@ -66,11 +66,16 @@ fn builds_forget_what_is_beyond_the_limit() {
     build(5, "0", "commit(\"made:1\")").ok();
     assert_eq!(kept(), "");
     assert_eq!(run(&rhumb, "run --rm made:1 ls /5").ok(), "/5");
-    // A build that does nothing forgets nothing, and what an image has does not count.
-    build(5, "", "commit(\"made:1\")").ok();
+    // What the image has that a build makes costs its record, a build that does nothing forgets nothing.
+    build(5, "50kB", "commit(\"made:1\")").ok();
     build(5, "0", "solve()").ok();
-    build(6, "0", "solve()").ok();
-    assert_eq!(kept(), "RUN head -c 100000 /dev/zero >/5");
+    build(6, "150kB", "solve()").ok();
+    assert_eq!(kept(), "RUN head -c 100000 /dev/zero >/5\nRUN head -c 100000 /dev/zero >/6");
+    // Records cost something as well.
+    let many = "let b = build::from(\"base:1\"); for i in 0..20 { b.run(`true ${i}`); } b.solve();";
+    let mut command = rhumb.command(["-e", many]);
+    process::run(command.env("RHUMB_BUILD_CACHE", "10kB"), None, PATIENCE).ok();
+    assert!((1..15).contains(&kept().lines().count()), "{}", kept());
     build(6, "lots", "solve()").fails_with(2, "reading how much builds may keep");
     rhumb.assert_consistent();
 }

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use super::WARNED;
 use crate::base::{Error, Result};
-use crate::cli::Session;
 use crate::cli::table::Table;
+use crate::cli::{Session, listing};
 use crate::docker::build::fields;
 use crate::docker::dockerfile::ast::{Dockerfile, Instruction, InstructionKind, Stage};
 use crate::docker::dockerfile::check::{self, Checked};
@@ -195,7 +195,7 @@ pub(super) fn outline(
     parts.extend((count > 0).then_some(table));
     session.out.line(format_args!("TARGET:      {}", title.as_deref().unwrap_or("default")))?;
     if let Some(about) = about {
-        session.out.line(format_args!("DESCRIPTION: {about}"))?;
+        session.out.line(format_args!("DESCRIPTION: {}", listing::harmless_on_terminal(about)))?;
     }
     for table in parts {
         session.out.line("")?;

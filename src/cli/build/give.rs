@@ -281,6 +281,7 @@ mod tests {
         }
         assert!(targets(&["-".to_owned(), "type=oci".to_owned()]).is_err());
     }
+
     #[test]
     fn annotations_are_of_the_manifest() {
         let of = |given: &[&str], outputs: &[&str]| {

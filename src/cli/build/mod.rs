@@ -34,7 +34,7 @@ use crate::docker::words;
 use crate::engine::Engine;
 use crate::engine::build::{Debug, Enter, FetchedContext};
 use crate::engine::container::AttachEnd;
-use crate::model::build::{Attest, BuildOptions, Context, Difference, Graph};
+use crate::model::build::{Attest, BuildOptions, CachePlace, Context, Difference, Graph};
 use crate::model::image::{ImageConfig, Pull};
 use call::Call;
 use give::Target;
@@ -438,6 +438,11 @@ impl BuildArgs {
             if let Some(file) = &self.metadata_file {
                 give::metadata(file, image.as_ref(), &report)?;
             }
+        }
+        let is_for_images =
+            !options.annotations.is_empty() || options.cache_to.iter().any(|to| to.place == CachePlace::Inline);
+        if image.is_none() && is_for_images {
+            report::note("warning: annotations and inline caches go into images, and none was asked for");
         }
         match (&self.iidfile, &image) {
             (Some(file), Some(image)) => give::file(file, image.id.as_str().as_bytes())?,

@@ -13,7 +13,6 @@ use crate::docker::env;
 use crate::engine::build::FetchedContext;
 use crate::model::build::{Attest, CachePlace, CacheTarget, Network, SecretValue};
 
-/// The variable, and the argument, that says how late a file may be.
 /// The argument that has an image carry its cache.
 const INLINE_CACHE: &str = "BUILDKIT_INLINE_CACHE";
 /// The largest secret; Docker's number.

@@ -15,10 +15,10 @@ use serde::{Deserialize, Serialize};
 
 use super::exchange::Entry;
 use super::key::Inputs;
-use crate::base::{Digest, Result, Timestamp, failpoint};
+use crate::base::{Context as _, Digest, Result, Timestamp, failpoint, units};
 use crate::engine::Engine;
 use crate::engine::container::disk_usage;
-use crate::model::build::{CachedStep, Position};
+use crate::model::build::{BuildReport, CachedStep, Position};
 use crate::model::image::Layer;
 use crate::model::system::{Cached, PruneReport};
 use crate::store::db::{Noun, Phase};
@@ -27,6 +27,8 @@ use crate::sys::path::remove_tree;
 
 /// How often one looks whether somebody else is done.
 pub(super) const PAUSE: Duration = Duration::from_millis(20);
+/// What a record takes besides its text and its inputs.
+const RECORD_BYTES: u64 = 1000;
 /// A use is not written down more often.
 const USE_S: u64 = 60;
 
@@ -82,7 +84,8 @@ pub struct CachePrune {
     pub keep_bytes: Option<u64>,
     /// Caches of commands go, too.
     pub mounts: bool,
-    /// Only those that free something: they have a layer, and no image has it.
+    /// Only those that free something: they have a layer, and no image has it. With `keep_bytes`, what an image has costs
+    /// nothing but its record.
     pub unshared: bool,
 }
 
@@ -98,6 +101,28 @@ impl Engine {
             Ok(CachedStep { key: Digest::parse(&row.id)?, text, layer, created, used })
         };
         rows.into_iter().map(step).collect()
+    }
+
+    /// The most bytes that builds keep.
+    ///
+    /// # Errors
+    /// `invalid_argument` for what is no size.
+    pub(super) fn build_cache_limit(&self) -> Result<Option<u64>> {
+        let limit = self.build_cache.as_deref().map(units::parse_bytes).transpose();
+        limit.context(|| "reading how much builds may keep (RHUMB_BUILD_CACHE)")
+    }
+
+    /// Forgets what is beyond the limit, after a build that did something; a failure of that is a warning.
+    pub(super) fn build_cache_bound(&self, mut report: BuildReport) -> Result<BuildReport> {
+        let Some(limit) = self.build_cache_limit()? else { return Ok(report) };
+        if report.steps.iter().all(|step| step.cached) {
+            return Ok(report);
+        }
+        let what = CachePrune { keep_bytes: Some(limit), unshared: true, ..CachePrune::default() };
+        if let Err(error) = self.build_cache_prune(&what) {
+            report.warnings.push(error.context("pruning what builds keep").to_string());
+        }
+        Ok(report)
     }
 
     /// What builds keep, the oldest step first.
@@ -142,25 +167,22 @@ impl Engine {
     /// # Errors
     /// The first failure.
     pub fn build_cache_prune(&self, what: &CachePrune) -> Result<PruneReport> {
-        let mut steps = self.build_cache_list()?;
-        steps.sort_by_key(|step| step.used);
+        let rows = self.store.read(|tx| tx.list::<Record>(Noun::Step))?;
+        let mut steps: Vec<(CachedStep, u64)> = rows.into_iter().map(cached).collect::<Result<_>>()?;
+        steps.sort_by_key(|(step, _)| step.used);
         let of_images = if what.unshared { self.layers_of_images()? } else { BTreeSet::new() };
         let frees = |step: &CachedStep| step.layer.as_ref().is_some_and(|layer| !of_images.contains(&layer.chain_id));
-        steps.retain(|step| !what.unshared || frees(step));
-        let mut gone = Vec::new();
-        let mut kept = Vec::new();
-        for step in steps {
-            let old = what.unused_for.is_some_and(|time| step.used.elapsed() >= time);
-            if old || (what.unused_for.is_none() && what.keep_bytes.is_none()) {
-                gone.push(step);
-            } else {
-                kept.push(step);
-            }
-        }
+        let by_condition = what.unused_for.is_some() || what.keep_bytes.is_some();
+        let goes = |(step, _): &(CachedStep, u64)| match what.unused_for {
+            Some(time) => step.used.elapsed() >= time && (!what.unshared || frees(step)),
+            None => !by_condition && (!what.unshared || frees(step)),
+        };
+        let (mut gone, mut kept): (Vec<_>, Vec<_>) = steps.into_iter().partition(goes);
         if let Some(limit) = what.keep_bytes {
-            let first = kept.len() - fitting(&kept, limit);
+            let first = kept.len() - fitting(&kept, &of_images, limit);
             gone.extend(kept.drain(..first));
         }
+        let gone: Vec<CachedStep> = gone.into_iter().map(|(step, _)| step).collect();
         failpoint::hit("build.prune.records")?;
         self.store.write(|tx| gone.iter().try_for_each(|step| tx.delete(Noun::Step, step.key.as_str()).map(drop)))?;
         let mut freed_bytes = self.store.sweep()?.freed_bytes;
@@ -267,12 +289,20 @@ impl Engine {
     }
 }
 
-/// How many of the last steps have layers that are no larger together.
-fn fitting(steps: &[CachedStep], limit: u64) -> usize {
+/// A step, and how much its record takes itself, about.
+fn cached(row: crate::store::db::Row<Record>) -> Result<(CachedStep, u64)> {
+    let Record { text, layer, created, used, inputs, .. } = row.body;
+    let record_bytes = RECORD_BYTES + text.len() as u64 + inputs.size_bytes();
+    Ok((CachedStep { key: Digest::parse(&row.id)?, text, layer, created, used }, record_bytes))
+}
+
+/// How many of the last steps take no more than `limit` together: each its record, and a layer that nothing else has.
+fn fitting(steps: &[(CachedStep, u64)], of_images: &BTreeSet<Digest>, limit: u64) -> usize {
     let (mut seen, mut total) = (BTreeSet::new(), 0);
-    for (count, step) in steps.iter().rev().enumerate() {
+    for (count, (step, record_bytes)) in steps.iter().rev().enumerate() {
         let new = step.layer.as_ref().filter(|layer| seen.insert(&layer.chain_id));
-        total += new.map_or(0, |layer| layer.size_bytes);
+        let own = new.filter(|layer| !of_images.contains(&layer.chain_id));
+        total += record_bytes + own.map_or(0, |layer| layer.size_bytes + layer.blob_size_bytes);
         if total > limit {
             return count;
         }

@@ -51,6 +51,11 @@ impl Inputs {
         if self.0.len() <= MOST_KEPT { self.clone() } else { Inputs::default() }
     }
 
+    /// How many bytes they take on record, about.
+    pub(super) fn size_bytes(&self) -> u64 {
+        self.0.iter().map(|(name, digest)| (name.len() + digest.as_str().len() + 8) as u64).sum()
+    }
+
     /// Whether both are of one kind of step: of others there is nothing to compare.
     pub(super) fn is_alike(&self, other: &Inputs) -> bool {
         self.0.first() == other.0.first() || self.0.is_empty() || other.0.is_empty()

@@ -119,6 +119,8 @@ struct Board {
     /// What ends single commands; all of them are set when everything is to end.
     halts: Vec<Arc<AtomicBool>>,
     steps: Vec<StepReport>,
+    /// What went wrong and cost time alone.
+    warnings: Vec<String>,
     /// The keys of what was found, where it is to be noted that it was of use.
     used: BTreeSet<Digest>,
     /// All keys, those of steps in groups as well.
@@ -165,7 +167,8 @@ impl Engine {
         loop {
             let solved = self.solve_with(graph, options, progress, &Debug::default())?;
             if self.keep(&solved.recalled)? {
-                return Ok(solved);
+                let report = self.build_cache_bound(solved.report)?;
+                return Ok(Solved { report, ..solved });
             }
         }
     }
@@ -189,7 +192,8 @@ impl Engine {
         let begun = Instant::now();
         let needed = plan::needed(graph)?;
         let id = Id::random()?.short().to_owned();
-        let (depots, warnings) = self.depots(&options.cache_from)?;
+        let (depots, mut warnings) = self.depots(&options.cache_from)?;
+        self.build_cache_limit()?;
         let solver = Solver {
             engine: self,
             graph,
@@ -242,16 +246,10 @@ impl Engine {
         board.steps.sort_by_key(|step| (step.stage, step.step));
         let keys = board.keys.into_iter().collect();
         let caches = board.caches.into_iter().collect();
-        let mut report = BuildReport { id, steps: board.steps, keys, caches, elapsed: begun.elapsed(), warnings };
+        warnings.append(&mut board.warnings);
+        let report = BuildReport { id, steps: board.steps, keys, caches, elapsed: begun.elapsed(), warnings };
         for target in &options.cache_to {
             self.build_cache_export(&report, target)?;
-        }
-        if let Some(keep_bytes) = self.build_cache_bytes.filter(|_| report.steps.iter().any(|step| !step.cached)) {
-            // What this build came to is kept by its lease, whatever the limit is.
-            let what = CachePrune { keep_bytes: Some(keep_bytes), unshared: true, ..CachePrune::default() };
-            if let Err(error) = self.build_cache_prune(&what) {
-                report.warnings.push(error.context("pruning what builds keep").to_string());
-            }
         }
         Ok(Solved { state: Arc::unwrap_or_clone(state), report, recalled })
     }

@@ -1,8 +1,11 @@
 //! What becomes of a build: an image with names, a folder, a tar.
 
+use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::Path;
+
+use serde::Deserialize;
 
 use super::run::chain_ids;
 use super::state::State;
@@ -13,6 +16,7 @@ use crate::engine::pipe::through;
 use crate::model::build::{BuildOptions, BuildReport, CachePlace, Graph};
 use crate::model::image::Image;
 use crate::store::archive::beside::Beside;
+use crate::store::blob::METADATA_LIMIT_BYTES;
 use crate::store::image::config::{self, Parsed};
 use crate::store::image::{NewImage, write_manifest};
 use crate::store::pack::{PackForm, PackOptions, Top, pack_tops};
@@ -46,7 +50,9 @@ impl Engine {
                 config = inline::with_cache(&config, &state.layers, &report)?;
             }
             let annotations = &options.annotations;
-            let manifest = (!annotations.is_empty())
+            // What an earlier build has said of the same image is not said by this one.
+            let is_to_say = !annotations.is_empty() || self.is_annotated(&config)?;
+            let manifest = is_to_say
                 .then(|| write_manifest(&Digest::of(&config), config.len() as u64, &state.layers, annotations));
             let says_so = |image: &Image| manifest.as_ref().is_none_or(|bytes| Digest::of(bytes) == image.manifest);
             if let Some(image) = self.store.image_known(&config, &names)?.filter(says_so) {
@@ -63,6 +69,7 @@ impl Engine {
             let mut images = self.store.image_commit(&[new])?;
             break (images.remove(0), report);
         };
+        let report = self.build_cache_bound(report)?;
         // Also one that was there: who made it may have been killed before it came to this.
         self.store.flush()?;
         if report.steps.iter().any(|step| step.key.is_some() && !step.cached) {
@@ -72,6 +79,21 @@ impl Engine {
             self.tell_tagged(&image, Some(name));
         }
         Ok((image, report))
+    }
+
+    /// Whether the image with this config is here, with annotations that a build gave it.
+    fn is_annotated(&self, config: &[u8]) -> Result<bool> {
+        #[derive(Deserialize)]
+        struct Annotated {
+            #[serde(default)]
+            annotations: BTreeMap<String, String>,
+        }
+        let id = Digest::of(config);
+        let Some(image) = self.store.image_by_id(&id)? else { return Ok(false) };
+        let Ok(bytes) = self.store.blob_read(&image.manifest, METADATA_LIMIT_BYTES) else { return Ok(false) };
+        let Ok(Annotated { annotations }) = serde_json::from_slice(&bytes) else { return Ok(false) };
+        // One that came from elsewhere stays as it came.
+        Ok(!annotations.is_empty() && write_manifest(&id, config.len() as u64, &image.layers, &annotations) == bytes)
     }
 
     /// Builds the target and writes its files into a folder, which is made when it is missing.
