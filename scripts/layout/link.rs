@@ -11,7 +11,13 @@ fn main() {
     let said = |name: &str| std::env::var(name).unwrap_or_default();
     // Other linkers than those of ELF files on Linux know no such script, and a debug build would link longer for nothing.
     if said("CARGO_CFG_TARGET_OS") == "linux" && said("OPT_LEVEL") != "0" {
-        println!("cargo:rustc-link-arg-bins=-Wl,-T,{}/{SCRIPT}", said("CARGO_MANIFEST_DIR"));
+        // What cargo keeps of this outlives the place of the sources; that of the copy follows the target folder.
+        let copy = format!("{}/first.ld", said("OUT_DIR"));
+        if let Err(error) = std::fs::copy(SCRIPT, &copy) {
+            println!("cargo:warning=the program file is laid out by the linker alone: copying {SCRIPT}: {error}");
+            return;
+        }
+        println!("cargo:rustc-link-arg-bins=-Wl,-T,{copy}");
     }
     if let Ok(path) = std::env::var(MAP) {
         println!("cargo:rustc-link-arg-bins=-Wl,-Map,{path}");
