@@ -28,6 +28,16 @@ fn layer(layout: &std::path::Path) -> (String, u64) {
     (digest, size)
 }
 
+/// An image of two layers as an OCI layout, and the root that holds the folder.
+fn two_layers() -> (Rhumb, std::path::PathBuf) {
+    let (rhumb, layout) = layout();
+    rhumb.run(["load", "-q", "-i", layout.to_str().unwrap()]).ok();
+    rhumb.script("build::from(\"base:1\").run(\"echo two >/two\").commit(\"two:1\");").ok();
+    let path = rhumb.path("two");
+    rhumb.run(["save", "--format", "oci-dir", "-o", path.to_str().unwrap(), "two:1"]).ok();
+    (rhumb, path)
+}
+
 #[test]
 fn a_layer_that_breaks_off_goes_on_where_it_was() {
     let (rhumb, path) = layout();
@@ -274,11 +284,7 @@ fn a_pull_ends_when_it_is_to_end_or_is_killed() {
 
 #[test]
 fn one_layer_that_fails_ends_the_others() {
-    let (rhumb, _) = layout();
-    rhumb.run(["load", "-q", "-i", rhumb.path("layout").to_str().unwrap()]).ok();
-    rhumb.script("build::from(\"base:1\").run(\"echo two >/two\").commit(\"two:1\");").ok();
-    let path = rhumb.path("two");
-    rhumb.run(["save", "--format", "oci-dir", "-o", path.to_str().unwrap(), "two:1"]).ok();
+    let (_maker, path) = two_layers();
     // The cache of builds has the layers still.
     let rhumb = Rhumb::new();
     let blobs: Vec<String> = layers(&path);
@@ -298,11 +304,7 @@ fn one_layer_that_fails_ends_the_others() {
 
 #[test]
 fn the_next_pull_takes_up_what_came() {
-    let (rhumb, _) = layout();
-    rhumb.run(["load", "-q", "-i", rhumb.path("layout").to_str().unwrap()]).ok();
-    rhumb.script("build::from(\"base:1\").run(\"echo two >/two\").commit(\"two:1\");").ok();
-    let path = rhumb.path("two");
-    rhumb.run(["save", "--format", "oci-dir", "-o", path.to_str().unwrap(), "two:1"]).ok();
+    let (_maker, path) = two_layers();
     let blobs = layers(&path);
     for (killed, pruned) in [(false, false), (true, false), (false, true)] {
         let rhumb = Rhumb::new();
