@@ -59,15 +59,13 @@ impl BuilderCommand {
 impl DuArgs {
     fn run(&self, session: &mut Session) -> Result<u8> {
         let format = Format::new(&docker::LISTING, self.format.as_deref(), false)?;
-        let engine = session.engine()?;
-        let cached = engine.build_cache_usage()?;
+        let (cached, bytes) = session.engine()?.build_cache_usage()?;
         listing::print(
             &mut session.out,
             &format,
             cached.iter().map(|cached| docker::cache_row(cached, self.no_trunc)),
         )?;
         if self.format.is_none() {
-            let bytes = engine.build_cache_bytes()?;
             session.out.line(format!("Reclaimable: {}", units::finer_size(bytes)))?;
         }
         Ok(0)
@@ -77,7 +75,7 @@ impl DuArgs {
 impl BuilderPruneArgs {
     fn run(&self, session: &mut Session) -> Result<u8> {
         let given = filter::prune(&self.prune.filter)?;
-        if !given.label.is_empty() || !given.without_label.is_empty() {
+        if given.has_labels() {
             return Err(Error::invalid("what builds keep has no labels").with_hint("filter by until=TIME"));
         }
         let what = CachePrune {

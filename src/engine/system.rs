@@ -111,8 +111,7 @@ impl Engine {
     }
 
     fn cache_row(&self) -> Result<DiskUsageRow> {
-        let cached = self.build_cache_usage()?;
-        let bytes = self.build_cache_bytes()?;
+        let (cached, bytes) = self.build_cache_usage()?;
         Ok(DiskUsageRow {
             noun: "Build Cache".to_owned(),
             total: cached.len() as u64,
@@ -129,7 +128,6 @@ impl Engine {
     /// `interrupted`, and when nothing can be listed; what could not be removed is in the report.
     pub fn system_prune(&self, all: bool, volumes: bool, filter: &PruneFilter) -> Result<PruneReport> {
         let mut report = self.container_prune(filter)?;
-        let is_labelled = !filter.label.is_empty() || !filter.without_label.is_empty();
         let mut add = |more: PruneReport| {
             report.items.extend(more.items);
             report.freed_bytes += more.freed_bytes;
@@ -141,7 +139,7 @@ impl Engine {
         }
         add(self.image_prune(all, filter)?);
         // What builds keep has no labels.
-        if !is_labelled {
+        if !filter.has_labels() {
             let unused_for = filter.until.map(Timestamp::elapsed);
             let what = CachePrune { unused_for, mounts: unused_for.is_none(), unshared: !all, ..CachePrune::default() };
             add(self.build_cache_prune(&what)?);

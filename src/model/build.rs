@@ -258,6 +258,13 @@ pub struct CacheMount {
     pub gid: u32,
 }
 
+impl CacheMount {
+    /// Its id; without one, where it is mounted.
+    pub fn id_at<'a>(&'a self, target: &'a str) -> &'a str {
+        if self.id.is_empty() { target } else { &self.id }
+    }
+}
+
 impl Default for CacheMount {
     fn default() -> CacheMount {
         CacheMount {

@@ -101,6 +101,11 @@ pub struct PruneFilter {
 }
 
 impl PruneFilter {
+    /// Whether it speaks of labels, which not everything has.
+    pub fn has_labels(&self) -> bool {
+        !self.label.is_empty() || !self.without_label.is_empty()
+    }
+
     /// Whether an object may go. One that does not say when it was made is old.
     pub fn fits(&self, created: Option<Timestamp>, labels: &BTreeMap<String, String>) -> bool {
         let all = |wanted: &[String]| wanted.iter().all(|wanted| has_label(labels, wanted));

@@ -40,9 +40,7 @@ impl Store {
             tx.add_use((Noun::Pull, id), (Noun::Layer, layer.as_str()))
         })
     }
-}
 
-impl Store {
     /// The layers that wait for the rest of their images.
     ///
     /// # Errors

@@ -149,7 +149,7 @@ pub(super) fn outline(
             MountKind::Secret { id, required, .. } => *secrets.entry(id.clone()).or_insert(false) |= *required,
             MountKind::Ssh { id, required, .. } => *agents.entry(id.clone()).or_insert(false) |= *required,
             MountKind::Cache(cache) => {
-                caches.insert(if cache.id.is_empty() { mount.target.clone() } else { cache.id.clone() });
+                caches.insert(cache.id_at(&mount.target).to_owned());
             }
             MountKind::Bind { .. } | MountKind::Tmpfs { .. } => {}
         }

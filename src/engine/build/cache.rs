@@ -95,10 +95,16 @@ impl Engine {
     /// # Errors
     /// `corrupt`.
     pub fn build_cache_list(&self) -> Result<Vec<CachedStep>> {
+        Ok(self.steps_on_record()?.into_iter().map(|(step, _)| step).collect())
+    }
+
+    /// As [`Engine::build_cache_list`], each with how much its record takes itself, about.
+    fn steps_on_record(&self) -> Result<Vec<(CachedStep, u64)>> {
         let rows = self.store.read(|tx| tx.list::<Record>(Noun::Step))?;
         let step = |row: crate::store::db::Row<Record>| {
-            let Record { text, layer, created, used, .. } = row.body;
-            Ok(CachedStep { key: Digest::parse(&row.id)?, text, layer, created, used })
+            let Record { text, layer, created, used, inputs, .. } = row.body;
+            let record_bytes = RECORD_BYTES + text.len() as u64 + inputs.size_bytes();
+            Ok((CachedStep { key: Digest::parse(&row.id)?, text, layer, created, used }, record_bytes))
         };
         rows.into_iter().map(step).collect()
     }
@@ -125,36 +131,32 @@ impl Engine {
         Ok(report)
     }
 
-    /// What builds keep, the oldest step first.
+    /// What builds keep, the oldest step first; and the bytes that are free when all of it goes: layers that several steps
+    /// share count once, those of images not at all.
     ///
     /// # Errors
     /// `corrupt`.
-    pub fn build_cache_usage(&self) -> Result<Vec<Cached>> {
+    pub fn build_cache_usage(&self) -> Result<(Vec<Cached>, u64)> {
         let of_images = self.layers_of_images()?;
-        let step = |step: CachedStep| Cached {
-            id: step.key.to_string(),
-            is_mount: false,
-            text: step.text,
-            size_bytes: step.layer.as_ref().map_or(0, |layer| layer.size_bytes),
-            created: Some(step.created),
-            used: Some(step.used),
-            is_shared: step.layer.is_none_or(|layer| of_images.contains(&layer.chain_id)),
-        };
-        let mut all: Vec<Cached> = self.build_cache_list()?.into_iter().map(step).collect();
-        all.extend(self.cache_mounts()?);
-        Ok(all)
-    }
-
-    /// Bytes that are free when all of the cache goes: layers that several steps share count once.
-    ///
-    /// # Errors
-    /// `corrupt`.
-    pub fn build_cache_bytes(&self) -> Result<u64> {
-        let mut seen = self.layers_of_images()?;
-        let layers = self.build_cache_list()?.into_iter().filter_map(|step| step.layer);
-        let own = layers.filter(|layer| seen.insert(layer.chain_id.clone()));
-        let layers: u64 = own.map(|layer| layer.size_bytes + layer.blob_size_bytes).sum();
-        Ok(layers + self.cache_mounts()?.iter().map(|mount| mount.size_bytes).sum::<u64>())
+        let (mut seen, mut free_bytes) = (of_images.clone(), 0);
+        let mut all = Vec::new();
+        for step in self.build_cache_list()? {
+            let new = step.layer.as_ref().filter(|layer| seen.insert(layer.chain_id.clone()));
+            free_bytes += new.map_or(0, |layer| layer.size_bytes + layer.blob_size_bytes);
+            all.push(Cached {
+                id: step.key.to_string(),
+                is_mount: false,
+                text: step.text,
+                size_bytes: step.layer.as_ref().map_or(0, |layer| layer.size_bytes),
+                created: Some(step.created),
+                used: Some(step.used),
+                is_shared: step.layer.is_none_or(|layer| of_images.contains(&layer.chain_id)),
+            });
+        }
+        let mounts = self.cache_mounts()?;
+        free_bytes += mounts.iter().map(|mount| mount.size_bytes).sum::<u64>();
+        all.extend(mounts);
+        Ok((all, free_bytes))
     }
 
     fn layers_of_images(&self) -> Result<BTreeSet<Digest>> {
@@ -167,16 +169,15 @@ impl Engine {
     /// # Errors
     /// The first failure.
     pub fn build_cache_prune(&self, what: &CachePrune) -> Result<PruneReport> {
-        let rows = self.store.read(|tx| tx.list::<Record>(Noun::Step))?;
-        let mut steps: Vec<(CachedStep, u64)> = rows.into_iter().map(cached).collect::<Result<_>>()?;
+        let mut steps = self.steps_on_record()?;
         steps.sort_by_key(|(step, _)| step.used);
         let of_images = if what.unshared { self.layers_of_images()? } else { BTreeSet::new() };
         let frees = |step: &CachedStep| step.layer.as_ref().is_some_and(|layer| !of_images.contains(&layer.chain_id));
-        let by_condition = what.unused_for.is_some() || what.keep_bytes.is_some();
-        let goes = |(step, _): &(CachedStep, u64)| match what.unused_for {
-            Some(time) => step.used.elapsed() >= time && (!what.unshared || frees(step)),
-            None => !by_condition && (!what.unshared || frees(step)),
+        let is_old = |step: &CachedStep| match what.unused_for {
+            Some(time) => step.used.elapsed() >= time,
+            None => what.keep_bytes.is_none(),
         };
+        let goes = |(step, _): &(CachedStep, u64)| is_old(step) && (!what.unshared || frees(step));
         let (mut gone, mut kept): (Vec<_>, Vec<_>) = steps.into_iter().partition(goes);
         if let Some(limit) = what.keep_bytes {
             let first = kept.len() - fitting(&kept, &of_images, limit);
@@ -287,13 +288,6 @@ impl Engine {
         let path = self.paths().locks().join(format!("step-{}", &key.hex()[..32]));
         Ok(lock_in_turn(&path, Mode::Exclusive, check)?.remove_on_drop())
     }
-}
-
-/// A step, and how much its record takes itself, about.
-fn cached(row: crate::store::db::Row<Record>) -> Result<(CachedStep, u64)> {
-    let Record { text, layer, created, used, inputs, .. } = row.body;
-    let record_bytes = RECORD_BYTES + text.len() as u64 + inputs.size_bytes();
-    Ok((CachedStep { key: Digest::parse(&row.id)?, text, layer, created, used }, record_bytes))
 }
 
 /// How many of the last steps take no more than `limit` together: each its record, and a layer that nothing else has.

@@ -111,7 +111,7 @@ impl Solver<'_> {
         for mount in &run.mounts {
             if let MountKind::Cache(cache) = &mount.kind {
                 let target = clean(&state.path(run.workdir.as_deref().unwrap_or(".")), &mount.target);
-                self.board().caches.insert(cache_id(cache, &target));
+                self.board().caches.insert(cache.id_at(&target).to_owned());
             }
             let mut plain = mount.clone();
             match &mut plain.kind {
@@ -161,7 +161,7 @@ impl Solver<'_> {
         let mut wanted: BTreeMap<String, (CacheMount, &str)> = BTreeMap::new();
         for mount in &run.mounts {
             let MountKind::Cache(cache) = &mount.kind else { continue };
-            let id = cache_id(cache, &clean(workdir, &mount.target));
+            let id = cache.id_at(&clean(workdir, &mount.target)).to_owned();
             let (known, _) = wanted.entry(id).or_insert_with(|| (cache.clone(), &mount.target));
             if known.sharing == Sharing::Shared {
                 known.sharing = cache.sharing;
@@ -195,7 +195,7 @@ impl Solver<'_> {
                 Ok(())
             }
             MountKind::Cache(cache) => {
-                let path = prepared.caches.get(&cache_id(cache, &target)).cloned();
+                let path = prepared.caches.get(cache.id_at(&target)).cloned();
                 let path = path.ok_or_else(|| Error::failed("a cache was not made ready"))?;
                 prepared.bind(&path, target, cache.read_only)
             }
@@ -258,11 +258,6 @@ fn shown(mount: &Mount) -> String {
         "" => format!("{what} {id:?}"),
         target => format!("{what} {id:?} at {target:?}"),
     }
-}
-
-/// The id of a cache; without one its target is.
-fn cache_id(cache: &CacheMount, target: &str) -> String {
-    if cache.id.is_empty() { target.to_owned() } else { cache.id.clone() }
 }
 
 /// The file beside a cache that names it.

@@ -124,11 +124,7 @@ impl Engine {
         failpoint::hit("container.commit.prepare")?;
         let image = self.store.image_prepare(&config::write(&parsed), &parsed, None, layers)?;
         failpoint::hit("container.commit.record")?;
-        let mut images = self.store.image_commit(&[NewImage {
-            image,
-            names: tag.into_iter().collect(),
-            replaces_manifest: false,
-        }])?;
+        let mut images = self.store.image_commit(&[NewImage::new(image, tag.into_iter().collect())])?;
         self.store.flush()?;
         Ok(images.remove(0))
     }

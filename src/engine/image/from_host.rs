@@ -80,7 +80,7 @@ impl Engine {
         let list = self.paths().cache().join("from_host").join(format!("{}.json", key.hex()));
         if let Some(image) = self.kept_image(&list, &found)? {
             let names = tag.clone().into_iter().collect();
-            match self.store.image_commit(&[NewImage { image, names, replaces_manifest: false }]) {
+            match self.store.image_commit(&[NewImage::new(image, names)]) {
                 // It was removed since, with its layer: it is made anew.
                 Err(error) if error.kind() == Kind::NotFound => {}
                 kept => {

@@ -62,11 +62,7 @@ impl Engine {
         parsed.diff_ids = vec![layer.diff_id.clone()];
         let image = self.store.image_prepare(&config::write(&parsed), &parsed, None, vec![layer])?;
         failpoint::hit("image.import.commit")?;
-        let mut images = self.store.image_commit(&[NewImage {
-            image,
-            names: tag.into_iter().collect(),
-            replaces_manifest: false,
-        }])?;
+        let mut images = self.store.image_commit(&[NewImage::new(image, tag.into_iter().collect())])?;
         self.store.flush()?;
         Ok(images.remove(0))
     }

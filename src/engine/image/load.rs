@@ -60,7 +60,7 @@ impl Engine {
         for image in archived {
             let layers = self.import_layers(members, image)?;
             let kept = self.store.image_prepare(&image.config, &image.parsed, image.manifest.as_deref(), layers)?;
-            images.push(NewImage { image: kept, names: image.names.clone(), replaces_manifest: false });
+            images.push(NewImage::new(kept, image.names.clone()));
         }
         failpoint::hit("image.load.commit")?;
         let images = self.store.image_commit(&images)?;

@@ -62,7 +62,7 @@ impl Engine {
                     items.push(row);
                 }
             }
-            if filter.label.is_empty() && filter.without_label.is_empty() {
+            if !filter.has_labels() {
                 tx.pulls_end(filter.until)?;
             }
             Ok(items)

@@ -132,6 +132,7 @@ impl Engine {
         let which = reference.digest().map_or_else(|| reference.tag().unwrap_or("latest"), Digest::as_str);
         let top = remote.manifest(which, &READABLE)?;
         let found = image_of(remote, &top, machine)?;
+        let manifest = Digest::of(&found.manifest);
         let name = reference.digest().map_or_else(|| reference.clone(), |digest| reference.at(digest));
         let before = self.store.read(|tx| tx.named(Noun::Image, &name.to_string()))?;
         let kept = match self.store.image_hold(&Digest::of(&found.config))? {
@@ -143,10 +144,10 @@ impl Engine {
                 image
             }
             None => {
-                let layers = self.pull_layers(remote, &found, hears);
+                let layers = self.pull_layers(remote, &found, &manifest, hears);
                 if layers.as_ref().is_err_and(|error| error.kind() == Kind::NoSpace) {
                     // What is here already is in the way of everything else; a disk that is full may refuse even that.
-                    let _ = self.store.write(|tx| tx.pull_end(&Digest::of(&found.manifest)));
+                    let _ = self.store.write(|tx| tx.pull_end(&manifest));
                 }
                 let layers = layers?;
                 failpoint::hit("image.pull.layers")?;
@@ -154,17 +155,23 @@ impl Engine {
             }
         };
         let is_new = before.as_deref() != Some(kept.id.as_str());
-        let new = NewImage { image: kept, names: vec![name, reference.at(&top.digest)], replaces_manifest: false };
+        let new = NewImage::new(kept, vec![name, reference.at(&top.digest)]);
         failpoint::hit("image.pull.commit")?;
         let mut images = self.store.image_commit(&[new])?;
-        self.store.write(|tx| tx.pull_end(&Digest::of(&found.manifest)))?;
+        self.store.write(|tx| tx.pull_end(&manifest))?;
         self.store.flush()?;
         let image = images.pop().ok_or_else(|| Error::failed("the image is not on record"))?;
         Ok(Pulled { image, digest: top.digest, is_new })
     }
 
     /// Fetches the layers that are not here, several at once.
-    fn pull_layers(&self, remote: &Remote, found: &ManifestImage, hears: &Transfers<'_>) -> Result<Vec<Layer>> {
+    fn pull_layers(
+        &self,
+        remote: &Remote,
+        found: &ManifestImage,
+        manifest: &Digest,
+        hears: &Transfers<'_>,
+    ) -> Result<Vec<Layer>> {
         // A layer's place in the stack is known before any comes.
         let mut parents = Vec::with_capacity(found.layers.len());
         let mut below: Option<Digest> = None;
@@ -180,9 +187,8 @@ impl Engine {
             .map(|((layer, diff_id), parent)| Wanted { layer, diff_id, parent })
             .collect();
         wanted.iter().for_each(|wanted| wanted.tell(hears, TransferState::Waiting));
-        let manifest = Digest::of(&found.manifest);
         each(remote, &wanted, |remote, wanted| {
-            let layer = self.pull_layer(remote, &manifest, wanted, hears);
+            let layer = self.pull_layer(remote, manifest, wanted, hears);
             layer.context(|| format!("fetching the layer {}", wanted.layer.digest))
         })
     }

@@ -126,7 +126,7 @@ fn cache(engine: &Engine, options: Map) -> Result<Map> {
     map.insert("steps".into(), (steps.len() as i64).into());
     map.insert("size".into(), Dynamic::from(Size(layers.iter().map(|layer| layer.size_bytes).sum())));
     if list {
-        let kept = engine.build_cache_usage()?;
+        let (kept, _) = engine.build_cache_usage()?;
         map.insert("items".into(), kept.into_iter().map(item).collect::<Array>().into());
     }
     Ok(map)

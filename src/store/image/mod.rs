@@ -39,6 +39,13 @@ pub struct NewImage {
     pub replaces_manifest: bool,
 }
 
+impl NewImage {
+    /// One that keeps the manifest by which it is known.
+    pub fn new(image: Image, names: Vec<Reference>) -> NewImage {
+        NewImage { image, names, replaces_manifest: false }
+    }
+}
+
 impl Store {
     /// Keeps the config and the manifest of an image whose layers were imported, and gives the image's facts. Without a
     /// manifest one is made. Nothing is on record yet: hold a lease until [`Store::image_commit`].
