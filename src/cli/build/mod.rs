@@ -494,9 +494,13 @@ fn without_output(error: Error) -> Error {
 fn with_stage(error: Error, file: &Dockerfile) -> Error {
     let chain = error.chain();
     let missing = [error.message()].into_iter().chain(chain.iter().map(|text| text.as_ref()));
-    let missing = missing.filter_map(|text| text.strip_prefix("no such image \"")?.strip_suffix('"')).next();
+    let starts = ["no such image \"", "there is no image \""];
+    let named = |text: &'_ str| {
+        starts.iter().find_map(|start| text.strip_prefix(start)?.split_once('"')).map(|(name, _)| name.to_owned())
+    };
+    let missing = missing.filter_map(named).next();
     let stages = file.stages.iter().filter_map(|stage| Some(stage.name.as_ref()?.text.as_str()));
-    let near = missing.and_then(|name| suggest::nearest(name, stages)).map(str::to_owned);
+    let near = missing.and_then(|name| suggest::nearest(&name, stages).map(str::to_owned));
     near.into_iter().fold(error, |error, near| error.with_hint(format!("did you mean the stage {near:?}?")))
 }
 
@@ -552,5 +556,21 @@ fn known_config(session: &Session, image: &str) -> Option<ImageConfig> {
             report::note(&format!("warning: {error}"));
             None
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mistyped_stage_is_found_whether_its_image_was_looked_for_elsewhere_or_not() {
+        let file = parse("Dockerfile", b"FROM base AS builder\nFROM base\nCOPY --from=bilder /x /x\n").unwrap();
+        let here = || Error::not_found("no such image \"bilder\"");
+        let elsewhere = || Error::unavailable("its name has no address").context("there is no image \"bilder\" here");
+        for error in [here(), elsewhere(), elsewhere().context("building Dockerfile:3: COPY")] {
+            assert_eq!(with_stage(error, &file).hint(), Some("did you mean the stage \"builder\"?"));
+        }
+        assert_eq!(with_stage(Error::not_found("no such image \"postgres\""), &file).hint(), None);
     }
 }
