@@ -294,7 +294,7 @@ fn cve_2021_41103() {
     assert_eq!(sockets, 1);
     // No path leads there from inside, in the file system or through what the first process holds.
     bundles.oci(&["start", "box"]).ok();
-    let inside = "ls -d /tmp/rhumb-test-*; ls /proc/1/fd; cat /proc/1/net/unix | grep -c start.sock; true";
+    let inside = "ls -d /tmp/rhumb-*; ls /proc/1/fd; cat /proc/1/net/unix | grep -c start.sock; true";
     let said = bundles.oci(&["exec", "box", "sh", "-c", inside]);
     assert_eq!(said.stdout, "0\n1\n2\n0\n", "{said}");
     bundles.delete("box");

@@ -31,6 +31,12 @@ impl Leaks {
         Leaks { root: root.to_owned(), root_id: root_id.to_owned(), links: links(), tables: tables() }
     }
 
+    /// Of a root whose test was killed: what carries its id now is its own. Names without an id may be anybody's.
+    pub(crate) fn of_the_dead(root: &Path, root_id: &str) -> Leaks {
+        let links = ["rhumb", "rhumb0"].map(str::to_owned).into();
+        Leaks { root: root.to_owned(), root_id: root_id.to_owned(), links, tables: BTreeSet::new() }
+    }
+
     /// Everything of this root that is in the kernel now, one line each; empty when it is clean.
     pub(crate) fn kernel(&self) -> Vec<String> {
         let mut found = Vec::new();
@@ -150,6 +156,20 @@ impl Leaks {
             })
             .collect()
     }
+}
+
+/// Unmounts all that is mounted below a folder, and says whether nothing is any more.
+pub(crate) fn unmount_below(dir: &Path) -> bool {
+    let below = || {
+        let text = fs::read_to_string("/proc/self/mountinfo").expect("reading /proc/self/mountinfo");
+        let targets = text.lines().filter_map(|line| line.split(' ').nth(4)).map(PathBuf::from);
+        targets.filter(|target| target.starts_with(dir)).collect::<Vec<_>>()
+    };
+    // What is mounted last is listed last.
+    for target in below().iter().rev() {
+        let _ = Command::new("umount").arg("--lazy").arg(target).output(); // the look below says how it went
+    }
+    below().is_empty()
 }
 
 /// The mount points of all cgroup hierarchies.

@@ -6,16 +6,16 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Once, OnceLock};
 use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::leaks::Leaks;
+use crate::support::leaks::{self, Leaks};
 use crate::support::process::{self, Outcome, PATIENCE};
 
 /// The reference of the image in [`Rhumb::with_base`].
@@ -102,21 +102,40 @@ pub(crate) fn assert_root() {
     assert!(uid == Some("0"), "these tests make real containers: run `cargo test` as root");
 }
 
+/// What the folders begin with that hold a state root.
+const ROOTS: &str = "rhumb-root-";
+
 /// A state root and the binary.
 pub(crate) struct Rhumb {
     scratch: Scratch,
     leaks: Leaks,
+    /// The folder, locked: nobody takes it for what a dead run left.
+    _alive: File,
 }
 
 impl Rhumb {
     /// An empty state root.
     pub(crate) fn new() -> Rhumb {
+        static SWEPT: Once = Once::new();
+        SWEPT.call_once(|| sweep_the_dead(&std::env::temp_dir()));
+        Rhumb::at(&std::env::temp_dir(), ROOTS)
+    }
+
+    fn at(dir: &Path, prefix: &str) -> Rhumb {
         assert_root();
-        let scratch = Scratch::new();
+        let (scratch, alive) = loop {
+            let scratch = Scratch(tempfile::Builder::new().prefix(prefix).tempdir_in(dir).expect("a temporary folder"));
+            let folder = File::open(scratch.path()).expect("opening a folder");
+            folder.lock().expect("locking a folder");
+            // A sweep that saw it before it was locked has taken it away.
+            if scratch.path().exists() {
+                break (scratch, folder);
+            }
+        };
         fs::create_dir(scratch.join("tmp")).expect("making a folder");
         let root = scratch.join("root");
         let leaks = Leaks::watch(&root, &root_id(&root));
-        Rhumb { scratch, leaks }
+        Rhumb { scratch, leaks, _alive: alive }
     }
 
     /// A state root that holds the image [`BASE`].
@@ -129,13 +148,9 @@ impl Rhumb {
     /// A state root inside a folder that the test made, such as a mount point of a small file system, with the image
     /// [`BASE`]. It takes only the folder's own content down with it.
     pub(crate) fn with_base_in(dir: &Path) -> Rhumb {
-        assert_root();
-        let scratch = Scratch(tempfile::Builder::new().prefix("r-").tempdir_in(dir).expect("a temporary folder"));
-        fs::create_dir(scratch.join("tmp")).expect("making a folder");
-        let root = scratch.join("root");
-        let leaks = Leaks::watch(&root, &root_id(&root));
-        copy_tree(template(), &root);
-        Rhumb { scratch, leaks }
+        let rhumb = Rhumb::at(dir, "r-");
+        copy_tree(template(), &rhumb.root());
+        rhumb
     }
 
     /// The state root.
@@ -288,6 +303,26 @@ impl Drop for Rhumb {
             if let Err(panic) = checked {
                 self.leaks.sweep();
                 std::panic::resume_unwind(panic);
+            }
+        }
+    }
+}
+
+/// Ends what a run that was killed left in the kernel and in `dir`: its addresses and names would be in the way of this
+/// one. Folders of runs that are alive are locked.
+fn sweep_the_dead(dir: &Path) {
+    for entry in fs::read_dir(dir).expect("reading the folder for temporary files").flatten() {
+        let path = entry.path();
+        if !entry.file_name().to_string_lossy().starts_with(ROOTS) {
+            continue;
+        }
+        // Somebody else sweeps too, or a test has just ended: gone is as good.
+        let Ok(folder) = File::open(&path) else { continue };
+        if folder.try_lock().is_ok() {
+            let root = path.join("root");
+            Leaks::of_the_dead(&root, &root_id(&root)).sweep();
+            if leaks::unmount_below(&path) {
+                let _ = fs::remove_dir_all(&path);
             }
         }
     }
