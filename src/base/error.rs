@@ -133,6 +133,7 @@ struct Inner {
     hint: Option<Cow<'static, str>>,
     source: Option<Source>,
     failure: Option<CommandFailure>,
+    subject: Option<(&'static str, String)>,
 }
 
 macro_rules! constructors {
@@ -180,7 +181,7 @@ impl Error {
             _ if !message.chars().any(is_order) => message,
             _ => Cow::Owned(one_line(&message, usize::MAX)),
         };
-        Error(Box::new(Inner { kind, message, hint: None, source: None, failure: None }))
+        Error(Box::new(Inner { kind, message, hint: None, source: None, failure: None, subject: None }))
     }
 
     /// A `command_failed` error that carries what the command wrote.
@@ -194,6 +195,13 @@ impl Error {
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<Cow<'static, str>>) -> Error {
         self.0.hint = Some(hint.into());
+        self
+    }
+
+    /// Says what it is about: a noun and the name that was given for one.
+    #[must_use]
+    pub fn about(mut self, noun: &'static str, name: impl Into<String>) -> Error {
+        self.0.subject = Some((noun, name.into()));
         self
     }
 
@@ -235,6 +243,19 @@ impl Error {
     /// How the command ended, for `command_failed`.
     pub fn failure(&self) -> Option<&CommandFailure> {
         self.0.failure.as_ref()
+    }
+
+    /// The noun and the name that it, or the nearest of its causes that says so, is about.
+    pub fn subject(&self) -> Option<(&'static str, &str)> {
+        let mut next: Option<&(dyn std::error::Error + 'static)> = Some(self);
+        while let Some(error) = next {
+            let subject = error.downcast_ref::<Error>().and_then(|error| error.0.subject.as_ref());
+            if let Some((noun, name)) = subject {
+                return Some((noun, name));
+            }
+            next = error.source();
+        }
+        None
     }
 
     /// The messages of the causes, outermost first, without this error's own.
@@ -372,6 +393,13 @@ mod tests {
         assert_eq!(error.hint(), Some("look again"));
         assert_eq!(error.to_string(), "reading \"x\": no such file");
         assert_eq!(error.chain(), ["no such file"]);
+    }
+
+    #[test]
+    fn what_an_error_is_about_is_found_below_its_context() {
+        let error = Error::not_found("no such image").about("image", "a:1").context("building").context("line 3");
+        assert_eq!(error.subject(), Some(("image", "a:1")));
+        assert_eq!(Error::failed("x").with_source(std::io::Error::other("y")).subject(), None);
     }
 
     #[test]

@@ -2,15 +2,16 @@
 //! a name), and what is in ours; how late files are (reproducible-builds.org, SOURCE_DATE_EPOCH specification).
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::PathBuf;
 
 use serde_json::json;
 
-use crate::base::{Error, Id, Reference, Result, Timestamp, suggest, units};
+use crate::base::{Context as _, Error, Id, Reference, Result, Timestamp, suggest, units};
 use crate::docker::container::age;
 use crate::docker::format::{Listing, Row};
-use crate::docker::words;
-use crate::model::build::{CachePlace, CacheTarget};
+use crate::docker::words::{self, comma_fields};
+use crate::model::build::{CachePlace, CacheTarget, SshAgent};
 use crate::model::system::Cached;
 
 /// The longest description in a table.
@@ -74,10 +75,19 @@ pub fn epoch(text: &str) -> Result<Option<Timestamp>> {
 /// # Errors
 /// `invalid_argument` for another name, and for a field without a value.
 pub fn fields(what: &str, text: &str, names: &[&str]) -> Result<BTreeMap<String, String>> {
+    values(what, &comma_fields(text)?, names)
+}
+
+/// As [`fields`], of what was split.
+///
+/// # Errors
+/// As there.
+pub fn values(what: &str, given: &[String], names: &[&str]) -> Result<BTreeMap<String, String>> {
+    let text = || given.join(",");
     let mut fields = BTreeMap::new();
-    for field in text.split(',') {
+    for field in given {
         let (name, value) = field.split_once('=').ok_or_else(|| {
-            let error = Error::invalid(format!("{field:?} of the {what} {text:?} has no value"));
+            let error = Error::invalid(format!("{field:?} of the {what} {:?} has no value", text()));
             error.with_hint(format!("write {}=VALUE, between commas", names.join("=VALUE or ")))
         })?;
         // Docker's further words.
@@ -87,13 +97,35 @@ pub fn fields(what: &str, text: &str, names: &[&str]) -> Result<BTreeMap<String,
             name => name,
         };
         if !names.contains(&name) {
-            let error = Error::invalid(format!("the {what} {text:?} has no field {name:?}"));
+            let error = Error::invalid(format!("the {what} {:?} has no field {name:?}", text()));
             let hint = suggest::hint(name, names.iter().copied());
             return Err(error.with_hint(hint.unwrap_or_else(|| format!("it takes {}", names.join(", ")))));
         }
         fields.insert(name.to_owned(), value.to_owned());
     }
     Ok(fields)
+}
+
+/// Reads what signs over ssh, as `--ssh ID=…` names it: the socket of an agent, or files of keys between commas.
+///
+/// # Errors
+/// `invalid_argument` for what is neither; `not_found`.
+pub fn ssh_agent(text: &str) -> Result<SshAgent> {
+    let paths: Vec<PathBuf> = comma_fields(text)?.into_iter().map(PathBuf::from).collect();
+    let mut sockets = 0;
+    for path in &paths {
+        let kind = std::fs::metadata(path).context(|| format!("looking at {path:?} for ssh"))?.file_type();
+        sockets += usize::from(kind.is_socket());
+        if !kind.is_socket() && !kind.is_file() {
+            return Err(Error::invalid(format!("{path:?} is neither the socket of an ssh agent nor a key")));
+        }
+    }
+    match (sockets, &paths[..]) {
+        (1, [socket]) => Ok(SshAgent::Socket(socket.clone())),
+        (0, _) => Ok(SshAgent::Keys(paths)),
+        _ => Err(Error::invalid(format!("{text:?} is more than one ssh agent"))
+            .with_hint("give each an id: --ssh ID=SOCKET")),
+    }
 }
 
 /// Reads `--cache-from`.
@@ -138,18 +170,19 @@ fn place(text: &str, path: &str, more: &[&str]) -> Result<(CachePlace, BTreeMap<
     if !text.contains('=') {
         return Ok((CachePlace::Registry(Reference::parse(text)?.to_string()), BTreeMap::new()));
     }
-    let kind = text.split(',').find_map(|field| field.strip_prefix("type="));
+    let given = comma_fields(text)?;
+    let kind = given.iter().find_map(|field| field.strip_prefix("type="));
     let own = match kind {
         Some("local") => path,
         Some("registry") => "ref",
-        Some("inline") => return Ok((CachePlace::Inline, fields("cache", text, &[&["type"], more].concat())?)),
+        Some("inline") => return Ok((CachePlace::Inline, values("cache", &given, &[&["type"], more].concat())?)),
         Some(kind @ ("gha" | "s3" | "azblob" | "gcs")) => {
             return Err(Error::unsupported(format!("a cache of the type {kind:?} is not supported")).with_hint(hint));
         }
         _ => return Err(Error::invalid(format!("the cache {text:?} has no type that is known")).with_hint(hint)),
     };
     let names = [&["type", own], more].concat();
-    let mut fields = fields("cache", text, &names)?;
+    let mut fields = values("cache", &given, &names)?;
     let value = fields.remove(own).filter(|value| !value.is_empty());
     let value =
         value.ok_or_else(|| Error::invalid(format!("the cache {text:?} does not say where")).with_hint(hint))?;
@@ -171,6 +204,7 @@ mod tests {
         assert_eq!(cache_from("r.example/a:1").unwrap(), registry("r.example/a:1"));
         assert_eq!(cache_from("type=registry,ref=r.example/a").unwrap(), registry("r.example/a:latest"));
         assert_eq!(cache_from("type=local,src=x").unwrap(), CachePlace::Folder("x".into()));
+        assert_eq!(cache_from("type=local,\"src=a,b\"").unwrap(), CachePlace::Folder("a,b".into()));
         let to = cache_to("type=local,dest=x,mode=max,mounts=true").unwrap();
         assert_eq!(to, CacheTarget { place: CachePlace::Folder("x".into()), mounts: true });
         let inline = cache_to("type=inline,mode=min").unwrap();
@@ -184,6 +218,7 @@ mod tests {
             ("type=inline,mounts=true", Kind::Unsupported),
             ("type=inline,dest=x", Kind::InvalidArgument),
             ("type=local,dest=x,nope=1", Kind::InvalidArgument),
+            ("type=local,\"dest=x", Kind::InvalidArgument),
             ("type=local,dest=x,mode=some", Kind::InvalidArgument),
             ("type=registry,ref=A", Kind::InvalidArgument),
         ] {

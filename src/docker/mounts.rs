@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use crate::base::{Error, Result, suggest, units};
 use crate::docker::value::Field;
+use crate::docker::words::comma_fields;
 use crate::model::container::ContainerOptions;
 use crate::model::mount::{Mount, MountSource, VolumesFrom};
 
@@ -80,7 +81,7 @@ pub fn mount(text: &str) -> Result<Mount> {
     let mut bind = Map::new();
     let mut volume = Map::new();
     let mut tmpfs = Map::new();
-    for field in text.split(',') {
+    for field in comma_fields(text)? {
         let (name, value) = match field.split_once('=') {
             Some((name, value)) => (name.trim().to_ascii_lowercase(), Some(value)),
             None => (field.trim().to_ascii_lowercase(), None),

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::base::{Error, Result};
 use crate::docker::format::{Listing, Row};
+use crate::docker::words::comma_fields;
 use crate::model::container::{Container, ContainerOptions, NetworkMode};
 use crate::model::network::{
     Attachment, DEFAULT_NETWORK, Driver, Endpoint, Network, NetworkState, PortBinding, Protocol, Publish, Subnet,
@@ -34,8 +35,8 @@ pub fn attachment(text: &str) -> Result<Attachment> {
         return Ok(Attachment::to(text));
     }
     let mut one = Attachment::default();
-    for field in text.split(',') {
-        let (key, value) = field.split_once('=').unwrap_or((field, ""));
+    for field in comma_fields(text)? {
+        let (key, value) = field.split_once('=').unwrap_or((&field, ""));
         if value.is_empty() {
             return Err(Error::invalid(format!("the field {field:?} of a network has no value")));
         }

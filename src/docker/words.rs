@@ -123,6 +123,30 @@ pub fn resolver_word(text: &str) -> Result<String> {
     Ok(text.to_owned())
 }
 
+/// The fields between commas of a flag such as `--mount`, which Docker reads as one line of CSV (RFC 4180): a field with a
+/// comma or a quote in it stands in quotes.
+///
+/// # Errors
+/// `invalid_argument` for a quote that is not closed, and for a zero byte.
+pub fn comma_fields(text: &str) -> Result<Vec<String>> {
+    // The reader takes what is not closed as if it were.
+    if text.matches('"').count() % 2 == 1 {
+        return Err(Error::invalid(format!("{text:?} has an open quote")));
+    }
+    if text.contains('\0') {
+        return Err(Error::invalid(format!("{text:?} has a zero byte")));
+    }
+    let mut reader = csv::ReaderBuilder::new();
+    // A line's end is part of a field, then.
+    let mut reader = reader.has_headers(false).terminator(csv::Terminator::Any(0)).from_reader(text.as_bytes());
+    let mut record = csv::StringRecord::new();
+    match reader.read_record(&mut record) {
+        Ok(true) => Ok(record.iter().map(str::to_owned).collect()),
+        Ok(false) => Ok(vec![String::new()]),
+        Err(error) => Err(Error::invalid(format!("{text:?} is no list of fields: {error}"))),
+    }
+}
+
 /// Checks a set of processors or memory nodes: `0-2,4`.
 ///
 /// # Errors
@@ -253,4 +277,28 @@ pub fn detach_keys(text: &str) -> Result<Vec<u8>> {
         Error::invalid(format!("{text:?} is not a key sequence"))
             .with_hint("write keys such as ctrl-p,ctrl-q or ctrl-a,d")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_between_commas_may_stand_in_quotes() {
+        for (text, wanted) in [
+            ("", &[""][..]),
+            ("a=1,b", &["a=1", "b"]),
+            ("a,,b,", &["a", "", "b", ""]),
+            ("\"a=1,2\",b", &["a=1,2", "b"]),
+            ("\"a=\"\"1\"\"\"", &["a=\"1\""]),
+            ("a=\"1\"", &["a=\"1\""]),
+            ("a=1\nb=2", &["a=1\nb=2"]),
+            (" a ,b", &[" a ", "b"]),
+            ("é=ü", &["é=ü"]),
+        ] {
+            assert_eq!(comma_fields(text).unwrap(), wanted, "{text:?}");
+        }
+        assert!(comma_fields("\"a").unwrap_err().message().contains("open quote"));
+        assert!(comma_fields("a\0b").is_err());
+    }
 }

@@ -429,6 +429,24 @@ impl fmt::Debug for SecretValue {
     }
 }
 
+/// What signs for one over ssh.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SshAgent {
+    /// The socket of an agent.
+    Socket(PathBuf),
+    /// Files of private keys, which an agent holds for as long as it is asked.
+    Keys(Vec<PathBuf>),
+}
+
+/// Who one is to others.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Credentials {
+    /// Values by id.
+    pub secrets: BTreeMap<String, SecretValue>,
+    /// Agents by id.
+    pub ssh: BTreeMap<String, SshAgent>,
+}
+
 /// What is asked of a build besides its graph.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct BuildOptions {
@@ -438,10 +456,8 @@ pub struct BuildOptions {
     pub no_cache: bool,
     /// Do the steps of these stages anew.
     pub no_cache_filter: Vec<String>,
-    /// Values by id.
-    pub secrets: BTreeMap<String, SecretValue>,
-    /// Sockets of ssh agents by id.
-    pub ssh: BTreeMap<String, PathBuf>,
+    /// What steps may have, and what is shown where something is fetched.
+    pub credentials: Credentials,
     /// No file of a layer, and no date of the image, is later (SOURCE_DATE_EPOCH). None is the date of the base image, so
     /// that the same steps give the same image on any day.
     pub epoch: Option<Timestamp>,

@@ -1,7 +1,8 @@
 //! One file from an address, and a server's answer as it is: `http` and `https`, with this system's certificates and name
 //! servers.
 //!
-//! It follows redirects, but never from `https` to `http`; it sends no credentials, keeps no cookies and unpacks nothing.
+//! It follows redirects, but never from `https` to `http`; it sends what it is given to say who one is, though to no other
+//! host that it is led to, keeps no cookies and unpacks nothing.
 //! Every wait is short, and between two of them it looks whether somebody wants it to end.
 
 use std::io::Write;
@@ -39,7 +40,12 @@ pub struct Fetched {
 /// # Errors
 /// `invalid_argument` for what is no address; `not_found`, `permission_denied` and `unavailable` as the server says, and when
 /// it cannot be reached; `timeout`; what `check` and writing give.
-pub fn fetch(url: &str, check: &dyn Fn() -> Result<()>, out: &mut dyn Write) -> Result<Fetched> {
+pub fn fetch(
+    url: &str,
+    authorization: Option<&str>,
+    check: &dyn Fn() -> Result<()>,
+    out: &mut dyn Write,
+) -> Result<Fetched> {
     let doing = || format!("fetching {url}");
     let address = reqwest::Url::parse(url).map_err(|error| Error::invalid(error.to_string())).context(doing)?;
     if !matches!(address.scheme(), "http" | "https") {
@@ -47,12 +53,24 @@ pub fn fetch(url: &str, check: &dyn Fn() -> Result<()>, out: &mut dyn Write) -> 
     }
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context(|| "starting a runtime")?;
-    runtime.block_on(download(address, check, out)).context(doing)
+    let mut headers = header::HeaderMap::new();
+    if let Some(text) = authorization {
+        let value = header::HeaderValue::from_str(text).map_err(|_| Error::invalid("that is no header"));
+        let mut value = value.context(doing)?;
+        value.set_sensitive(true);
+        headers.insert(header::AUTHORIZATION, value);
+    }
+    runtime.block_on(download(address, headers, check, out)).context(doing)
 }
 
-async fn download(address: reqwest::Url, check: &dyn Fn() -> Result<()>, out: &mut dyn Write) -> Result<Fetched> {
+async fn download(
+    address: reqwest::Url,
+    headers: header::HeaderMap,
+    check: &dyn Fn() -> Result<()>,
+    out: &mut dyn Write,
+) -> Result<Fetched> {
     let segment = address.path_segments().and_then(|mut segments| segments.next_back()).unwrap_or_default().to_owned();
-    let mut response = looking(check, client(true)?.get(address).send()).await?;
+    let mut response = looking(check, client(&address, true)?.get(address).headers(headers).send()).await?;
     let status = response.status();
     if !status.is_success() {
         return Err(refused(status));
@@ -122,7 +140,7 @@ async fn ask(
     question: &Question,
     check: &dyn Fn() -> Result<()>,
 ) -> Result<Answer> {
-    let sent = client(question.follow)?.get(address).headers(headers).send();
+    let sent = client(&address, question.follow)?.get(address).headers(headers).send();
     let mut response = looking(check, sent).await?;
     let text = |value: &header::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
     let mut answer = Answer {
@@ -178,8 +196,23 @@ pub(super) async fn waiting<T>(
     }
 }
 
-fn client(follow: bool) -> Result<Client> {
-    builder(follow).no_proxy().build().map_err(|error| failed(&error))
+/// A client that goes through this environment's proxy, but not to this machine itself.
+fn client(address: &reqwest::Url, follow: bool) -> Result<Client> {
+    let builder = match address.host_str().is_some_and(is_loopback) {
+        true => builder(follow).no_proxy(),
+        false => builder(follow),
+    };
+    builder.build().map_err(|error| failed(&error))
+}
+
+/// Whether a host is this machine: what stays on it may go unprotected, as with Docker.
+pub fn is_loopback(host: &str) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let address = name.trim_start_matches('[').trim_end_matches(']');
+    name == "localhost" || address.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// What all clients have in common.
@@ -285,7 +318,7 @@ mod tests {
 
     fn get(port: u16, path: &str) -> Result<(Fetched, Vec<u8>)> {
         let mut out = Vec::new();
-        let fetched = fetch(&format!("http://127.0.0.1:{port}{path}"), &|| Ok(()), &mut out)?;
+        let fetched = fetch(&format!("http://127.0.0.1:{port}{path}"), None, &|| Ok(()), &mut out)?;
         Ok((fetched, out))
     }
 
@@ -306,7 +339,10 @@ mod tests {
         for kind in [Kind::NotFound, Kind::PermissionDenied, Kind::Unavailable] {
             assert_eq!(get(port, "/x").unwrap_err().kind(), kind);
         }
-        assert_eq!(fetch("file:///etc/passwd", &|| Ok(()), &mut Vec::new()).unwrap_err().kind(), Kind::InvalidArgument);
+        assert_eq!(
+            fetch("file:///etc/passwd", None, &|| Ok(()), &mut Vec::new()).unwrap_err().kind(),
+            Kind::InvalidArgument
+        );
         assert_eq!(get(1, "/").unwrap_err().kind(), Kind::Unavailable);
     }
 
@@ -315,7 +351,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://127.0.0.1:{}/", listener.local_addr().unwrap().port());
         let stop = || Err(Error::interrupted("enough"));
-        assert_eq!(fetch(&url, &stop, &mut Vec::new()).unwrap_err().kind(), Kind::Interrupted);
+        assert_eq!(fetch(&url, None, &stop, &mut Vec::new()).unwrap_err().kind(), Kind::Interrupted);
         let port = server(vec!["HTTP/1.1 200 OK\r\nContent-Length: 9\r\nConnection: close\r\n\r\nhalf".to_owned()]);
         assert!(get(port, "/").is_err());
     }

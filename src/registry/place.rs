@@ -8,7 +8,7 @@ use reqwest::{Client, StatusCode, Url, header};
 use tokio::runtime::Runtime;
 
 use super::access::Access;
-use super::http;
+use super::http::{self, is_loopback};
 use super::remote::Checking;
 use crate::base::{Context as _, Error, Kind, Result};
 
@@ -149,14 +149,4 @@ async fn spoken(client: &Client, https: Url, http: Url, check: &Checking) -> Res
             Err(error) => Err(error),
         },
     }
-}
-
-/// Whether a host is this machine: what stays on it may go unprotected, as with Docker.
-fn is_loopback(host: &str) -> bool {
-    let name = match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
-        _ => host,
-    };
-    let address = name.trim_start_matches('[').trim_end_matches(']');
-    name == "localhost" || address.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }

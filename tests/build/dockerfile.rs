@@ -183,7 +183,7 @@ fn what_cannot_be_built_is_said_with_its_place() {
         ("FROM base:1\n", &["--platform", "linux/s390x"], "\"linux/s390x\" are not built on", ""),
         ("FROM base:1\n", &["--pull=what"], "reading --pull", "missing, always or never"),
         ("FROM base:1\n", &["--cache-from", "type=gha"], "type \"gha\" is not supported", "type=local"),
-        ("FROM base:1\n", &["--ssh", "default=context/main.c"], "not the socket", "ssh-add"),
+        ("FROM base:1\nRUN --mount=type=ssh true\n", &["--ssh", "default=context/main.c"], "cannot be used", "ssh-add"),
         ("FROM base:1\n", &["--output", "type=nope,dest=x"], "no output of the type \"nope\"", ""),
         ("FROM base:1\n", &["--network", "some"], "network \"some\"", ""),
         ("FROM base:1\n", &["-t", "UPPER"], "UPPER", ""),

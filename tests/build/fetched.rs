@@ -12,6 +12,11 @@ use crate::support::process::{self, PATIENCE};
 
 /// Serves a folder's files and counts requests; gives the port.
 pub(crate) fn serve(folder: PathBuf, count: Arc<AtomicUsize>) -> u16 {
+    serve_those(folder, count, |_| "200 OK".to_owned())
+}
+
+/// As [`serve`]; what a request's header says decides about the status, or leads elsewhere.
+fn serve_those(folder: PathBuf, count: Arc<AtomicUsize>, status: impl Fn(&[String]) -> String + Send + 'static) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     std::thread::spawn(move || {
@@ -20,11 +25,11 @@ pub(crate) fn serve(folder: PathBuf, count: Arc<AtomicUsize>) -> u16 {
             count.fetch_add(1, Ordering::Relaxed);
             let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
             let first = lines.next().unwrap().unwrap();
-            while lines.next().is_some_and(|line| !line.unwrap().is_empty()) {}
+            let said: Vec<String> = lines.map(|line| line.unwrap()).take_while(|line| !line.is_empty()).collect();
             let path = first.split(' ').nth(1).unwrap().split('?').next().unwrap().trim_start_matches('/').to_owned();
             let (status, body) = match std::fs::read(folder.join(path)) {
-                Ok(body) => ("200 OK", body),
-                Err(_) => ("404 Not Found", Vec::new()),
+                Ok(body) => (status(&said), body),
+                Err(_) => ("404 Not Found".to_owned(), Vec::new()),
             };
             let date = "Last-Modified: Thu, 01 Jan 1970 00:01:40 GMT";
             let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n{date}\r\nConnection: close", body.len());
@@ -103,4 +108,98 @@ fn a_commit_is_added_without_its_history() {
     assert!(wrong.stderr.contains("and not 0000"), "{wrong}");
     let option = build(&rhumb, &format!("FROM base:1\nADD {url}#--upload-pack=x /x/\n"), &[]);
     assert!(option.stderr.contains("no branch, tag or commit"), "{option}");
+}
+
+/// Says 401 to whoever does not say this.
+fn only(wanted: &'static str) -> impl Fn(&[String]) -> String + Send + 'static {
+    move |said: &[String]| match said.iter().any(|line| line.eq_ignore_ascii_case(wanted)) {
+        true => "200 OK".to_owned(),
+        false => "401 Unauthorized".to_owned(),
+    }
+}
+
+#[test]
+fn a_private_repository_is_fetched_with_a_token_that_goes_nowhere_else() {
+    let rhumb = Rhumb::with_base();
+    let files = [("Dockerfile", "FROM base:1\nCOPY . /in/\n"), ("docs/read.txt", "first")];
+    let Some(repo) = repository(&rhumb, &files, &[("docs/read.txt", "second")]) else { return };
+    // printf x-access-token:hunter22 | base64
+    let port = serve_those(repo, Arc::default(), only("Authorization: basic eC1hY2Nlc3MtdG9rZW46aHVudGVyMjI="));
+    let url = format!("http://127.0.0.1:{port}/.git");
+    let token = rhumb.path("token");
+    std::fs::write(&token, "hunter22\n").unwrap();
+    let dockerfile = format!("FROM base:1\nADD {url}#v1:docs /docs/\n");
+    let refused = build(&rhumb, &dockerfile, &[]);
+    assert!(!refused.success() && refused.stderr.contains("--secret id=GIT_AUTH_TOKEN"), "{refused}");
+    for id in ["GIT_AUTH_TOKEN", "GIT_AUTH_TOKEN.127.0.0.1", &format!("GIT_AUTH_TOKEN.127.0.0.1:{port}")] {
+        let secret = format!("id={id},src={}", token.display());
+        build(&rhumb, &dockerfile, &["--no-cache", "--secret", &secret, "-t", "made:1"]).ok();
+    }
+    assert_eq!(seen(&rhumb, "made:1", "cat /docs/read.txt"), "first");
+    let other = format!("id=GIT_AUTH_TOKEN.127.0.0.2,src={}", token.display());
+    assert!(!build(&rhumb, &dockerfile, &["--no-cache", "--secret", &other]).success());
+    // The build context itself, and the same in a script.
+    let secret = format!("id=GIT_AUTH_TOKEN,src={}", token.display());
+    rhumb.run(["build", "-q", "-t", "made:2", "--secret", &secret, &url]).ok();
+    assert_eq!(seen(&rhumb, "made:2", "cat /in/docs/read.txt"), "second");
+    let script = format!(
+        r##"let who = #{{ secrets: #{{ GIT_AUTH_TOKEN: secret::file("{}") }} }};
+            print(build::from("base:1", #{{ context: "{url}#v1" }} + who).copy("docs/read.txt", "/x").capture("cat /x"));
+            print(build::from("base:1").add("{url}#v1:docs", "/docs/", who).capture("cat /docs/read.txt"));"##,
+        token.display()
+    );
+    assert_eq!(rhumb.script(&script).ok(), "first\nfirst");
+    for image in ["made:1", "made:2"] {
+        let facts = rhumb.run(["image", "inspect", image]).ok();
+        let facts = format!("{facts}{}", rhumb.run(["history", "--no-trunc", image]).ok());
+        assert!(!facts.contains("hunter22") && !facts.contains("eC1hY2Nlc3"), "{facts}");
+    }
+}
+
+#[test]
+fn a_private_file_is_fetched_with_a_token_that_does_not_follow_to_other_hosts() {
+    let rhumb = Rhumb::with_base();
+    let folder = rhumb.path("served");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(folder.join("tool.txt"), "hello").unwrap();
+    let port = serve_those(folder.clone(), Arc::default(), only("Authorization: Bearer hunter22"));
+    let token = rhumb.path("token");
+    std::fs::write(&token, "hunter22").unwrap();
+    let secret = format!("id=HTTP_AUTH_TOKEN_127.0.0.1,src={}", token.display());
+    let add = |port: u16| format!("FROM base:1\nADD http://127.0.0.1:{port}/tool.txt /opt/\n");
+    let refused = build(&rhumb, &add(port), &[]);
+    assert!(!refused.success() && refused.stderr.contains("401"), "{refused}");
+    build(&rhumb, &add(port), &["--secret", &secret, "-t", "made:1"]).ok();
+    assert_eq!(seen(&rhumb, "made:1", "cat /opt/tool.txt"), "hello");
+    // Another host is told nothing, whoever leads there.
+    let told = Arc::new(AtomicUsize::new(0));
+    let (listening, wanted) = (Arc::clone(&told), only("Authorization: Bearer hunter22"));
+    let elsewhere = serve_those(folder.clone(), Arc::default(), move |said: &[String]| {
+        listening.fetch_add(usize::from(wanted(said) == "200 OK"), Ordering::Relaxed);
+        "200 OK".to_owned()
+    });
+    let leading = serve_those(folder, Arc::default(), move |_: &[String]| {
+        format!("302 Found\r\nLocation: http://localhost:{elsewhere}/tool.txt")
+    });
+    build(&rhumb, &add(leading), &["--secret", &secret]).ok();
+    assert_eq!(told.load(Ordering::Relaxed), 0);
+}
+
+#[test]
+fn a_repository_is_fetched_from_gits_own_server() {
+    let rhumb = Rhumb::with_base();
+    let Some(repo) = repository(&rhumb, &[("docs/read.txt", "first")], &[("docs/read.txt", "second")]) else { return };
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let mut command = std::process::Command::new("git");
+    command.args(["daemon", "--listen=127.0.0.1", "--export-all", "--informative-errors"]);
+    command.args([format!("--port={port}"), format!("--base-path={}", rhumb.path("").display())]).arg(repo);
+    let mut server = command.spawn().unwrap();
+    process::eventually("git's server", PATIENCE, || std::net::TcpStream::connect(("127.0.0.1", port)).ok());
+    let url = format!("git://127.0.0.1:{port}/repo.git-tree");
+    let outcome =
+        build(&rhumb, &format!("FROM base:1\nADD {url}#v1:docs /docs/\nADD {url} /all/\n"), &["-t", "made:1"]);
+    // It starts others for its work, which end with their connections.
+    server.kill().and_then(|()| server.wait()).unwrap();
+    outcome.ok();
+    assert_eq!(seen(&rhumb, "made:1", "cat /docs/read.txt /all/docs/read.txt"), "firstsecond");
 }

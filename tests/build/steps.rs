@@ -182,3 +182,55 @@ fn flags_of_docker_mean_what_they_say() {
     assert!(warned.success() && warned.stderr.contains("did you mean \"first\"?"), "{warned}");
     assert!(build(&rhumb, dockerfile, &["--call=check"]).ok().contains("No warnings"));
 }
+
+/// As BuildKit reads owners: a user alone is also the group, and a group alone leaves the files to the superuser.
+#[test]
+fn owners_stand_on_either_side_of_the_colon() {
+    let rhumb = Rhumb::with_base();
+    context(&rhumb, &[("f", "x")]);
+    let owners = [("5", "5:5"), ("5:6", "5:6"), (":7", "0:7"), ("root:8", "0:8"), ("9:root", "9:0")];
+    let copies: String =
+        owners.iter().enumerate().map(|(n, (owner, _))| format!("COPY --chown={owner} f /{n}\n")).collect();
+    build(&rhumb, &format!("FROM base:1\n{copies}"), &["-t", "made:1"]).ok();
+    let wanted: Vec<&str> = owners.iter().map(|(_, wanted)| *wanted).collect();
+    assert_eq!(seen(&rhumb, "made:1", "stat -c %u:%g /[0-4]"), wanted.join("\n"));
+    // No file says who that is.
+    build(&rhumb, "FROM scratch\nCOPY --chown=root:root f /\n", &[]).ok();
+}
+
+#[test]
+fn a_key_is_as_good_as_an_agent() {
+    let rhumb = Rhumb::with_base();
+    if crate::support::peers::peer("ssh-keygen").is_none() {
+        return;
+    }
+    let key = |name: &str, word: &str| {
+        let path = rhumb.path(name);
+        let mut command = std::process::Command::new("ssh-keygen");
+        command.args(["-q", "-t", "ed25519", "-C", name, "-N", word, "-f"]).arg(&path);
+        process::run(&mut command, None, PATIENCE).ok();
+        path.display().to_string()
+    };
+    let (one, two, locked) = (key("one", ""), key("two", ""), key("locked", "a word that nobody gives"));
+    rhumb.script(r#"image::from_host(["sh", "ssh-add"]).tag("ssh:1")"#).ok();
+    let dockerfile = "FROM ssh:1\nRUN --mount=type=ssh ssh-add -L > /keys\n";
+    let out = rhumb.path("out");
+    let output = format!("type=local,dest={}", out.display());
+    let ssh = format!("default={one},{two}");
+    build(&rhumb, dockerfile, &["--ssh", &ssh, "-o", &output]).ok();
+    let public = |path: &str| std::fs::read_to_string(format!("{path}.pub")).unwrap();
+    assert_eq!(std::fs::read_to_string(out.join("keys")).unwrap(), [public(&one), public(&two)].concat());
+    let line =
+        format!(r#"build::from("ssh:1").run("ssh-add -L > /keys", #{{ ssh: "{two}" }}).output("{}")"#, out.display());
+    rhumb.script(&line).ok();
+    assert_eq!(std::fs::read_to_string(out.join("keys")).unwrap(), public(&two));
+    for (ssh, wanted) in [
+        (format!("default={locked}"), "cannot be used"),
+        (format!("default={one}.pub"), "cannot be used"),
+        (format!("default={one}.nope"), "looking at"),
+        (format!("default={}", rhumb.path("").display()), "neither the socket"),
+    ] {
+        let outcome = build(&rhumb, dockerfile, &["--no-cache", "--ssh", &ssh]);
+        assert!(!outcome.success() && outcome.stderr.contains(wanted), "{wanted}\n{outcome}");
+    }
+}

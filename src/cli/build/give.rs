@@ -10,8 +10,9 @@ use serde_json::json;
 use crate::base::{Context as _, Error, Result};
 use crate::cli::Session;
 use crate::cli::container::refuse_terminal;
-use crate::docker::build::fields;
+use crate::docker::build::values;
 use crate::docker::dockerfile::translate::own_platform;
+use crate::docker::words::comma_fields;
 use crate::engine::Engine;
 use crate::engine::build::Progress;
 use crate::engine::image::SaveTo;
@@ -74,7 +75,7 @@ impl Target {
 pub(crate) fn names(given: &[String]) -> Result<Vec<String>> {
     let mut names = Vec::new();
     for text in given.iter().filter(|text| text.contains('=')) {
-        let fields = fields("output", &parted(text).0, FIELDS)?;
+        let fields = values("output", &parted(text)?.0, FIELDS)?;
         names.extend(fields.get("name").filter(|name| !name.is_empty()).cloned());
     }
     Ok(names)
@@ -85,7 +86,10 @@ pub(crate) fn names(given: &[String]) -> Result<Vec<String>> {
 /// # Errors
 /// `invalid_argument`; `unsupported` for an annotation of an index.
 pub(crate) fn annotations(given: &[String], outputs: &[String]) -> Result<BTreeMap<String, String>> {
-    let mut all: BTreeMap<String, String> = outputs.iter().flat_map(|text| parted(text).1).collect();
+    let mut all = BTreeMap::new();
+    for text in outputs {
+        all.extend(parted(text)?.1);
+    }
     for text in given {
         let (key, value) = text
             .split_once('=')
@@ -109,17 +113,17 @@ pub(crate) fn annotations(given: &[String], outputs: &[String]) -> Result<BTreeM
 }
 
 /// An output without its annotations, and these: their names are anybody's.
-fn parted(text: &str) -> (String, Vec<(String, String)>) {
+fn parted(text: &str) -> Result<(Vec<String>, Vec<(String, String)>)> {
     let mut annotations = Vec::new();
     let mut rest = Vec::new();
-    for field in text.split(',') {
+    for field in comma_fields(text)? {
         let key = ANNOTATIONS.iter().find_map(|start| field.strip_prefix(start));
         match key.and_then(|pair| pair.split_once('=')) {
             Some((key, value)) if !key.is_empty() => annotations.push((key.to_owned(), value.to_owned())),
             _ => rest.push(field),
         }
     }
-    (rest.join(","), annotations)
+    Ok((rest, annotations))
 }
 
 /// `--output`; without one an image is made.
@@ -141,7 +145,7 @@ fn target(text: &str) -> Result<Target> {
     if !text.contains('=') {
         return Ok(Target::Folder(PathBuf::from(text)));
     }
-    let fields = fields("output", &parted(text).0, FIELDS)?;
+    let fields = values("output", &parted(text)?.0, FIELDS)?;
     for (name, only, why) in FIXED {
         if let Some(value) = fields.get(*name).filter(|value| value != only) {
             return Err(Error::unsupported(format!("{name} of an output is {only}, not {value:?}")).with_hint(*why));
@@ -262,6 +266,7 @@ mod tests {
             ("type=docker,dest=x", archive(ArchiveFormat::DockerArchive)),
             ("type=docker", Target::Image),
             ("type=image", Target::Image),
+            ("type=local,\"dest=out,here\"", Target::Folder(PathBuf::from("out,here"))),
             ("type=image,push=true", Target::Registry),
             ("type=registry,name=r.example/a:1", Target::Registry),
             ("type=image,annotation.a.b=c,compression=zstd,oci-mediatypes=true,unpack=true", Target::Image),
@@ -288,10 +293,10 @@ mod tests {
             let owned = |all: &[&str]| all.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
             annotations(&owned(given), &owned(outputs))
         };
-        let all = of(&["a=1", "manifest:b=x=y"], &["type=image,annotation.c=2,annotation-manifest.a=0"]).unwrap();
+        let all = of(&["a=1", "manifest:b=x=y"], &["type=image,\"annotation.c=2,3\",annotation-manifest.a=0"]).unwrap();
         assert_eq!(
             all.into_iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>(),
-            ["a=1", "b=x=y", "c=2"]
+            ["a=1", "b=x=y", "c=2,3"]
         );
         for text in ["index:a=1", "manifest[linux/amd64]:a=1", "other:a=1", "a", "=1"] {
             assert!(of(&[text], &[]).is_err(), "{text}");

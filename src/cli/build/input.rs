@@ -1,6 +1,5 @@
 //! Where a build's context, its recipe and its ignore file are.
 
-use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
@@ -9,6 +8,7 @@ use crate::docker::dockerfile::contexts;
 use crate::docker::dockerfile::{FILE_NAMES, IGNORE_FILE, MAX_BYTES, ignore_lines};
 use crate::engine::Engine;
 use crate::engine::build::FetchedContext;
+use crate::model::build::Credentials;
 
 /// The name of a build script: it is looked for before a Dockerfile.
 const SCRIPT: &str = "build.rhai";
@@ -87,10 +87,10 @@ impl Input {
         engine: &Engine,
         context: &str,
         file: Option<&str>,
-        ssh: &BTreeMap<String, PathBuf>,
+        credentials: &Credentials,
         keep_git_dir: bool,
     ) -> Result<Input> {
-        Input::of(contexts::fetched(engine, context, ssh, keep_git_dir)?, file)
+        Input::of(contexts::fetched(engine, context, credentials, keep_git_dir)?, file)
     }
 
     /// The Dockerfile of a context that was fetched is in it; none of it is a script that runs here.

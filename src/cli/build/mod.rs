@@ -15,6 +15,7 @@ mod refused;
 mod timeline;
 mod values;
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -34,7 +35,7 @@ use crate::docker::words;
 use crate::engine::Engine;
 use crate::engine::build::{Debug, Enter, FetchedContext};
 use crate::engine::container::AttachEnd;
-use crate::model::build::{Attest, BuildOptions, CachePlace, Context, Difference, Graph};
+use crate::model::build::{Attest, BuildOptions, CachePlace, Context, Credentials, Difference, Graph};
 use crate::model::image::{ImageConfig, Pull};
 use call::Call;
 use give::Target;
@@ -80,10 +81,10 @@ pub(crate) struct BuildArgs {
     /// Put an annotation into the image's manifest: KEY=VALUE
     #[arg(long, value_name = "ANNOTATION")]
     annotation: Vec<String>,
-    /// Give steps a secret: id=ID,src=FILE or id=ID,env=NAME
+    /// Give steps a secret: id=ID,src=FILE or id=ID,env=NAME; GIT_AUTH_TOKEN and HTTP_AUTH_TOKEN_HOST are for what is fetched
     #[arg(long, value_name = "SECRET")]
     secret: Vec<String>,
-    /// Give steps an ssh agent: default, or ID=SOCKET
+    /// Give steps and git an ssh agent: default, ID=SOCKET, or ID=KEY for the file of a key
     #[arg(long, value_name = "AGENT")]
     ssh: Vec<String>,
     /// Do every step anew
@@ -174,6 +175,9 @@ pub(crate) struct BuildArgs {
     limits: StepLimits,
     #[command(flatten)]
     refused: RefusedFlags,
+    /// What `--secret` and `--ssh` came to.
+    #[arg(skip)]
+    shown: OnceCell<Credentials>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -194,6 +198,15 @@ impl BuildArgs {
         self.dockerfile(&input, &name, &text, session)
     }
 
+    /// Who one is to others; read once, since it may come from pipes.
+    fn credentials(&self) -> Result<&Credentials> {
+        if self.shown.get().is_none() {
+            let all = Credentials { secrets: values::secrets(&self.secret)?, ssh: values::agents(&self.ssh)? };
+            let _ = self.shown.set(all); // there is none yet
+        }
+        Ok(self.shown.get_or_init(Credentials::default))
+    }
+
     fn input(&self, session: &Session) -> Result<Input> {
         let file = self.file.as_deref();
         match self.context.as_str() {
@@ -201,7 +214,7 @@ impl BuildArgs {
             context if input::is_folder(context) => Input::find(context, file),
             context => {
                 let keeps = values::arguments(&self.build_arg)?.get(KEEP_GIT).is_some_and(|value| value == "1");
-                Input::fetch(&session.engine()?, context, file, &values::agents(&self.ssh)?, keeps)
+                Input::fetch(&session.engine()?, context, file, self.credentials()?, keeps)
             }
         }
     }
@@ -320,7 +333,10 @@ impl BuildArgs {
             platform: self.platform.clone().unwrap_or_else(|| own.clone()),
             build_platform: own,
             context: Context { path: input.context.clone(), ignore: input.ignore.clone(), ..Context::default() },
-            named: values::contexts(&self.build_context, session, &values::agents(&self.ssh)?, held)?,
+            named: match self.build_context.as_slice() {
+                [] => BTreeMap::new(),
+                given => values::contexts(given, session, self.credentials()?, held)?,
+            },
         })
     }
 
@@ -345,8 +361,7 @@ impl BuildArgs {
             tags: self.tags()?,
             no_cache: self.no_cache,
             no_cache_filter: self.no_cache_filter.iter().map(|stage| stage.to_ascii_lowercase()).collect(),
-            secrets: values::secrets(&self.secret)?,
-            ssh: values::agents(&self.ssh)?,
+            credentials: self.credentials()?.clone(),
             epoch: values::epoch(&arguments)?,
             network: values::network(self.network.as_deref())?,
             extra_hosts: self.add_host.clone(),
@@ -492,15 +507,9 @@ fn without_output(error: Error) -> Error {
 
 /// An image that is not there is likely a stage that was mistyped.
 fn with_stage(error: Error, file: &Dockerfile) -> Error {
-    let chain = error.chain();
-    let missing = [error.message()].into_iter().chain(chain.iter().map(|text| text.as_ref()));
-    let starts = ["no such image \"", "there is no image \""];
-    let named = |text: &'_ str| {
-        starts.iter().find_map(|start| text.strip_prefix(start)?.split_once('"')).map(|(name, _)| name.to_owned())
-    };
-    let missing = missing.filter_map(named).next();
+    let missing = error.subject().filter(|(noun, _)| *noun == "image").map(|(_, name)| name);
     let stages = file.stages.iter().filter_map(|stage| Some(stage.name.as_ref()?.text.as_str()));
-    let near = missing.and_then(|name| suggest::nearest(&name, stages).map(str::to_owned));
+    let near = missing.and_then(|name| suggest::nearest(name, stages).map(str::to_owned));
     near.into_iter().fold(error, |error, near| error.with_hint(format!("did you mean the stage {near:?}?")))
 }
 
@@ -564,13 +573,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mistyped_stage_is_found_whether_its_image_was_looked_for_elsewhere_or_not() {
+    fn a_mistyped_stage_is_found_by_the_image_that_is_missing() {
         let file = parse("Dockerfile", b"FROM base AS builder\nFROM base\nCOPY --from=bilder /x /x\n").unwrap();
-        let here = || Error::not_found("no such image \"bilder\"");
-        let elsewhere = || Error::unavailable("its name has no address").context("there is no image \"bilder\" here");
-        for error in [here(), elsewhere(), elsewhere().context("building Dockerfile:3: COPY")] {
-            assert_eq!(with_stage(error, &file).hint(), Some("did you mean the stage \"builder\"?"));
+        let missing =
+            |noun, name: &str| Error::not_found("none").about(noun, name).context("building Dockerfile:3: COPY");
+        assert_eq!(with_stage(missing("image", "bilder"), &file).hint(), Some("did you mean the stage \"builder\"?"));
+        for error in [missing("image", "postgres"), missing("volume", "bilder"), Error::failed("x")] {
+            assert_eq!(with_stage(error, &file).hint(), None);
         }
-        assert_eq!(with_stage(Error::not_found("no such image \"postgres\""), &file).hint(), None);
     }
 }

@@ -1,8 +1,6 @@
 //! Values of the flags of `rhumb build`.
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::FileTypeExt as _;
-use std::path::PathBuf;
 
 use crate::base::{Context as _, Error, Result, Timestamp};
 use crate::cli::Session;
@@ -11,7 +9,7 @@ use crate::docker::dockerfile::contexts;
 use crate::docker::dockerfile::translate::Named;
 use crate::docker::env;
 use crate::engine::build::FetchedContext;
-use crate::model::build::{Attest, CachePlace, CacheTarget, Network, SecretValue};
+use crate::model::build::{Attest, CachePlace, CacheTarget, Credentials, Network, SecretValue, SshAgent};
 
 /// The argument that has an image carry its cache.
 const INLINE_CACHE: &str = "BUILDKIT_INLINE_CACHE";
@@ -31,7 +29,7 @@ pub(crate) fn arguments(given: &[String]) -> Result<BTreeMap<String, String>> {
 pub(crate) fn contexts(
     given: &[String],
     session: &Session,
-    ssh: &BTreeMap<String, PathBuf>,
+    credentials: &Credentials,
     held: &mut Vec<FetchedContext>,
 ) -> Result<BTreeMap<String, Named>> {
     let mut named = BTreeMap::new();
@@ -41,7 +39,7 @@ pub(crate) fn contexts(
             return Err(Error::invalid(format!("{text:?} is no build context"))
                 .with_hint("write NAME=DIR, NAME=docker-image://IMAGE, NAME=oci-layout://DIR or NAME=URL"));
         };
-        named.insert(name.to_owned(), contexts::named(&mut || session.engine(), value, ssh, held)?);
+        named.insert(name.to_owned(), contexts::named(&mut || session.engine(), value, credentials, held)?);
     }
     Ok(named)
 }
@@ -94,24 +92,22 @@ fn secret_file(id: &str, path: &str) -> Result<Vec<u8>> {
     Ok(value)
 }
 
-/// `--ssh`: `ID`, with the agent of this environment, or `ID=SOCKET`.
-pub(crate) fn agents(given: &[String]) -> Result<BTreeMap<String, PathBuf>> {
+/// `--ssh`: `ID`, with the agent of this environment, `ID=SOCKET`, or `ID=KEY,…`.
+pub(crate) fn agents(given: &[String]) -> Result<BTreeMap<String, SshAgent>> {
     let mut agents = BTreeMap::new();
     for text in given {
-        let (id, path) = text.split_once('=').map_or((text.as_str(), None), |(id, path)| (id, Some(path)));
-        let path = match path {
-            Some(path) => PathBuf::from(path),
-            None => std::env::var_os("SSH_AUTH_SOCK").map(PathBuf::from).ok_or_else(|| {
-                Error::not_found("there is no ssh agent: SSH_AUTH_SOCK is not set")
-                    .with_hint("start one with ssh-agent, or name its socket: --ssh default=SOCKET")
-            })?,
+        let (id, agent) = match text.split_once('=') {
+            Some((id, paths)) => (id, docker::ssh_agent(paths)),
+            None => {
+                let socket = std::env::var("SSH_AUTH_SOCK").ok().filter(|socket| !socket.is_empty());
+                let socket = socket.ok_or_else(|| {
+                    Error::not_found("there is no ssh agent: SSH_AUTH_SOCK is not set")
+                        .with_hint("start one with ssh-agent, or name its socket or a key: --ssh default=FILE")
+                })?;
+                (text.as_str(), docker::ssh_agent(&socket))
+            }
         };
-        let facts = std::fs::metadata(&path).context(|| format!("looking at the ssh agent {id:?}, {path:?}"))?;
-        if !facts.file_type().is_socket() {
-            return Err(Error::unsupported(format!("{path:?} is not the socket of an ssh agent"))
-                .with_hint("add the key to an agent with ssh-add, and give that"));
-        }
-        agents.insert(id.to_owned(), path);
+        agents.insert(id.to_owned(), agent.context(|| format!("reading --ssh {id}"))?);
     }
     Ok(agents)
 }

@@ -5,7 +5,6 @@
 //! docker-image://IMAGE     https://HOST/x.git#REF:DIR     git@HOST:x.git, git://…, ssh://…
 //! ```
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::sources::{is_remote, remote};
@@ -14,6 +13,7 @@ use super::{IGNORE_FILE, MAX_BYTES, ignore_lines, ignore_text};
 use crate::base::{Error, Result};
 use crate::engine::Engine;
 use crate::engine::build::FetchedContext;
+use crate::model::build::Credentials;
 
 /// Whether a context is not a folder of this machine.
 pub(crate) fn is_elsewhere(context: &str) -> bool {
@@ -27,7 +27,7 @@ pub(crate) fn is_elsewhere(context: &str) -> bool {
 pub(crate) fn fetched(
     engine: &Engine,
     context: &str,
-    ssh: &BTreeMap<String, PathBuf>,
+    credentials: &Credentials,
     keep_git_dir: bool,
 ) -> Result<FetchedContext> {
     if !is_remote(context) {
@@ -36,7 +36,7 @@ pub(crate) fn fetched(
     }
     let source = remote(context, None, keep_git_dir, false)?;
     engine
-        .build_context_fetch(&source, ssh, MAX_BYTES)
+        .build_context_fetch(&source, credentials, MAX_BYTES)
         .map_err(|error| error.context(format!("fetching the build context {context:?}")))
 }
 
@@ -62,7 +62,7 @@ pub(crate) fn ignored(context: &FetchedContext, dockerfile: Option<&str>) -> Res
 pub(crate) fn named(
     engine: &mut dyn FnMut() -> Result<Engine>,
     value: &str,
-    ssh: &BTreeMap<String, PathBuf>,
+    credentials: &Credentials,
     held: &mut Vec<FetchedContext>,
 ) -> Result<Named> {
     if let Some(image) = value.strip_prefix("docker-image://") {
@@ -73,7 +73,7 @@ pub(crate) fn named(
         return Ok(Named::Image(engine()?.image_load_one(path, wanted)?.id.to_string()));
     }
     if is_elsewhere(value) {
-        let context = fetched(&engine()?, value, ssh, false)?;
+        let context = fetched(&engine()?, value, credentials, false)?;
         let Some(path) = context.path().map(Path::to_owned) else {
             return Err(Error::invalid(format!("the build context {value:?} is no archive")));
         };

@@ -3,6 +3,7 @@
 use crate::base::{Error, Result, suggest, units};
 use crate::docker::dockerfile::ast::Word;
 use crate::docker::dockerfile::at;
+use crate::docker::words::comma_fields;
 
 /// The kinds of mounts.
 pub const KINDS: [&str; 5] = ["bind", "cache", "secret", "ssh", "tmpfs"];
@@ -82,14 +83,14 @@ pub(crate) fn from(word: &Word) -> Option<String> {
     let of = |field: String| {
         field.split_once('=').filter(|(name, _)| name.eq_ignore_ascii_case("from")).map(|(_, from)| from.to_owned())
     };
-    csv(&word.text)?.into_iter().rev().find_map(of)
+    comma_fields(&word.text).ok()?.into_iter().rev().find_map(of)
 }
 
 fn read(file: &str, word: &Word, expand: &mut dyn FnMut(&str) -> Result<String>, unexpanded: bool) -> Result<Fields> {
     let bad = |message: String| at(file, word.span, message);
     let mut fields = Fields { kind: "bind".to_owned(), ..Fields::default() };
     let mut required = None;
-    for field in csv(&word.text).ok_or_else(|| bad(format!("{:?} has an open quote", word.text)))? {
+    for field in comma_fields(&word.text).map_err(|error| bad(error.message().to_owned()))? {
         let (name, value) = match field.split_once('=') {
             Some((name, value)) => (name.to_ascii_lowercase(), Some(value.to_owned())),
             None => (field.to_ascii_lowercase(), None),
@@ -198,22 +199,4 @@ fn hinted(error: Error, word: &str, known: &[&str]) -> Error {
     // A word that is longer than any known one by far is near to none.
     let near = if word.len() > 60 { None } else { suggest::hint(word, known.iter().copied()) };
     near.into_iter().fold(error, Error::with_hint)
-}
-
-/// The fields of one line of CSV; none for an open quote.
-fn csv(text: &str) -> Option<Vec<String>> {
-    let mut fields = vec![String::new()];
-    let mut quoted = false;
-    let mut chars = text.chars().peekable();
-    while let Some(c) = chars.next() {
-        let last = fields.last_mut().expect("there is always one");
-        match c {
-            '"' if quoted && chars.next_if_eq(&'"').is_some() => last.push('"'),
-            '"' if quoted => quoted = false,
-            '"' if last.is_empty() => quoted = true,
-            ',' if !quoted => fields.push(String::new()),
-            c => last.push(c),
-        }
-    }
-    (!quoted).then_some(fields)
 }

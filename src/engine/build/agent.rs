@@ -1,19 +1,25 @@
 //! An ssh agent for a step: a socket of the step's own, with its owner and mode, behind which everything is passed on to
 //! the agent. The agent's own socket belongs to its user alone, and a step may run as anybody.
+//!
+//! For files of keys the host's own `ssh-agent` is started, and ends with what asked for it.
 
 use std::io;
 use std::net::Shutdown;
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crate::base::{Context as _, Result};
+use crate::base::{Context as _, Error, Result, error};
 use crate::engine::Engine;
+use crate::engine::image::program;
+use crate::model::build::SshAgent;
 use crate::store::scratch::Scratch;
 use crate::sys::path::Dir;
 use crate::sys::socket::{self, Interest};
@@ -23,18 +29,101 @@ const NAME: &str = "agent";
 /// How often one looks whether the step is over.
 const LOOK: Duration = Duration::from_millis(50);
 
+/// How long an agent may take to begin.
+const BEGIN: Duration = Duration::from_secs(10);
+
 /// How many connections a step has at one time: each takes two threads.
 const MOST_CONNECTIONS: usize = 64;
 
+/// An agent that can be asked as long as this lives.
+pub(super) struct Signer {
+    socket: PathBuf,
+    _keys: Option<KeyAgent>,
+}
+
+impl Signer {
+    pub(super) fn of(engine: &Engine, agent: &SshAgent) -> Result<Signer> {
+        match agent {
+            SshAgent::Socket(socket) => Ok(Signer { socket: socket.clone(), _keys: None }),
+            SshAgent::Keys(files) => {
+                let agent = KeyAgent::start(engine, files)?;
+                Ok(Signer { socket: agent.folder.path().join(NAME), _keys: Some(agent) })
+            }
+        }
+    }
+
+    pub(super) fn socket(&self) -> &Path {
+        &self.socket
+    }
+}
+
+/// The host's `ssh-agent` with keys. A shell holds it, which ends it when our end of a pipe closes, however that comes.
+struct KeyAgent {
+    shell: Child,
+    folder: Scratch,
+}
+
+impl KeyAgent {
+    fn start(engine: &Engine, files: &[PathBuf]) -> Result<KeyAgent> {
+        let needed = |name: &str| {
+            program(name, &engine.search_path).ok_or_else(|| {
+                Error::unsupported(format!("{name} is not installed, and keys need it"))
+                    .with_hint("install it: apt-get install openssh-client; or name the socket of an agent")
+            })
+        };
+        let (agent, add) = (needed("ssh-agent")?, needed("ssh-add")?);
+        let folder = engine.store.scratch_dir("keys")?;
+        let mut shell = Command::new("/bin/sh");
+        shell.args(["-c", r#""$0" -D -a "$1" >/dev/null 2>&1 & cat; kill $!; wait"#]).arg(agent).arg(NAME);
+        // Ctrl-C is for us to hear.
+        shell.env_clear().current_dir(folder.path()).process_group(0);
+        shell.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        let agent = KeyAgent { shell: shell.spawn().context(|| "starting ssh-agent")?, folder };
+        let socket = agent.folder.path().join(NAME);
+        let begun = Instant::now();
+        while !socket.exists() {
+            engine.check_interrupt()?;
+            if begun.elapsed() > BEGIN {
+                return Err(Error::timeout("ssh-agent does not begin"));
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        for file in files {
+            let mut command = Command::new(&add);
+            command.arg("-q").arg("--").arg(std::path::absolute(file)?).current_dir(agent.folder.path());
+            command.env_clear().env("SSH_AUTH_SOCK", NAME).env("SSH_ASKPASS_REQUIRE", "never").env("LC_ALL", "C.UTF-8");
+            let added = command.stdin(Stdio::null()).output().context(|| "starting ssh-add")?;
+            if !added.status.success() {
+                let said = String::from_utf8_lossy(&added.stderr);
+                let last = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it said nothing");
+                return Err(Error::invalid(format!(
+                    "the key {file:?} cannot be used: {}",
+                    error::quoted(&last.trim())
+                ))
+                .with_hint("add it to an agent with ssh-add, and give the agent's socket"));
+            }
+        }
+        Ok(agent)
+    }
+}
+
+impl Drop for KeyAgent {
+    fn drop(&mut self) {
+        drop(self.shell.stdin.take());
+        let _ = self.shell.wait(); // it has ended, or nothing can be done
+    }
+}
+
 /// Passes on until it is dropped.
 pub(super) struct Agent {
+    _signer: Signer,
     folder: Scratch,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Agent {
-    pub(super) fn start(engine: &Engine, to: &Path, mode: u32, owner: (u32, u32)) -> Result<Agent> {
+    pub(super) fn start(engine: &Engine, signer: Signer, mode: u32, owner: (u32, u32)) -> Result<Agent> {
         let folder = engine.store.scratch_dir("ssh")?;
         let dir = Dir::open(folder.path())?;
         let listener = socket::listen(dir.as_fd(), NAME).context(|| "making a socket for the ssh agent")?;
@@ -42,7 +131,7 @@ impl Agent {
         std::os::unix::fs::chown(&path, Some(owner.0), Some(owner.1))?;
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode))?;
         let stop = Arc::new(AtomicBool::new(false));
-        let (stopped, to, open) = (Arc::clone(&stop), to.to_owned(), Arc::new(()));
+        let (stopped, to, open) = (Arc::clone(&stop), signer.socket().to_owned(), Arc::new(()));
         let serve = move || {
             while !stopped.load(Ordering::Relaxed) {
                 // A wait or a connection that fails is the step's loss alone.
@@ -59,7 +148,7 @@ impl Agent {
             }
         };
         let thread = std::thread::Builder::new().name("ssh agent".into()).spawn(serve)?;
-        Ok(Agent { folder, stop, thread: Some(thread) })
+        Ok(Agent { _signer: signer, folder, stop, thread: Some(thread) })
     }
 
     pub(super) fn path(&self) -> PathBuf {

@@ -78,8 +78,8 @@ impl Engine {
                 "externalParameters": {
                     "target": target,
                     "platform": graph.stages.get(graph.target).and_then(|stage| stage.platform.as_ref()),
-                    "secrets": options.secrets.keys().collect::<Vec<_>>(),
-                    "ssh": options.ssh.keys().collect::<Vec<_>>(),
+                    "secrets": options.credentials.secrets.keys().collect::<Vec<_>>(),
+                    "ssh": options.credentials.ssh.keys().collect::<Vec<_>>(),
                     "sourceDateEpoch": options.epoch.map(Timestamp::as_secs),
                 },
                 "internalParameters": { "steps": steps },

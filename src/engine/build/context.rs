@@ -3,7 +3,6 @@
 //! They lie in a folder of the store for the time of the build, and what is in them is hostile: a file of them is read
 //! inside of that folder, wherever its links lead.
 
-use std::collections::BTreeMap;
 use std::io::{Read, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
@@ -11,7 +10,7 @@ use super::fetch::{Fetched, Fetcher};
 use super::walk;
 use crate::base::{Context as _, Error, Result};
 use crate::engine::Engine;
-use crate::model::build::Source;
+use crate::model::build::{Credentials, Source};
 use crate::store::layer::is_tar;
 use crate::store::scratch::Scratch;
 use crate::sys::node::{self, Time};
@@ -70,17 +69,17 @@ impl FetchedContext {
 }
 
 impl Engine {
-    /// Fetches a context: an archive or a Dockerfile behind an address, a folder of a commit. `ssh` has agents by id.
+    /// Fetches a context: an archive or a Dockerfile behind an address, a folder of a commit.
     ///
     /// # Errors
     /// As fetching; `invalid_argument` for what is neither an archive nor a Dockerfile of at most `most_bytes`.
     pub fn build_context_fetch(
         &self,
         source: &Source,
-        ssh: &BTreeMap<String, PathBuf>,
+        credentials: &Credentials,
         most_bytes: usize,
     ) -> Result<FetchedContext> {
-        let fetched = Fetcher { engine: self, ssh, check: &|| self.check_interrupt() }.fetch(source)?;
+        let fetched = Fetcher { engine: self, credentials, check: &|| self.check_interrupt() }.fetch(source)?;
         let Fetched { dir, path, modified, commit, scratch, .. } = fetched;
         if !commit {
             let mut file = dir.open_file_in(&path)?;

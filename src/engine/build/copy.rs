@@ -235,7 +235,8 @@ fn unpacked(tree: &Tree<'_>, one: &Matched, target: &Target<'_>) -> Result<Optio
 fn owner(text: Option<&str>, view: Option<&Dir>) -> Result<(u32, u32)> {
     let Some(text) = text else { return Ok((0, 0)) };
     let (user, group) = text.split_once(':').map_or((text, None), |(user, group)| (user, Some(group)));
-    let uid = id_of(user, "etc/passwd", "user", view)?;
+    // As in BuildKit, a group alone leaves the files to the superuser.
+    let uid = if user.is_empty() && group.is_some() { (0, None) } else { id_of(user, "etc/passwd", "user", view)? };
     let gid = match group.filter(|group| !group.is_empty()) {
         Some(group) => id_of(group, "etc/group", "group", view)?.0,
         None => uid.1.unwrap_or(uid.0),
@@ -245,7 +246,8 @@ fn owner(text: Option<&str>, view: Option<&Dir>) -> Result<(u32, u32)> {
 
 /// The number of a name and, in `passwd`, its group.
 fn id_of(name: &str, file: &str, what: &str, view: Option<&Dir>) -> Result<(u32, Option<u32>)> {
-    if let Ok(number) = name.parse::<u32>() {
+    // An image without these files has the superuser all the same.
+    if let Ok(number) = if name == "root" { Ok(0) } else { name.parse::<u32>() } {
         return Ok((number, None));
     }
     let mut text = String::new();

@@ -4,17 +4,17 @@
 //! git is the host's own program. It gets no user's or system's configuration, runs no hooks, speaks only the protocols
 //! that an address can name, and nothing that a Dockerfile says can be an option of it (CVE-2019-13139).
 
-use std::collections::BTreeMap;
 use std::io::{Read as _, Seek as _, SeekFrom};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use super::Solver;
+use super::agent::Signer;
+use super::{Solver, credentials};
 use crate::base::{Context as _, Digest, Error, Result};
 use crate::engine::Engine;
 use crate::engine::image::program;
-use crate::model::build::Source;
+use crate::model::build::{Credentials, Source};
 use crate::registry::http;
 use crate::store::scratch::Scratch;
 use crate::sys::node::Time;
@@ -28,6 +28,16 @@ const FILE_MODE: u32 = 0o600;
 const POLL: Duration = Duration::from_millis(20);
 /// How much of what git says an error carries.
 const TAIL_BYTES: u64 = 16 * 1024;
+
+/// Variables that say how one gets out; git reads these.
+const PROXIES: [&str; 7] =
+    ["http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY"];
+
+/// Who one is to a repository's host.
+struct Who {
+    settings: Vec<(String, String)>,
+    signer: Option<Signer>,
+}
 
 /// What was fetched.
 pub(super) struct Fetched {
@@ -50,15 +60,15 @@ pub(super) struct Fetched {
 /// Who fetches.
 pub(super) struct Fetcher<'a> {
     pub(super) engine: &'a Engine,
-    /// Sockets of ssh agents, by id.
-    pub(super) ssh: &'a BTreeMap<String, PathBuf>,
+    /// What it may show.
+    pub(super) credentials: &'a Credentials,
     /// Is asked again and again, and its error ends it.
     pub(super) check: &'a dyn Fn() -> Result<()>,
 }
 
 impl Solver<'_> {
     pub(super) fn fetch(&self, source: &Source) -> Result<Fetched> {
-        Fetcher { engine: self.engine, ssh: &self.options.ssh, check: &|| self.check() }.fetch(source)
+        Fetcher { engine: self.engine, credentials: &self.options.credentials, check: &|| self.check() }.fetch(source)
     }
 }
 
@@ -80,7 +90,8 @@ impl Fetcher<'_> {
         let path = scratch.path().join(FILE);
         let mut file = std::fs::File::create_new(&path).context(|| format!("making {path:?}"))?;
         file.set_permissions(std::fs::Permissions::from_mode(FILE_MODE))?;
-        let fetched = http::fetch(url, self.check, &mut file)?;
+        let authorization = credentials::of_file(&self.credentials.secrets, url)?;
+        let fetched = http::fetch(url, authorization.as_deref(), self.check, &mut file)?;
         if let Some(wanted) = checksum {
             let found = Digest::of_reader(std::fs::File::open(&path)?)?;
             if found != *wanted {
@@ -111,10 +122,17 @@ impl Fetcher<'_> {
         let Some(tool) = program("git", &self.engine.search_path) else {
             return Err(Error::unsupported("git is not installed").with_hint("install it: apt-get install git"));
         };
+        let who = Who {
+            settings: credentials::of_git(&self.credentials.secrets, url)?,
+            signer: match self.credentials.ssh.get("default") {
+                Some(agent) if !url.starts_with("http") => Some(Signer::of(self.engine, agent)?),
+                _ => None,
+            },
+        };
         let scratch = self.engine.store.scratch_dir("git")?;
         let tree = scratch.path().join("tree");
         std::fs::create_dir(&tree)?;
-        let git = |words: &[&str]| self.git(&tool, &scratch, &tree, words);
+        let git = |words: &[&str]| self.git(&tool, &scratch, &tree, &who, words);
         git(&["init", "--quiet"])?;
         let wanted = reference.unwrap_or("HEAD");
         let commit = match git(&["fetch", "--quiet", "--depth=1", "--no-tags", "--", url, wanted]) {
@@ -158,7 +176,7 @@ impl Fetcher<'_> {
     }
 
     /// Runs git to its end; gives what it wrote.
-    fn git(&self, tool: &Path, scratch: &Scratch, tree: &Path, words: &[&str]) -> Result<String> {
+    fn git(&self, tool: &Path, scratch: &Scratch, tree: &Path, who: &Who, words: &[&str]) -> Result<String> {
         let mut said = tempfile(scratch)?;
         let mut out = tempfile(scratch)?;
         let mut command = Command::new(tool);
@@ -175,8 +193,16 @@ impl Fetcher<'_> {
         command.env("PATH", path).env("HOME", scratch.path()).env("LC_ALL", "C.UTF-8");
         command.env("GIT_CONFIG_NOSYSTEM", "1").env("GIT_TERMINAL_PROMPT", "0").env("GIT_ASKPASS", "true");
         command.env("GIT_SSH_COMMAND", "ssh -o BatchMode=yes");
-        if let Some(agent) = self.ssh.get("default") {
-            command.env("SSH_AUTH_SOCK", agent);
+        // Not as arguments, which everybody may read.
+        command.env("GIT_CONFIG_COUNT", who.settings.len().to_string());
+        for (place, (name, value)) in who.settings.iter().enumerate() {
+            command.env(format!("GIT_CONFIG_KEY_{place}"), name).env(format!("GIT_CONFIG_VALUE_{place}"), value);
+        }
+        if let Some(signer) = &who.signer {
+            command.env("SSH_AUTH_SOCK", signer.socket());
+        }
+        for name in PROXIES {
+            command.envs(std::env::var_os(name).map(|value| (name, value)));
         }
         let mut child = command.spawn().context(|| "starting git")?;
         let status = loop {
@@ -200,7 +226,17 @@ impl Fetcher<'_> {
         }
         let said = text(&mut said)?;
         let last = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it said nothing");
-        Err(Error::unavailable(format!("git failed: {}", crate::base::error::quoted(&last))))
+        let error = Error::unavailable(format!("git failed: {}", crate::base::error::quoted(&last)));
+        Err(match () {
+            () if said.contains("Host key verification failed") => error.with_hint(
+                "ssh does not know the host: look at its key, and add it with ssh-keyscan HOST >> ~/.ssh/known_hosts",
+            ),
+            () if said.contains("could not read Username") || said.contains("Authentication failed") => {
+                error.with_hint("give a token: --secret id=GIT_AUTH_TOKEN,env=VARIABLE")
+            }
+            () if said.contains("Permission denied (") => error.with_hint("give a key or an agent: --ssh default=FILE"),
+            () => error,
+        })
     }
 }
 

@@ -27,6 +27,7 @@ mod cache;
 mod chmod;
 mod context;
 mod copy;
+mod credentials;
 mod disorder;
 mod exchange;
 mod fetch;

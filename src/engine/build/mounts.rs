@@ -13,7 +13,7 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt 
 use std::path::{Path, PathBuf};
 
 use super::Solver;
-use super::agent::Agent;
+use super::agent::{Agent, Signer};
 use super::cache::{PAUSE, lock_in_turn};
 use super::key::Inputs;
 use super::state::{State, clean};
@@ -201,7 +201,7 @@ impl Solver<'_> {
             }
             MountKind::Bind { from, source, writable } => self.bind(from, source, *writable, target, prepared),
             MountKind::Secret { id, env, required, mode, uid, gid } => {
-                let Some(value) = self.options.secrets.get(id) else {
+                let Some(value) = self.options.credentials.secrets.get(id) else {
                     if *required {
                         return Err(Error::not_found(format!("there is no secret {id:?}"))
                             .with_hint("give it with the build: --secret"));
@@ -225,7 +225,7 @@ impl Solver<'_> {
                 Ok(())
             }
             MountKind::Ssh { id, required, mode, uid, gid } => {
-                let Some(socket) = self.options.ssh.get(id) else {
+                let Some(signer) = self.options.credentials.ssh.get(id) else {
                     if *required {
                         return Err(Error::not_found(format!("there is no ssh agent {id:?}"))
                             .with_hint("give it with the build: --ssh"));
@@ -237,7 +237,8 @@ impl Solver<'_> {
                 if prepared.agents.is_empty() {
                     prepared.env.push(("SSH_AUTH_SOCK".to_owned(), target.clone()));
                 }
-                let agent = Agent::start(self.engine, socket, *mode, (*uid, *gid))?;
+                let signer = Signer::of(self.engine, signer).context(|| format!("reaching the ssh agent {id:?}"))?;
+                let agent = Agent::start(self.engine, signer, *mode, (*uid, *gid))?;
                 prepared.bind(&agent.path(), target, false)?;
                 prepared.agents.push(agent);
                 Ok(())

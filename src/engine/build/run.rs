@@ -165,7 +165,7 @@ impl Solver<'_> {
         let deadline = run.timeout.map(|timeout| begun + timeout);
         let deadline = deadline.into_iter().chain(self.deadline).min();
         let mut seen = Seen::default();
-        let secrets = || self.options.secrets.values().map(|secret| secret.0.as_slice());
+        let secrets = || self.options.credentials.secrets.values().map(|secret| secret.0.as_slice());
         let mut masks = [Mask::new(secrets()), Mask::new(secrets())];
         let mut show = |stream: Stream, bytes: &[u8]| {
             if !bytes.is_empty() {

@@ -197,8 +197,12 @@ impl Solver<'_> {
         };
         let mut secret_env = Vec::new();
         for (name, id) in &service.secret_env {
-            let SecretValue(value) =
-                self.options.secrets.get(id).ok_or_else(|| Error::not_found(format!("there is no secret {id:?}")))?;
+            let SecretValue(value) = self
+                .options
+                .credentials
+                .secrets
+                .get(id)
+                .ok_or_else(|| Error::not_found(format!("there is no secret {id:?}")))?;
             let text = String::from_utf8(value.clone()).ok().filter(|text| !text.contains('\0'));
             // An error that says so itself would show the value.
             let text = text.ok_or_else(|| Error::invalid(format!("the secret {id:?} is not valid text")))?;
@@ -422,7 +426,7 @@ impl Solver<'_> {
     }
 
     fn mask(&self) -> Mask {
-        Mask::new(self.options.secrets.values().map(|secret| secret.0.as_slice()))
+        Mask::new(self.options.credentials.secrets.values().map(|secret| secret.0.as_slice()))
     }
 }
 

@@ -85,7 +85,9 @@ impl Engine {
                 if error.kind() == Kind::NotFound && !text.starts_with("sha256:") && Reference::parse(text).is_ok() =>
             {
                 let pulled = self.image_pull(text, None, hears);
-                Ok(pulled.map_err(|error| error.context(format!("there is no image {text:?} here")))?.image)
+                let missing =
+                    |error: Error| error.context(format!("there is no image {text:?} here")).about("image", text);
+                Ok(pulled.map_err(missing)?.image)
             }
             (Ok(image), Pull::Always)
                 if Reference::parse(text).is_ok()

@@ -7,36 +7,27 @@ use std::sync::Arc;
 
 use rhai::Map;
 
-use super::{Build, Recipe};
+use super::{Build, Recipe, steps};
 use crate::base::{Context as _, Error, Kind, Result};
 use crate::docker::dockerfile::contexts;
 use crate::docker::dockerfile::translate::{Options, check_rights, own_platform, translate};
 use crate::docker::dockerfile::{FILE_NAMES, IGNORE_FILE, MAX_BYTES, ignore_lines, parse};
 use crate::engine::Engine;
-use crate::model::build::{Context, Graph, SecretValue};
+use crate::model::build::{Context, Graph};
 use crate::script::convert::Keys;
-use crate::script::secret::bytes_of;
 
 /// The build that a Dockerfile, or the one in a folder, describes.
 pub(super) fn dockerfile(engine: &Engine, path: &Path, options: Map) -> Result<Build> {
     let mut keys = Keys::new("build::dockerfile", options);
     let (file, folder) = found(path)?;
     let context = keys.text("context")?.map_or(folder, PathBuf::from);
-    let mut secrets = BTreeMap::new();
-    if let Some(given) = keys.take("secrets") {
-        let Some(map) = given.read_lock::<Map>().map(|map| map.clone()) else {
-            return Err(Error::invalid("\"secrets\" of build::dockerfile takes a map of ids and secrets"));
-        };
-        for (id, value) in map {
-            secrets.insert(id.to_string(), SecretValue(bytes_of(&value)?));
-        }
-    }
-    let ssh = keys.text("ssh")?.map(|socket| ("default".to_owned(), PathBuf::from(socket)));
-    let ssh: BTreeMap<String, PathBuf> = ssh.into_iter().collect();
+    let mut given = Recipe::default();
+    steps::credentials("build::dockerfile", &mut given, &mut keys)?;
+    let credentials = given.credentials;
     let mut held = Vec::new();
     let mut named = BTreeMap::new();
     for (name, value) in keys.pairs("contexts")? {
-        named.insert(name, contexts::named(&mut || Ok(engine.clone()), &value, &ssh, &mut held)?);
+        named.insert(name, contexts::named(&mut || Ok(engine.clone()), &value, &credentials, &mut held)?);
     }
     let own = file.with_file_name(format!("{}.dockerignore", file_name(&file)));
     let ignore_file = if own.is_file() { own } else { context.join(IGNORE_FILE) };
@@ -67,7 +58,7 @@ pub(super) fn dockerfile(engine: &Engine, path: &Path, options: Map) -> Result<B
     }
     Ok(Build::new(
         engine.clone(),
-        Recipe { secrets, ssh, _held: held.into_iter().map(Arc::new).collect(), ..recipe(translated.graph) },
+        Recipe { credentials, _held: held.into_iter().map(Arc::new).collect(), ..recipe(translated.graph) },
     ))
 }
 

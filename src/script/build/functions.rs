@@ -2,7 +2,6 @@
 //!
 //! Decodes, calls the engine once, encodes.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -33,18 +32,20 @@ pub(crate) type Words = Dynamic;
 fn empty(engine: &Engine, of: &'static str, options: Map) -> Result<Recipe> {
     let mut keys = Keys::new(of, options);
     let text = keys.text("context")?.unwrap_or_else(|| ".".to_owned());
+    let mut recipe = Recipe::default();
+    steps::credentials(of, &mut recipe, &mut keys)?;
     keys.finish()?;
     if contexts::is_elsewhere(&text) {
-        let fetched = contexts::fetched(engine, &text, &BTreeMap::new(), false)?;
+        let fetched = contexts::fetched(engine, &text, &recipe.credentials, false)?;
         let Some(path) = fetched.path().map(PathBuf::from) else {
             return Err(Error::invalid(format!("the context {text:?} is no archive")));
         };
         let context = Context { path, ignore: contexts::ignored(&fetched, None)?, ..Context::default() };
         let held = vec![Arc::new(fetched)];
-        return Ok(Recipe { contexts: vec![context], whole: true, _held: held, ..Recipe::default() });
+        return Ok(Recipe { contexts: vec![context], whole: true, _held: held, ..recipe });
     }
     let path = PathBuf::from(text);
-    Ok(Recipe { contexts: vec![Context { path, ..Context::default() }], ..Recipe::default() })
+    Ok(Recipe { contexts: vec![Context { path, ..Context::default() }], ..recipe })
 }
 
 fn begin(engine: &Engine, base: &Start, options: Map) -> Result<Build> {

@@ -17,8 +17,6 @@ pub(crate) mod results;
 mod services;
 mod steps;
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::base::{Error, Result};
@@ -26,7 +24,7 @@ use crate::docker::dockerfile::{IGNORE_FILE, ignore_lines};
 use crate::engine::Engine;
 use crate::engine::build::FetchedContext;
 use crate::model::build::{
-    Action, Base, BuildOptions, BuildReport, Context, Copy, Graph, MountKind, Origin, SecretValue, Source, Stage, Step,
+    Action, Base, BuildOptions, BuildReport, Context, Copy, Credentials, Graph, MountKind, Origin, Source, Stage, Step,
 };
 
 /// A recipe that may grow.
@@ -48,8 +46,7 @@ struct Recipe {
     whole: bool,
     name: Option<String>,
     platform: Option<String>,
-    secrets: BTreeMap<String, SecretValue>,
-    ssh: BTreeMap<String, PathBuf>,
+    credentials: Credentials,
     report: Option<BuildReport>,
     /// Keeps contexts that were fetched.
     _held: Vec<Arc<FetchedContext>>,
@@ -93,7 +90,7 @@ impl Build {
         let recipe = self.frozen();
         let mut flat = Flat::default();
         let target = flat.stage(&recipe)?;
-        let options = BuildOptions { secrets: flat.secrets, ssh: flat.ssh, ..BuildOptions::default() };
+        let options = BuildOptions { credentials: flat.credentials, ..BuildOptions::default() };
         Ok((Graph { target, ..flat.graph }, options))
     }
 }
@@ -103,8 +100,7 @@ impl Build {
 struct Flat {
     graph: Graph,
     known: Vec<(Arc<Recipe>, usize)>,
-    secrets: BTreeMap<String, SecretValue>,
-    ssh: BTreeMap<String, PathBuf>,
+    credentials: Credentials,
 }
 
 impl Flat {
@@ -128,10 +124,10 @@ impl Flat {
             platform: recipe.platform.clone(),
             ..Stage::default()
         });
-        for (id, value) in &recipe.secrets {
-            steps::put_secret(&mut self.secrets, id, value.clone())?;
+        for (id, value) in &recipe.credentials.secrets {
+            steps::put_secret(&mut self.credentials.secrets, id, value.clone())?;
         }
-        self.ssh.extend(recipe.ssh.clone());
+        self.credentials.ssh.extend(recipe.credentials.ssh.clone());
         let index = self.graph.stages.len() - 1;
         self.known.push((Arc::clone(recipe), index));
         Ok(index)

@@ -58,7 +58,7 @@ fn service(recipe: &mut Recipe, name: &str, value: &Dynamic, build: &Build) -> R
         for (variable, value) in secret {
             // The step's own secrets have other ids: those are names of files. Another step may have a service of this name.
             let id = format!("{name}/{variable}/{}", Id::random()?.short());
-            recipe.secrets.insert(id.clone(), SecretValue(bytes_of(&value)?));
+            recipe.credentials.secrets.insert(id.clone(), SecretValue(bytes_of(&value)?));
             secret_env.insert(variable.to_string(), id);
             variables.remove(&variable);
         }

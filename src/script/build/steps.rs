@@ -1,13 +1,13 @@
 //! Words and options of steps as data.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use rhai::{Array, Dynamic, Map};
 
 use super::services::services;
 use super::{Build, Recipe};
 use crate::base::{Error, Result, suggest};
+use crate::docker::build::ssh_agent;
 use crate::docker::devices;
 use crate::docker::dockerfile::sources::{is_remote, remote};
 use crate::model::build::{
@@ -66,18 +66,9 @@ pub(super) fn run(recipe: &mut Recipe, command: &Dynamic, options: Map, build: &
             mounts.push(cache(recipe, target.to_string(), options, build)?);
         }
     }
-    if let Some(secrets) = keys.take("secrets") {
-        let Some(secrets) = secrets.read_lock::<Map>().map(|map| map.clone()) else {
-            return Err(Error::invalid(format!("\"secrets\" of run takes a map, not {}", a_type(&secrets)))
-                .with_hint("write the id and the secret: #{ token: secret::env_var(\"TOKEN\") }"));
-        };
-        for (id, value) in secrets {
-            keep_secret(recipe, &id, &value)?;
-            mounts.push(secret(id.to_string(), String::new(), None));
-        }
-    }
-    if let Some(ssh) = keys.text("ssh")? {
-        recipe.ssh.insert("default".to_owned(), PathBuf::from(ssh));
+    let (secrets, ssh) = credentials("run", recipe, &mut keys)?;
+    mounts.extend(secrets.into_iter().map(|id| secret(id, String::new(), None)));
+    if ssh {
         let kind = MountKind::Ssh { id: "default".to_owned(), required: true, mode: 0o600, uid: 0, gid: 0 };
         mounts.push(Mount { target: String::new(), kind });
     }
@@ -181,12 +172,31 @@ fn number(keys: &mut Keys, key: &'static str) -> Result<u32> {
     u32::try_from(number).map_err(|_| Error::invalid(format!("{number} is not a {key}")))
 }
 
+/// Keeps what `secrets` and `ssh` say, and gives the ids of the secrets and whether there is an agent.
+pub(super) fn credentials(of: &str, recipe: &mut Recipe, keys: &mut Keys) -> Result<(Vec<String>, bool)> {
+    let mut ids = Vec::new();
+    if let Some(secrets) = keys.take("secrets") {
+        let Some(secrets) = secrets.read_lock::<Map>().map(|map| map.clone()) else {
+            return Err(Error::invalid(format!("\"secrets\" of {of} takes a map, not {}", a_type(&secrets)))
+                .with_hint("write the id and the secret: #{ token: secret::env_var(\"TOKEN\") }"));
+        };
+        for (id, value) in secrets {
+            keep_secret(recipe, &id, &value)?;
+            ids.push(id.to_string());
+        }
+    }
+    let ssh = keys.text("ssh")?.map(|paths| ssh_agent(&paths)).transpose()?;
+    let is_there = ssh.is_some();
+    recipe.credentials.ssh.extend(ssh.map(|agent| ("default".to_owned(), agent)));
+    Ok((ids, is_there))
+}
+
 /// Keeps the value of a secret for the steps that have it.
 fn keep_secret(recipe: &mut Recipe, id: &str, value: &Dynamic) -> Result<()> {
     if id.is_empty() {
         return Err(Error::invalid("a secret needs an id"));
     }
-    put_secret(&mut recipe.secrets, id, SecretValue(bytes_of(value)?))
+    put_secret(&mut recipe.credentials.secrets, id, SecretValue(bytes_of(value)?))
 }
 
 /// An id means one value in all of a build: steps ask for it by that alone.
@@ -258,7 +268,7 @@ fn mount(recipe: &mut Recipe, options: Map, build: &Build) -> Result<Mount> {
         "ssh" => {
             let id = keys.text("id")?.unwrap_or_else(|| "default".to_owned());
             if let Some(agent) = keys.text("agent")?.filter(|agent| !agent.is_empty()) {
-                recipe.ssh.insert(id.clone(), PathBuf::from(agent));
+                recipe.credentials.ssh.insert(id.clone(), ssh_agent(&agent)?);
             }
             let required = keys.flag("required")?;
             let mode = mode(&mut keys)?.unwrap_or(SOCKET_MODE);
@@ -311,6 +321,9 @@ pub(super) fn copy(
     }
     if target.is_empty() {
         return Err(Error::invalid(format!("{verb} needs a target")).with_hint("\".\" is the working directory"));
+    }
+    if adds {
+        credentials(verb, recipe, &mut keys)?;
     }
     let (checksum, unpack, keep_git_dir) = match adds {
         true => (keys.text("checksum")?, keys.optional_flag("unpack")?, keys.flag("keep_git_dir")?),

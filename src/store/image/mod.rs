@@ -287,7 +287,7 @@ fn with_tags(row: Row<Image>) -> Image {
 
 fn no_such_image(text: &str) -> Error {
     let shown: String = text.chars().take(300).collect();
-    Error::not_found(format!("no such image {shown:?}"))
+    Error::not_found(format!("no such image {shown:?}")).about("image", shown)
 }
 
 /// The manifest of an image that came without one (OCI image specification, "Image Manifest").
