@@ -344,10 +344,14 @@ fn is_order(character: char) -> bool {
         || matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// Keeps the system's own words; the kind follows the error number.
+/// Keeps the system's own words; the kind follows the error number. One of ours that went through a stream comes out as it
+/// was.
 impl From<std::io::Error> for Error {
     fn from(error: std::io::Error) -> Error {
-        Error::new(kind_of_io(&error), error.to_string())
+        match error.downcast::<Error>() {
+            Ok(ours) => ours,
+            Err(error) => Error::new(kind_of_io(&error), error.to_string()),
+        }
     }
 }
 
@@ -408,6 +412,12 @@ mod tests {
             assert_eq!(Kind::from_name(kind.as_str()), Some(kind));
         }
         assert_eq!(Kind::from_name("nope"), None);
+    }
+
+    #[test]
+    fn an_error_of_ours_goes_through_a_stream_as_it_is() {
+        let error = Error::from(std::io::Error::other(Error::interrupted("enough").with_hint("go on")));
+        assert_eq!((error.kind(), error.message(), error.hint()), (Kind::Interrupted, "enough", Some("go on")));
     }
 
     #[test]

@@ -63,6 +63,21 @@ pub(crate) struct Session {
     pub(crate) out: Out,
 }
 
+/// An engine as this environment has it.
+pub(crate) fn engine_options(root: Option<PathBuf>) -> EngineOptions {
+    let proxies = PROXIES.iter().filter_map(|name| Some(((*name).to_owned(), std::env::var_os(name)?)));
+    EngineOptions {
+        root,
+        search_path: std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).collect(),
+        proxies: proxies.collect(),
+        default_network: std::env::var(NETWORK_VARIABLE).ok(),
+        pull: std::env::var(PULL_VARIABLE).ok(),
+        build_cache: std::env::var(BUILD_CACHE_VARIABLE).ok(),
+        registries: registry::registries(),
+        ..EngineOptions::default()
+    }
+}
+
 impl Session {
     fn new(root: Option<PathBuf>) -> Session {
         Session {
@@ -81,16 +96,10 @@ impl Session {
             return Ok(engine.clone());
         }
         signal_pipe::raise_flag_on(&signal_pipe::ENDING, &self.interrupt)?;
-        let search_path = std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).collect();
         let engine = Engine::open(&EngineOptions {
-            root: self.root.clone(),
             interrupt: Arc::clone(&self.interrupt),
-            search_path,
-            default_network: std::env::var(NETWORK_VARIABLE).ok(),
-            pull: std::env::var(PULL_VARIABLE).ok(),
-            build_cache: std::env::var(BUILD_CACHE_VARIABLE).ok(),
-            registries: registry::registries(),
             lost_events: self.lost_events.clone(),
+            ..engine_options(self.root.clone())
         })?;
         Ok(self.engine.get_or_init(|| engine).clone())
     }
@@ -123,14 +132,18 @@ impl Session {
     }
 }
 
+/// Variables that say how one gets out of this network, as curl and git read them.
+const PROXIES: [&str; 7] =
+    ["http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY"];
+
 /// The variable that names the network of containers that say nothing of one: `none`, `host`, or a network.
-pub(crate) const NETWORK_VARIABLE: &str = "RHUMB_NETWORK";
+const NETWORK_VARIABLE: &str = "RHUMB_NETWORK";
 
 /// The variable with the most that builds keep for the next one, such as `20GB`.
-pub(crate) const BUILD_CACHE_VARIABLE: &str = "RHUMB_BUILD_CACHE";
+const BUILD_CACHE_VARIABLE: &str = "RHUMB_BUILD_CACHE";
 
 /// The variable that says when images are fetched from their registries: `missing`, `always` or `never`.
-pub(crate) const PULL_VARIABLE: &str = "RHUMB_PULL";
+const PULL_VARIABLE: &str = "RHUMB_PULL";
 
 /// Runs the command line; `args` begin with the program's name. `prompt` is what runs at a terminal when no command is
 /// given; none reads a script there. Returns the exit code.

@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use crate::base::{Context as _, Error, Result};
 use crate::cli::{Session, report};
-use crate::engine::EngineOptions;
 use crate::script::{self, Console, Options};
 use crate::sys;
 
@@ -125,21 +124,7 @@ fn options(root: Option<PathBuf>, args: Vec<String>) -> Options {
         err: Box::new(stderr),
         input: Box::new(BufReader::new(stdin)),
     };
-    let search_path = std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).collect();
-    let default_network = std::env::var(crate::cli::NETWORK_VARIABLE).ok();
-    Options {
-        engine: EngineOptions {
-            root,
-            search_path,
-            default_network,
-            pull: std::env::var(crate::cli::PULL_VARIABLE).ok(),
-            build_cache: std::env::var(crate::cli::BUILD_CACHE_VARIABLE).ok(),
-            registries: crate::cli::registry::registries(),
-            ..EngineOptions::default()
-        },
-        args,
-        console,
-    }
+    Options { engine: crate::cli::engine_options(root), args, console }
 }
 
 /// Where the prompt keeps earlier lines (XDG Base Directory Specification, `XDG_STATE_HOME`).

@@ -14,6 +14,7 @@ pub mod registry;
 pub mod system;
 pub mod volume;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -34,6 +35,8 @@ pub struct EngineOptions {
     pub interrupt: Arc<AtomicBool>,
     /// Where programs of this machine are looked up besides the usual folders: a front end gives what PATH says.
     pub search_path: Vec<PathBuf>,
+    /// Variables that say how one gets out of this network, for programs that are started: `https_proxy` and its kin.
+    pub proxies: Vec<(String, OsString)>,
     /// The network of containers that say nothing of one, in Docker's words: `none`, or a network; none is `bridge`.
     pub default_network: Option<String>,
     /// When images that are asked for are fetched from their registries: `missing` (so it is without), `always`, `never`.
@@ -52,6 +55,7 @@ pub struct Engine {
     store: Store,
     interrupt: Arc<AtomicBool>,
     search_path: Arc<[PathBuf]>,
+    proxies: Arc<[(String, OsString)]>,
     default_network: Option<Arc<str>>,
     pull: Pull,
     build_cache: Option<Arc<str>>,
@@ -76,6 +80,7 @@ impl Engine {
             store,
             interrupt: Arc::clone(&options.interrupt),
             search_path: options.search_path.clone().into(),
+            proxies: options.proxies.clone().into(),
             default_network: options.default_network.as_deref().filter(|name| !name.is_empty()).map(Arc::from),
             pull: options.pull.as_deref().filter(|text| !text.is_empty()).map_or(Ok(Pull::default()), Pull::parse)?,
             build_cache: options.build_cache.as_deref().filter(|text| !text.is_empty()).map(Arc::from),

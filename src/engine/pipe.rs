@@ -51,6 +51,33 @@ impl Write for End {
     }
 }
 
+/// A stream that asks before each piece whether it is to go on.
+pub(super) struct Checked<'a, S> {
+    pub(super) stream: S,
+    pub(super) check: &'a Check<'a>,
+}
+
+/// Says whether what is under way is to go on.
+pub(super) type Check<'a> = dyn Fn() -> Result<()> + Sync + 'a;
+
+impl<S: Write> Write for Checked<'_, S> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        (self.check)().map_err(io::Error::other)?;
+        self.stream.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream.flush()
+    }
+}
+
+impl<S: Read> Read for Checked<'_, S> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        (self.check)().map_err(io::Error::other)?;
+        self.stream.read(buffer)
+    }
+}
+
 /// A stream that counts its bytes, and fails once the engine is interrupted.
 pub(super) struct Metered<'a, S> {
     pub(super) stream: S,
@@ -60,8 +87,11 @@ pub(super) struct Metered<'a, S> {
 
 impl<S> Metered<'_, S> {
     fn step(&self) -> io::Result<()> {
-        // Not the kind Interrupted, upon which everybody tries again.
-        if self.interrupt.load(Ordering::Relaxed) { Err(io::Error::other("interrupted")) } else { Ok(()) }
+        // Not the system's kind Interrupted, upon which everybody tries again.
+        match self.interrupt.load(Ordering::Relaxed) {
+            true => Err(io::Error::other(Error::interrupted("interrupted"))),
+            false => Ok(()),
+        }
     }
 
     fn count(&self, count: usize) {

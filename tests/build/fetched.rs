@@ -190,15 +190,17 @@ fn a_repository_is_fetched_from_gits_own_server() {
     let rhumb = Rhumb::with_base();
     let Some(repo) = repository(&rhumb, &[("docs/read.txt", "first")], &[("docs/read.txt", "second")]) else { return };
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let mut command = std::process::Command::new("git");
-    command.args(["daemon", "--listen=127.0.0.1", "--export-all", "--informative-errors"]);
-    command.args([format!("--port={port}"), format!("--base-path={}", rhumb.path("").display())]).arg(repo);
-    let mut server = command.spawn().unwrap();
+    // The program itself: `git` would start it, and be what is ended.
+    let mut command = std::process::Command::new(PathBuf::from(git(&repo, &["--exec-path"])).join("git-daemon"));
+    command.args(["--listen=127.0.0.1", "--export-all", "--informative-errors"]);
+    command
+        .args([format!("--port={port}"), format!("--base-path={}", rhumb.root().parent().unwrap().display())])
+        .arg(repo);
+    let mut server = command.stdout(std::process::Stdio::null()).spawn().unwrap();
     process::eventually("git's server", PATIENCE, || std::net::TcpStream::connect(("127.0.0.1", port)).ok());
     let url = format!("git://127.0.0.1:{port}/repo.git-tree");
     let outcome =
         build(&rhumb, &format!("FROM base:1\nADD {url}#v1:docs /docs/\nADD {url} /all/\n"), &["-t", "made:1"]);
-    // It starts others for its work, which end with their connections.
     server.kill().and_then(|()| server.wait()).unwrap();
     outcome.ok();
     assert_eq!(seen(&rhumb, "made:1", "cat /docs/read.txt /all/docs/read.txt"), "firstsecond");

@@ -7,6 +7,7 @@ mod archives;
 mod attested;
 mod carried;
 mod contexts;
+mod copies;
 mod death;
 mod devices;
 mod dockerfile;

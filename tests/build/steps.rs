@@ -212,7 +212,7 @@ fn a_key_is_as_good_as_an_agent() {
         path.display().to_string()
     };
     let (one, two, locked) = (key("one", ""), key("two", ""), key("locked", "a word that nobody gives"));
-    rhumb.script(r#"image::from_host(["sh", "ssh-add"]).tag("ssh:1")"#).ok();
+    rhumb.script(r#"image::from_host(["sh", "ssh-add"], "ssh:1")"#).ok();
     let dockerfile = "FROM ssh:1\nRUN --mount=type=ssh ssh-add -L > /keys\n";
     let out = rhumb.path("out");
     let output = format!("type=local,dest={}", out.display());

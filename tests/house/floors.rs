@@ -52,7 +52,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("httpdate", &["src/registry/"]),
     ("futures_util", &["src/net/netlink.rs", "src/registry/"]),
     ("http_auth", &["src/registry/"]),
-    ("base64", &["src/docker/registry.rs"]),
+    ("base64", &["src/docker/registry.rs", "src/engine/build/credentials.rs"]),
     ("netlink_bindings", &["src/net/nft.rs", "src/net/conntrack.rs"]),
     ("netlink_socket2", &["src/net/nft.rs", "src/net/conntrack.rs"]),
     ("sha2", &["src/base/digest.rs"]),

@@ -112,8 +112,11 @@ pub(crate) fn annotations(given: &[String], outputs: &[String]) -> Result<BTreeM
     Ok(all)
 }
 
+/// Fields, and annotations with their values.
+type Parted = (Vec<String>, Vec<(String, String)>);
+
 /// An output without its annotations, and these: their names are anybody's.
-fn parted(text: &str) -> Result<(Vec<String>, Vec<(String, String)>)> {
+fn parted(text: &str) -> Result<Parted> {
     let mut annotations = Vec::new();
     let mut rest = Vec::new();
     for field in comma_fields(text)? {

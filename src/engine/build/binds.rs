@@ -22,6 +22,7 @@ use super::walk::{self, Memory, piece_as_is};
 use crate::base::ignore::Ignore;
 use crate::base::{Context as _, Digest, Error, Result};
 use crate::engine::container::StepOverlay;
+use crate::engine::pipe::{Checked, through};
 use crate::model::build::Origin;
 use crate::sys::node;
 use crate::sys::overlay;
@@ -142,28 +143,29 @@ impl Solver<'_> {
         target: String,
         prepared: &mut Prepared,
     ) -> Result<()> {
-        let items = walk::list(root, path, ignore, &Ignore::default(), &mut Memory::default())?;
+        let items = walk::list(root, path, ignore, &Ignore::default(), &mut Memory::default(), &|| self.check())?;
         let pieces: Vec<_> = items.iter().map(|item| piece_as_is(item, b"flat")).collect();
-        let layer = self.engine.layer_of_pieces(&pieces, &[root.try_clone()?], None, None)?;
+        let layer = self.layer_of_pieces(&pieces, &[root.try_clone()?], None, None)?;
         prepared.bind(&self.engine.store.layer_diff(&layer.chain_id).join("flat"), target, true)
     }
 
     /// Puts a copy of what a path of an origin means into a folder: what a cache begins with.
     pub(super) fn fill(&self, from: &Origin, source: &str, folder: &Path) -> Result<()> {
+        use crate::store::assemble::assemble;
         use crate::store::spread::{Ground, Owner, SpreadOptions, spread};
         self.with_tree(from, &mut |tree| {
             let place = walk::resolve(tree.root, source.as_bytes(), true)?;
             if place.facts.is_none_or(|facts| facts.kind != EntryKind::Dir) {
                 return Err(Error::not_found(format!("{source:?} is not a folder of {}", tree.name)));
             }
-            let items = walk::list(tree.root, &place.path, tree.ignore, &Ignore::default(), tree.memory)?;
+            let items = walk::list(tree.root, &place.path, tree.ignore, &Ignore::default(), tree.memory, tree.check)?;
             let pieces: Vec<_> =
                 items.iter().filter(|item| !item.below.is_empty()).map(|item| piece_as_is(item, b"")).collect();
             let ground = Dir::open(folder)?;
             let how = SpreadOptions { owner: Owner::Archive, ids: None, privileges: true };
             let roots = [tree.root.try_clone()?];
-            crate::engine::pipe::through(
-                |writer| crate::store::assemble::assemble(&pieces, &roots, None, writer),
+            through(
+                |stream| assemble(&pieces, &roots, None, &mut Checked { stream, check: tree.check }),
                 |reader| spread(&Ground::Host(&ground), reader, how),
             )?;
             Ok(())
@@ -186,7 +188,7 @@ impl Solver<'_> {
                     return Err(Error::not_found(format!("{source:?} is not there")));
                 }
                 let none = Ignore::default();
-                for item in walk::list(&view, &place.path, &none, &none, &mut Memory::default())? {
+                for item in walk::list(&view, &place.path, &none, &none, &mut Memory::default(), &|| self.check())? {
                     let shown = walk::quoted_path(&item.path);
                     inputs.add(format!("the file {shown}"), walk::facts_text(&item));
                 }
@@ -202,7 +204,7 @@ impl Solver<'_> {
         }
         let memory = self.memory_of(*index);
         let mut memory = super::lock(&memory);
-        for item in walk::list(&root, &place.path, &ignore, &Ignore::default(), &mut memory)? {
+        for item in walk::list(&root, &place.path, &ignore, &Ignore::default(), &mut memory, &|| self.check())? {
             let shown = walk::quoted_path(&item.path);
             inputs.add(format!("the file {shown}"), walk::facts_text(&item));
         }

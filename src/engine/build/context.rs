@@ -10,6 +10,7 @@ use super::fetch::{Fetched, Fetcher};
 use super::walk;
 use crate::base::{Context as _, Error, Result};
 use crate::engine::Engine;
+use crate::engine::pipe::Checked;
 use crate::model::build::{Credentials, Source};
 use crate::store::layer::is_tar;
 use crate::store::scratch::Scratch;
@@ -104,7 +105,8 @@ impl Engine {
     /// `invalid_argument` for what is neither; `corrupt` for an archive that is cut; `no_space`.
     pub fn build_context_read(&self, reader: &mut dyn Read, most_bytes: usize) -> Result<FetchedContext> {
         let mut spool = self.store.spool()?;
-        std::io::copy(reader, &mut spool).context(|| "reading the build context")?;
+        let mut reader = Checked { stream: reader, check: &|| self.check_interrupt() };
+        std::io::copy(&mut reader, &mut spool).context(|| "reading the build context")?;
         self.context_of(&mut spool, most_bytes)
     }
 

@@ -8,23 +8,27 @@
 //! end, make the target a folder; a link that is named itself is followed, others are copied as links. Links on the way
 //! are followed inside their own tree alone, so that nothing outside of it is ever read or written (CVE-2024-23651 and
 //! its kin).
+//!
+//! What comes from a folder of this machine has the epoch's time, all of it: a checkout has the time at which it was made,
+//! which is another one on each machine, and no part of a key.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::Read;
 
 use super::chmod::Mode;
 use super::fetch::Fetched;
-use super::pattern::{Matched, Matches, matches, missing};
+use super::pattern::{Matched, Matches, Owner, dangling, matches, missing};
 use super::squash::is_whiteout;
 use super::state::{State, clean};
 use super::walk::{self, Item, Memory, Place, trimmed};
 use crate::base::ignore::Ignore;
 use crate::base::{Context as _, Digest, Error, Result, Timestamp};
+use crate::engine::pipe::Check;
 use crate::model::build::{Copy, Inline, Origin, Source};
 use crate::store::assemble::{Body, Piece};
 use crate::store::layer::is_tar;
 use crate::store::scratch::Scratch;
-use crate::sys::node::{self, Time};
+use crate::sys::node::{self, Facts, Time};
 use crate::sys::path::{Dir, EntryKind};
 
 /// A tree that is copied from.
@@ -32,6 +36,8 @@ pub(super) struct Tree<'a> {
     pub(super) root: &'a Dir,
     pub(super) ignore: &'a Ignore,
     pub(super) memory: &'a mut Memory,
+    /// Says whether to go on.
+    pub(super) check: &'a Check<'a>,
     /// How messages call it.
     pub(super) name: String,
 }
@@ -45,6 +51,7 @@ pub(super) type Trees<'a> = dyn Fn(&Origin, &mut Work<'_>) -> Result<()> + 'a;
 pub(super) struct Sources<'a> {
     pub(super) tree: &'a Trees<'a>,
     pub(super) fetch: &'a dyn Fn(&Source) -> Result<Fetched>,
+    pub(super) check: &'a Check<'a>,
 }
 
 /// The layer that a copy is.
@@ -80,26 +87,33 @@ pub(super) fn plan(copy: &Copy, target: &Target<'_>, from: &Sources<'_>) -> Resu
     for source in &copy.sources {
         match source {
             Source::Path { from: origin, pattern, optional, unpack } => (from.tree)(origin, &mut |mut tree| {
-                let Matches { found: matched, literal } = matches(&mut tree, pattern, &exclude, copy.parents)?;
+                let Matches { found: matched, literal, lost } = matches(&mut tree, pattern, &exclude, copy.parents)?;
+                if let Some(lost) = lost.filter(|_| !optional) {
+                    return Err(dangling(&tree, &lost));
+                }
                 // As with BuildKit a pattern may mean nothing: `yarn.lock*` is how one writes a file that may be missing.
                 if matched.is_empty() && literal && !optional {
-                    return Err(missing(&tree, pattern));
+                    return Err(missing(&tree, pattern, &exclude));
                 }
-                // What comes from this machine belongs to root; what comes from an image keeps its owner.
-                let keep_owner = !matches!(origin, Origin::Context(_));
+                let is_ours = matches!(origin, Origin::Context(_));
                 let own = roots.len();
                 roots.push(tree.root.try_clone()?);
                 for mut one in matched {
                     let archive = if *unpack { unpacked(&tree, &one, target)? } else { None };
                     if let Some(dir) = archive {
                         let none = Ignore::default();
-                        let items = walk::list(&dir, b"", &none, &exclude, &mut Memory::default())?;
-                        let root = roots.len();
+                        let items = walk::list(&dir, b"", &none, &exclude, &mut Memory::default(), from.check)?;
+                        found.push(Found::Tree(Matched::archive(roots.len(), items)?));
                         roots.push(dir);
-                        found.push(Found::Tree(Matched { root, named: Vec::new(), items, keep_owner: true }));
                         continue;
                     }
-                    (one.root, one.keep_owner) = (own, keep_owner);
+                    one.root = own;
+                    if is_ours {
+                        // It belongs to root, and what comes from an image keeps its owner.
+                        one.owner = Owner::Given;
+                        let all = one.items.iter_mut().chain(&mut one.above);
+                        all.for_each(|item| item.facts.mtime = time_of(target.state.epoch));
+                    }
                     found.push(Found::Tree(one));
                 }
                 Ok(())
@@ -107,7 +121,7 @@ pub(super) fn plan(copy: &Copy, target: &Target<'_>, from: &Sources<'_>) -> Resu
             Source::Inline(inline) => found.push(Found::Inline(inline)),
             Source::Url { .. } | Source::Git { .. } => {
                 let fetched = (from.fetch)(source)?;
-                found.push(Found::Tree(remote(copy, &fetched, &exclude, target, &mut roots)?));
+                found.push(Found::Tree(remote(copy, &fetched, &exclude, target, from.check, &mut roots)?));
                 held.push(fetched.scratch);
             }
         }
@@ -115,19 +129,8 @@ pub(super) fn plan(copy: &Copy, target: &Target<'_>, from: &Sources<'_>) -> Resu
     let named_folder = matches!(copy.target.rsplit('/').next(), None | Some("" | "." | ".."));
     let into_folder = named_folder || found.len() > 1 || copy.parents;
     let absolute = clean(&target.state.config.working_dir, &copy.target);
-    let mut layer = Layer {
-        view: if copy.link { None } else { target.view },
-        places: HashMap::new(),
-        pieces: BTreeMap::new(),
-        order: Vec::new(),
-        seen: HashMap::new(),
-        further: HashMap::new(),
-        files: HashMap::new(),
-        owner: (uid, gid),
-        chown: copy.chown.is_some(),
-        mode,
-        epoch: target.state.epoch,
-    };
+    let view = if copy.link { None } else { target.view };
+    let mut layer = Layer { chown: copy.chown.is_some(), mode, ..Layer::new(view, (uid, gid), target.state.epoch) };
     let at = layer.place(trimmed(absolute.as_bytes()))?;
     let is_folder = at.facts.is_some_and(|facts| facts.kind == EntryKind::Dir);
     for one in &found {
@@ -142,19 +145,7 @@ pub(super) fn plan(copy: &Copy, target: &Target<'_>, from: &Sources<'_>) -> Resu
 /// The folder that `WORKDIR` makes, for the user so far; nothing when it is there.
 pub(super) fn plan_folder(path: &str, state: &State, view: Option<&Dir>) -> Result<Planned> {
     let user = Some(state.config.user.as_str()).filter(|user| !user.is_empty());
-    let mut layer = Layer {
-        view,
-        places: HashMap::new(),
-        pieces: BTreeMap::new(),
-        order: Vec::new(),
-        seen: HashMap::new(),
-        further: HashMap::new(),
-        files: HashMap::new(),
-        owner: owner(user, view)?,
-        chown: true,
-        mode: None,
-        epoch: state.epoch,
-    };
+    let mut layer = Layer { chown: true, ..Layer::new(view, owner(user, view)?, state.epoch) };
     let at = layer.place(trimmed(path.as_bytes()))?;
     match at.facts {
         Some(facts) if facts.kind == EntryKind::Dir => return Ok(Planned::default()),
@@ -186,6 +177,7 @@ fn remote(
     fetched: &Fetched,
     exclude: &Ignore,
     target: &Target<'_>,
+    check: &Check<'_>,
     roots: &mut Vec<Dir>,
 ) -> Result<Matched> {
     let none = Ignore::default();
@@ -193,14 +185,13 @@ fn remote(
     if fetched.unpack {
         let mut file = fetched.dir.open_file_in(&fetched.path)?;
         let dir = (target.unpack)(&mut file)?;
-        let items = walk::list(&dir, b"", &none, exclude, &mut memory)?;
+        let items = walk::list(&dir, b"", &none, exclude, &mut memory, check)?;
         roots.push(dir);
-        return Ok(Matched { root: roots.len() - 1, named: Vec::new(), items, keep_owner: true });
+        return Matched::archive(roots.len() - 1, items);
     }
-    let mut items = walk::list(&fetched.dir, &fetched.path, &none, exclude, &mut memory)?;
-    let epoch = i64::try_from(target.state.epoch.as_secs()).unwrap_or(i64::MAX);
+    let mut items = walk::list(&fetched.dir, &fetched.path, &none, exclude, &mut memory, check)?;
     for item in &mut items {
-        item.facts.mtime = fetched.modified.unwrap_or(Time { seconds: epoch, nanos: 0 });
+        item.facts.mtime = fetched.modified.unwrap_or(time_of(target.state.epoch));
         if fetched.commit && item.facts.kind != EntryKind::Symlink {
             // All that git knows of a mode.
             let executable = item.facts.kind == EntryKind::Dir || item.facts.mode & 0o100 != 0;
@@ -216,7 +207,11 @@ fn remote(
         (None, false) => Vec::new(),
     };
     roots.push(fetched.dir.try_clone()?);
-    Ok(Matched { root: roots.len() - 1, named, items, keep_owner: false })
+    Ok(Matched { root: roots.len() - 1, named, above: Vec::new(), items, owner: Owner::Given })
+}
+
+fn time_of(epoch: Timestamp) -> Time {
+    Time { seconds: i64::try_from(epoch.as_secs()).unwrap_or(i64::MAX), nanos: 0 }
 }
 
 /// The content of a local archive; none when it is no archive.
@@ -285,7 +280,23 @@ struct Layer<'a> {
     epoch: Timestamp,
 }
 
-impl Layer<'_> {
+impl<'a> Layer<'a> {
+    fn new(view: Option<&'a Dir>, owner: (u32, u32), epoch: Timestamp) -> Layer<'a> {
+        Layer {
+            view,
+            places: HashMap::new(),
+            pieces: BTreeMap::new(),
+            order: Vec::new(),
+            seen: HashMap::new(),
+            further: HashMap::new(),
+            files: HashMap::new(),
+            owner,
+            chown: false,
+            mode: None,
+            epoch,
+        }
+    }
+
     /// Where a path is in the file system so far.
     fn place(&mut self, path: &[u8]) -> Result<Place> {
         if let Some(place) = self.places.get(path) {
@@ -326,6 +337,12 @@ impl Layer<'_> {
             (false, false) if into_folder => join(target, name),
             (false, false) => target.to_vec(),
         };
+        if parents {
+            self.folder(target)?;
+            for folder in &one.above {
+                self.folder_like(one, folder, &join(target, &folder.below))?;
+            }
+        }
         self.parents(&base)?;
         // In a layer it would hide what is below it, and there is nothing to be seen of it where it comes from.
         for item in one.items.iter().filter(|item| !is_whiteout(&item.facts)) {
@@ -335,19 +352,28 @@ impl Layer<'_> {
             let folder = self.place(folder)?.path;
             let mut path = join(&folder, last);
             if item.facts.kind == EntryKind::Dir {
+                // Of a folder its content is copied: the target is as it is, or as any new folder.
+                if item.below.is_empty() && !parents {
+                    self.folder(&path)?;
+                    continue;
+                }
                 let there = self.place(&path)?;
                 if there.facts.is_some_and(|facts| facts.kind == EntryKind::Dir) {
                     path = there.path;
-                    if item.below.is_empty() && !parents {
-                        self.folder(&path)?;
-                        continue;
-                    }
                 }
+                self.check_folder(&path, there.facts)?;
             }
             if path.is_empty() {
                 continue;
             }
             let piece = self.piece(one, item, path);
+            if !matches!(piece.body, Body::Dir) && self.pieces.get(&piece.path).is_some_and(|old| old.body == Body::Dir)
+            {
+                return Err(Error::invalid(format!(
+                    "{} is a folder of one source and none of another",
+                    walk::quoted_path(&piece.path)
+                )));
+            }
             self.put(piece);
         }
         Ok(())
@@ -378,14 +404,47 @@ impl Layer<'_> {
                 walk::body(item, root)
             }
         };
-        let keeps = one.keep_owner && !self.chown;
-        let (uid, gid) = if keeps { (facts.uid, facts.gid) } else { self.owner };
+        let (uid, gid) = self.owner_of(one, facts);
         let is_link = facts.kind == EntryKind::Symlink;
         let mode = match &self.mode {
-            Some(change) if !is_link => change.apply(facts.mode, is_dir),
+            Some(change) if !is_link && one.owner != Owner::Archive => change.apply(facts.mode, is_dir),
             _ => facts.mode,
         };
         Piece { path, body, mode, uid, gid, mtime: facts.mtime, xattrs: item.xattrs.clone() }
+    }
+
+    fn owner_of(&self, one: &Matched, facts: &Facts) -> (u32, u32) {
+        let keeps = match one.owner {
+            Owner::Archive => true,
+            Owner::Kept => !self.chown,
+            Owner::Given => false,
+        };
+        if keeps { (facts.uid, facts.gid) } else { self.owner }
+    }
+
+    /// A folder as it is, or a new one with the mode, the owner and the attributes that it has where it comes from.
+    fn folder_like(&mut self, one: &Matched, item: &Item, path: &[u8]) -> Result<()> {
+        let there = self.place(path)?;
+        if there.facts.is_some() || self.pieces.contains_key(&there.path) {
+            return self.folder(path);
+        }
+        self.parents(&there.path)?;
+        let (uid, gid) = self.owner_of(one, &item.facts);
+        let (mode, mtime) = (item.facts.mode, item.facts.mtime);
+        self.put(Piece { path: there.path, body: Body::Dir, mode, uid, gid, mtime, xattrs: item.xattrs.clone() });
+        Ok(())
+    }
+
+    /// A folder never takes the place of something else, which would be lost without a word.
+    fn check_folder(&self, path: &[u8], there: Option<Facts>) -> Result<()> {
+        let is_other = match self.pieces.get(path) {
+            Some(piece) => piece.body != Body::Dir,
+            None => there.is_some_and(|facts| facts.kind != EntryKind::Dir),
+        };
+        match is_other {
+            true => Err(Error::invalid(format!("{} is there, and is no folder", walk::quoted_path(path)))),
+            false => Ok(()),
+        }
     }
 
     /// The folders above a path, as they are or new.
@@ -399,11 +458,14 @@ impl Layer<'_> {
 
     /// A folder as it is, or a new one, with those above it.
     fn folder(&mut self, path: &[u8]) -> Result<()> {
+        let there = self.place(path)?;
+        // Through links, which stay.
+        let path = there.path.as_slice();
+        self.check_folder(path, there.facts)?;
         if path.is_empty() || self.pieces.contains_key(path) {
             return Ok(());
         }
         self.parents(path)?;
-        let there = self.place(path)?;
         let owner = if self.chown { self.owner } else { (0, 0) };
         let piece = match (there.facts, self.view) {
             (Some(facts), Some(view)) if facts.kind == EntryKind::Dir => Piece {
@@ -436,7 +498,7 @@ impl Layer<'_> {
     }
 
     fn now(&self) -> Time {
-        Time { seconds: i64::try_from(self.epoch.as_secs()).unwrap_or(i64::MAX), nanos: 0 }
+        time_of(self.epoch)
     }
 
     /// In an order in which a folder is before what is in it, and a file before its further names.

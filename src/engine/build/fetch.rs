@@ -29,10 +29,6 @@ const POLL: Duration = Duration::from_millis(20);
 /// How much of what git says an error carries.
 const TAIL_BYTES: u64 = 16 * 1024;
 
-/// Variables that say how one gets out; git reads these.
-const PROXIES: [&str; 7] =
-    ["http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY"];
-
 /// Who one is to a repository's host.
 struct Who {
     settings: Vec<(String, String)>,
@@ -201,9 +197,7 @@ impl Fetcher<'_> {
         if let Some(signer) = &who.signer {
             command.env("SSH_AUTH_SOCK", signer.socket());
         }
-        for name in PROXIES {
-            command.envs(std::env::var_os(name).map(|value| (name, value)));
-        }
+        command.envs(self.engine.proxies.iter().map(|(name, value)| (name, value)));
         let mut child = command.spawn().context(|| "starting git")?;
         let status = loop {
             if let Some(status) = child.try_wait().context(|| "waiting for git")? {

@@ -66,7 +66,7 @@ use self::walk::Memory;
 use crate::base::{Digest, Error, Id, Result, Timestamp, failpoint};
 use crate::engine::Engine;
 use crate::engine::container::view;
-use crate::engine::pipe::through;
+use crate::engine::pipe::{Checked, through};
 use crate::model::build::{BuildEvent, BuildOptions, BuildReport, Graph, Step, StepReport};
 use crate::model::image::{Image, Layer};
 use crate::store::assemble::{Piece, assemble};
@@ -241,6 +241,8 @@ impl Engine {
         if let Some(error) = board.failed {
             return Err(error);
         }
+        // Who asked for the end behind the last step does not want what comes of it.
+        self.check_interrupt()?;
         self.steps_used(&board.used)?;
         let state = board.stages.remove(&graph.target).ok_or_else(|| Error::failed("the target was not built"))?;
         let recalled = board.recalled.remove(&graph.target).unwrap_or_default();
@@ -269,21 +271,6 @@ impl Engine {
         let layer = self.store.layer_import(archive, &LayerSource::default())?;
         Ok(Dir::open(&self.store.layer_diff(&layer.chain_id))?)
     }
-
-    fn layer_of_pieces(
-        &self,
-        pieces: &[Piece],
-        roots: &[Dir],
-        parent: Option<Digest>,
-        latest: Option<Timestamp>,
-    ) -> Result<Layer> {
-        let source = LayerSource { parent, compress: true, ..LayerSource::default() };
-        let ((), layer) = through(
-            |writer| assemble(pieces, roots, latest, writer),
-            |reader| self.store.layer_import(reader, &source),
-        )?;
-        Ok(layer)
-    }
 }
 
 fn layers_of(image: &Image) -> Vec<Digest> {
@@ -297,6 +284,21 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Solver<'_> {
     fn board(&self) -> MutexGuard<'_, Board> {
         lock(&self.board)
+    }
+
+    fn layer_of_pieces(
+        &self,
+        pieces: &[Piece],
+        roots: &[Dir],
+        parent: Option<Digest>,
+        latest: Option<Timestamp>,
+    ) -> Result<Layer> {
+        let source = LayerSource { parent, compress: true, ..LayerSource::default() };
+        let ((), layer) = through(
+            |stream| assemble(pieces, roots, latest, &mut Checked { stream, check: &|| self.check() }),
+            |reader| self.engine.store.layer_import(reader, &source),
+        )?;
+        Ok(layer)
     }
 
     /// Waits for the end of so many stages, and ends commands when the user asks for it.

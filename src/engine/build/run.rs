@@ -260,7 +260,7 @@ impl Solver<'_> {
             xattrs: Vec::new(),
         };
         let parent = state.layers.last().map(|layer| layer.chain_id.clone());
-        self.engine.layer_of_pieces(&[piece], &[], parent, None)
+        self.layer_of_pieces(&[piece], &[], parent, None)
     }
 
     /// The container that a command runs in: on these networks, or where the step says.

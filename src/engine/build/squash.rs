@@ -57,7 +57,7 @@ impl Solver<'_> {
             let folders = folders.collect::<std::io::Result<Vec<Dir>>>()?;
             let pieces = squash(&folders)?;
             let parent = state.layers.last().map(|layer| layer.chain_id.clone());
-            self.engine.layer_of_pieces(&pieces, &folders, parent, Some(state.epoch)).map(Some)
+            self.layer_of_pieces(&pieces, &folders, parent, Some(state.epoch)).map(Some)
         });
         let outcome = outcome.map_err(|error| placed(error, at.step))?;
         *state = after;

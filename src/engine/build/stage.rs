@@ -222,11 +222,16 @@ impl Solver<'_> {
         let planned = copy::plan(
             copy,
             &Target { state, view: view.as_ref(), unpack: &|archive| self.engine.unpacked(archive) },
-            &copy::Sources { tree: &|origin, work| self.with_tree(origin, work), fetch: &|source| self.fetch(source) },
+            &copy::Sources {
+                tree: &|origin, work| self.with_tree(origin, work),
+                fetch: &|source| self.fetch(source),
+                check: &|| self.check(),
+            },
         )?;
         let mut inputs = self.inputs("copy", state);
-        let epoch = if state.clamp_copies { state.epoch.as_secs().to_string() } else { String::new() };
-        inputs.add(key::EPOCH, epoch);
+        let is_ours = |source: &Source| matches!(source, Source::Path { from: Origin::Context(_), .. });
+        let is_dated = state.clamp_copies || copy.sources.iter().any(is_ours);
+        inputs.add(key::EPOCH, if is_dated { state.epoch.as_secs().to_string() } else { String::new() });
         for piece in &planned.pieces {
             let shown = walk::quoted_path(&piece.path);
             inputs.add(format!("the file {shown}"), copy::digest_of(piece).as_str());
@@ -270,6 +275,6 @@ impl Solver<'_> {
         }
         let parent = state.layers.last().map(|layer| layer.chain_id.clone());
         let latest = state.clamp_copies.then_some(state.epoch);
-        self.engine.layer_of_pieces(&planned.pieces, &planned.roots, parent, latest).map(Some)
+        self.layer_of_pieces(&planned.pieces, &planned.roots, parent, latest).map(Some)
     }
 }

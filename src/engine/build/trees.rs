@@ -50,7 +50,8 @@ impl Solver<'_> {
             let (root, ignore) = self.context(*index)?;
             let memory = self.memory_of(*index);
             let name = "the build context".to_owned();
-            return work(Tree { root: &root, ignore: &ignore, memory: &mut super::lock(&memory), name });
+            let memory = &mut super::lock(&memory);
+            return work(Tree { root: &root, ignore: &ignore, memory, check: &|| self.check(), name });
         }
         let name = match origin {
             Origin::Image(name) => format!("the image {name:?}"),
@@ -59,6 +60,7 @@ impl Solver<'_> {
         let Some(root) = self.engine.build_view(&self.layers_of(origin)?)? else {
             return Err(Error::not_found(format!("{name} is empty")));
         };
-        work(Tree { root: &root, ignore: &Ignore::default(), memory: &mut Memory::default(), name })
+        let (ignore, memory) = (&Ignore::default(), &mut Memory::default());
+        work(Tree { root: &root, ignore, memory, check: &|| self.check(), name })
     }
 }

@@ -14,6 +14,7 @@ use super::{Debug, Progress};
 use crate::base::ignore::Ignore;
 use crate::base::{Context as _, Result};
 use crate::engine::Engine;
+use crate::engine::pipe::Check;
 use crate::model::build::{BuildOptions, BuildReport, Difference, Graph, StepReport};
 use crate::sys::path::Dir;
 
@@ -47,7 +48,7 @@ impl Engine {
     fn first_difference(&self, first: &BuildReport, second: &BuildReport) -> Result<Option<Difference>> {
         let id = |step: &StepReport| step.layer.as_ref().map(|layer| layer.diff_id.clone());
         let items = |step: &StepReport| match &step.layer {
-            Some(layer) => list(&self.store.layer_diff(&layer.chain_id)),
+            Some(layer) => list(&self.store.layer_diff(&layer.chain_id), &|| self.check_interrupt()),
             None => Ok(Vec::new()),
         };
         for (one, other) in first.steps.iter().zip(&second.steps).filter(|(one, other)| id(one) != id(other)) {
@@ -59,10 +60,10 @@ impl Engine {
     }
 }
 
-fn list(folder: &Path) -> Result<Vec<Item>> {
+fn list(folder: &Path, check: &Check<'_>) -> Result<Vec<Item>> {
     let none = Ignore::default();
     let root = Dir::open(folder).context(|| format!("opening {folder:?}"))?;
-    let mut items = walk::list(&root, b"", &none, &none, &mut Memory::default())?;
+    let mut items = walk::list(&root, b"", &none, &none, &mut Memory::default(), check)?;
     // The folder itself is made when a layer is unpacked, and no part of it.
     items.retain(|item| !item.path.is_empty());
     Ok(items)

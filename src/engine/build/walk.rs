@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::ignore::Ignore;
 use crate::base::{Context as _, Digest, Error, Result, Timestamp};
+use crate::engine::pipe::{Check, Checked};
 use crate::store::assemble::{Body, Piece};
 use crate::sys::node::{self, Facts};
 use crate::sys::path::{Dir, EntryKind};
@@ -107,7 +108,7 @@ impl Memory {
         }
     }
 
-    fn digest(&mut self, dir: &Dir, name: &[u8], path: &[u8], facts: &Facts) -> io::Result<Digest> {
+    fn digest(&mut self, dir: &Dir, name: &[u8], path: &[u8], facts: &Facts, check: &Check<'_>) -> io::Result<Digest> {
         let stamp = Stamp::of(facts);
         if let Some((known, digest)) = self.known.get(path)
             && *known == stamp
@@ -118,7 +119,8 @@ impl Memory {
         let now = i64::try_from(Timestamp::now().as_secs()).unwrap_or(i64::MAX);
         let file = dir.open_file(name)?;
         // One more than it had shows that it grows.
-        let digest = Digest::of_reader(file.take(facts.size_bytes.saturating_add(1)))?;
+        let stream = file.take(facts.size_bytes.saturating_add(1));
+        let digest = Digest::of_reader(Checked { stream, check })?;
         let youngest = facts.mtime.seconds.max(facts.ctime.seconds);
         if self.file.is_some() && youngest.saturating_add(SETTLED_S as i64) < now {
             self.known.insert(path.to_vec(), (stamp, digest.clone()));
@@ -132,15 +134,16 @@ impl Memory {
 /// and what `exclude` does is not there.
 ///
 /// # Errors
-/// `unsupported` for a tree that is too deep or too large; what reading gives.
+/// `unsupported` for a tree that is too deep or too large; what reading and `check`, which is asked for each, give.
 pub(super) fn list(
     root: &Dir,
     start: &[u8],
     ignore: &Ignore,
     exclude: &Ignore,
     memory: &mut Memory,
+    check: &Check<'_>,
 ) -> Result<Vec<Item>> {
-    let mut walk = Walk { ignore, exclude, memory, found: Vec::new() };
+    let mut walk = Walk { ignore, exclude, memory, check, found: Vec::new() };
     let start = trimmed(start);
     let parent_path = start.iter().rposition(|byte| *byte == b'/').map_or(&b""[..], |at| &start[..at]);
     let doing = || format!("reading {:?}", String::from_utf8_lossy(start));
@@ -176,6 +179,7 @@ struct Walk<'a> {
     ignore: &'a Ignore,
     exclude: &'a Ignore,
     memory: &'a mut Memory,
+    check: &'a Check<'a>,
     found: Vec<Item>,
 }
 
@@ -218,6 +222,7 @@ impl Walk<'_> {
     }
 
     fn push(&mut self, dir: &Dir, name: &[u8], path: &[u8], below: &[u8], facts: Facts) -> Result<()> {
+        (self.check)()?;
         if facts.kind == EntryKind::Socket {
             return Ok(());
         }
@@ -227,7 +232,7 @@ impl Walk<'_> {
         let digest = match facts.kind {
             EntryKind::File => Some(
                 self.memory
-                    .digest(dir, name, path, &facts)
+                    .digest(dir, name, path, &facts, self.check)
                     .context(|| format!("reading {:?}", String::from_utf8_lossy(path)))?,
             ),
             _ => None,
@@ -282,6 +287,13 @@ pub(super) fn piece_as_is(item: &Item, folder: &[u8]) -> Piece {
     let path = if item.below.is_empty() { folder.to_vec() } else { [folder, &item.below].join(&b'/') };
     let (mode, uid, gid, mtime) = (facts.mode, facts.uid, facts.gid, facts.mtime);
     Piece { path, body: body(item, 0), mode, uid, gid, mtime, xattrs: item.xattrs.clone() }
+}
+
+/// A folder of the root by itself: a path without links.
+pub(super) fn folder_alone(root: &Dir, path: &[u8], below: &[u8]) -> Result<Item> {
+    let dir = open_dir(root, path)?;
+    let (facts, xattrs) = (node::facts_of(&dir)?, node::xattrs(&dir, b"")?);
+    Ok(Item { below: below.to_vec(), path: path.to_vec(), facts, link: Vec::new(), xattrs, digest: None })
 }
 
 /// Where a path leads, without links on the way, and the facts of what is there.
@@ -388,22 +400,22 @@ mod tests {
         let memory_file = folder.path().join("memory");
         let none = Ignore::default();
         let mut memory = Memory::load(memory_file.clone());
-        let first = list(&root, b"", &none, &none, &mut memory).unwrap();
+        let first = list(&root, b"", &none, &none, &mut memory, &|| Ok(())).unwrap();
         // Too young to be remembered.
         assert!(!memory.changed);
         std::fs::File::open(tree.join("a\n b")).unwrap().set_modified(old).unwrap();
         std::thread::sleep(std::time::Duration::from_millis(3100));
         let mut memory = Memory::load(memory_file.clone());
-        list(&root, b"", &none, &none, &mut memory).unwrap();
+        list(&root, b"", &none, &none, &mut memory, &|| Ok(())).unwrap();
         assert!(memory.changed);
         memory.save();
         let mut memory = Memory::load(memory_file);
         assert_eq!(memory.known.len(), 1);
-        let again = list(&root, b"", &none, &none, &mut memory).unwrap();
+        let again = list(&root, b"", &none, &none, &mut memory, &|| Ok(())).unwrap();
         assert_eq!(first[1].digest, again[1].digest);
         std::fs::write(tree.join("a\n b"), "two").unwrap();
         std::fs::File::open(tree.join("a\n b")).unwrap().set_modified(old).unwrap();
-        let changed = list(&root, b"", &none, &none, &mut memory).unwrap();
+        let changed = list(&root, b"", &none, &none, &mut memory, &|| Ok(())).unwrap();
         assert_ne!(first[1].digest, changed[1].digest);
     }
 }

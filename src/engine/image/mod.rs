@@ -34,6 +34,7 @@ use std::path::Path;
 
 use crate::base::{Error, Reference, Result, Timestamp, failpoint};
 use crate::engine::Engine;
+use crate::engine::pipe::Checked;
 use crate::model::event::{Event, IMAGE};
 use crate::model::image::{ArchiveFormat, Attestation, Image, ImageFilter, ImageRemoved};
 use crate::model::system::{PruneFilter, PruneReport, has_label};
@@ -142,7 +143,8 @@ impl Engine {
     /// # Errors
     /// As there.
     pub fn image_load_from(&self, reader: &mut dyn Read) -> Result<Vec<Image>> {
-        self.load_members(&self.store.archive_spool(reader, "stream")?)
+        let mut reader = Checked { stream: reader, check: &|| self.check_interrupt() };
+        self.load_members(&self.store.archive_spool(&mut reader, "stream")?)
     }
 
     /// Writes images to an archive at `path`, beside and renamed into place.
@@ -180,7 +182,8 @@ impl Engine {
     /// # Errors
     /// As [`Engine::image_load`].
     pub fn image_from_tar(&self, reader: &mut dyn Read, tag: Option<&str>, options: &ImportOptions) -> Result<Image> {
-        self.import_tar(reader, tag, options)
+        let mut reader = Checked { stream: reader, check: &|| self.check_interrupt() };
+        self.import_tar(&mut reader, tag, options)
     }
 
     /// Makes an image of one layer from a folder.
