@@ -115,7 +115,9 @@ fn an_archive_says_whose_its_files_are() {
     let mut header = tar::Header::new_ustar();
     header.set_size(0);
     header.set_mode(0o640);
-    (header.set_uid(9), header.set_gid(10), header.set_mtime(1000));
+    header.set_uid(9);
+    header.set_gid(10);
+    header.set_mtime(1000);
     archive.append_data(&mut header, "f", &[][..]).unwrap();
     std::fs::write(folder.join("a.tar"), archive.into_inner().unwrap()).unwrap();
     build(&rhumb, "FROM base:1\nADD --chown=5:6 --chmod=777 a.tar /x/\n", &["-t", "made:1"]).ok();
