@@ -196,7 +196,7 @@ fn a_repository_is_fetched_from_gits_own_server() {
     command
         .args([format!("--port={port}"), format!("--base-path={}", rhumb.root().parent().unwrap().display())])
         .arg(repo);
-    let mut server = command.stdout(std::process::Stdio::null()).spawn().unwrap();
+    let mut server = command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap();
     process::eventually("git's server", PATIENCE, || std::net::TcpStream::connect(("127.0.0.1", port)).ok());
     let url = format!("git://127.0.0.1:{port}/repo.git-tree");
     let outcome =

@@ -219,8 +219,12 @@ impl Fetcher<'_> {
             return text(&mut out);
         }
         let said = text(&mut said)?;
-        let last = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it said nothing");
-        let error = Error::unavailable(format!("git failed: {}", crate::base::error::quoted(&last)));
+        // What ssh says comes first, and then advice on two lines.
+        let is_advice = |line: &str| line.starts_with("Please make sure") || line.starts_with("and the repository");
+        let lines: Vec<&str> =
+            said.lines().map(str::trim).filter(|line| !line.is_empty() && !is_advice(line)).collect();
+        let words = if lines.is_empty() { "it said nothing".to_owned() } else { lines.join("; ") };
+        let error = Error::unavailable(format!("git failed: {}", crate::base::error::quoted(&words)));
         Err(match () {
             () if said.contains("Host key verification failed") => error.with_hint(
                 "ssh does not know the host: look at its key, and add it with ssh-keyscan HOST >> ~/.ssh/known_hosts",

@@ -140,6 +140,10 @@ struct Ended<'a, 'b>(&'a Solver<'b>);
 
 impl Drop for Ended<'_, '_> {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            // Others may wait for it.
+            self.0.fail(Error::failed("a thread of the build panicked"));
+        }
         self.0.board().ended += 1;
         self.0.changed.notify_all();
     }
@@ -224,11 +228,8 @@ impl Engine {
             };
             let threads: Vec<_> = needed.iter().map_while(|stage| begin(*stage)).collect();
             solver.watch(threads.len());
-            for thread in threads {
-                if thread.join().is_err() {
-                    solver.fail(Error::failed("a thread of the build panicked"));
-                }
-            }
+            // The end of one that panicked is told already.
+            threads.into_iter().for_each(|thread| drop(thread.join()));
         });
         for memory in lock(&solver.memories).values() {
             lock(memory).save();
