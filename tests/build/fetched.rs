@@ -124,7 +124,7 @@ fn a_private_repository_is_fetched_with_a_token_that_goes_nowhere_else() {
     let files = [("Dockerfile", "FROM base:1\nCOPY . /in/\n"), ("docs/read.txt", "first")];
     let Some(repo) = repository(&rhumb, &files, &[("docs/read.txt", "second")]) else { return };
     // printf x-access-token:hunter22 | base64
-    let port = serve_those(repo, Arc::default(), only("Authorization: basic eC1hY2Nlc3MtdG9rZW46aHVudGVyMjI="));
+    let port = serve_those(repo.clone(), Arc::default(), only("Authorization: basic eC1hY2Nlc3MtdG9rZW46aHVudGVyMjI="));
     let url = format!("http://127.0.0.1:{port}/.git");
     let token = rhumb.path("token");
     std::fs::write(&token, "hunter22\n").unwrap();
@@ -138,6 +138,14 @@ fn a_private_repository_is_fetched_with_a_token_that_goes_nowhere_else() {
     assert_eq!(seen(&rhumb, "made:1", "cat /docs/read.txt"), "first");
     let other = format!("id=GIT_AUTH_TOKEN.127.0.0.2,src={}", token.display());
     assert!(!build(&rhumb, &dockerfile, &["--no-cache", "--secret", &other]).success());
+    // Who is led elsewhere says nothing there.
+    let leading = serve_those(repo.clone(), Arc::default(), move |_: &[String]| {
+        format!("302 Found\r\nLocation: http://localhost:{port}/.git/info/refs?service=git-upload-pack")
+    });
+    let secret = format!("id=GIT_AUTH_TOKEN,src={}", token.display());
+    let led = format!("FROM base:1\nADD http://127.0.0.1:{leading}/.git#v1:docs /docs/\n");
+    let outcome = build(&rhumb, &led, &["--no-cache", "--secret", &secret]);
+    assert!(!outcome.success() && outcome.stderr.contains("leads elsewhere"), "{outcome}");
     // The build context itself, and the same in a script.
     let secret = format!("id=GIT_AUTH_TOKEN,src={}", token.display());
     rhumb.run(["build", "-q", "-t", "made:2", "--secret", &secret, &url]).ok();

@@ -82,7 +82,11 @@ pub(super) fn of_git(secrets: &Secrets, url: &str) -> Result<Vec<(String, String
         // The name is what servers take for one that is no user's.
         false => format!("basic {}", STANDARD.encode(format!("x-access-token:{text}"))),
     };
-    Ok(vec![(format!("http.{}.extraHeader", server.origin), format!("Authorization: {header}"))])
+    Ok(vec![
+        (format!("http.{}.extraHeader", server.origin), format!("Authorization: {header}")),
+        // git would go on where it was led to, and say it there.
+        ("http.followRedirects".to_owned(), "false".to_owned()),
+    ])
 }
 
 /// The header Authorization for a file.
@@ -119,12 +123,15 @@ mod tests {
         let all = secrets(&[("GIT_AUTH_TOKEN", "a\n"), ("GIT_AUTH_HEADER.h.example", "Basic eA=="), ("other", "x")]);
         let of = |url: &str| of_git(&all, url).unwrap();
         let key = |origin: &str| format!("http.{origin}/.extraHeader");
-        let own = "Authorization: Basic eA==".to_owned();
-        assert_eq!(of("https://h.example/a.git"), [(key("https://h.example"), own.clone())]);
-        assert_eq!(of("https://user@h.example:8443/a.git"), [(key("https://h.example:8443"), own)]);
+        let own = "Authorization: Basic eA==";
+        let settings = |origin: &str, header: &str| {
+            [(key(origin), header.to_owned()), ("http.followRedirects".to_owned(), "false".to_owned())]
+        };
+        assert_eq!(of("https://h.example/a.git"), settings("https://h.example", own));
+        assert_eq!(of("https://user@h.example:8443/a.git"), settings("https://h.example:8443", own));
         // printf x-access-token:a | base64
-        let any = "Authorization: basic eC1hY2Nlc3MtdG9rZW46YQ==".to_owned();
-        assert_eq!(of("https://h2.example/a.git"), [(key("https://h2.example"), any)]);
+        let any = "Authorization: basic eC1hY2Nlc3MtdG9rZW46YQ==";
+        assert_eq!(of("https://h2.example/a.git"), settings("https://h2.example", any));
         for url in ["git@h.example:a.git", "ssh://h.example/a.git", "git://h.example/a.git"] {
             assert!(of(url).is_empty(), "{url}");
         }

@@ -232,6 +232,9 @@ impl Fetcher<'_> {
             () if said.contains("could not read Username") || said.contains("Authentication failed") => {
                 error.with_hint("give a token: --secret id=GIT_AUTH_TOKEN,env=VARIABLE")
             }
+            () if said.contains("returned error: 30") => {
+                error.with_hint("it leads elsewhere, where no token is sent: give the address that it leads to")
+            }
             () if said.contains("Permission denied (") => error.with_hint("give a key or an agent: --ssh default=FILE"),
             () => error,
         })
