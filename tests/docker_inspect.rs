@@ -207,6 +207,7 @@ fn an_image() -> Image {
         media_type: "application/vnd.oci.image.layer.v1.tar+gzip".into(),
         blob_size_bytes: 10,
         size_bytes,
+        came: false,
     };
     let step = |text: &str, empty_layer| History {
         created: Some(Timestamp::parse("2026-01-31T12:00:00Z").unwrap()),

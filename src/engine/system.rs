@@ -64,10 +64,11 @@ impl Engine {
         let images = self.image_list(&ImageFilter::default())?;
         let (active, idle): (Vec<_>, Vec<_>) = images.iter().partition(|image| used.contains(&image.id));
         // A layer that several images share is there once, and stays while one of them is used.
-        let mut seen = BTreeSet::new();
+        let (mut seen, forms) = (BTreeSet::new(), self.store.forms_bytes()?);
+        let forms = |layer: &Layer| forms.get(&layer.chain_id).copied().unwrap_or(0);
         let mut bytes = |layers: &mut dyn Iterator<Item = &Layer>| -> u64 {
             let unseen = layers.filter(|layer| seen.insert(layer.chain_id.clone()));
-            unseen.map(|layer| layer.size_bytes + layer.blob_size_bytes).sum()
+            unseen.map(|layer| layer.size_bytes + layer.blob_size_bytes + forms(layer)).sum()
         };
         let active_bytes = bytes(&mut active.iter().flat_map(|image| &image.layers));
         let waiting = self.store.pull_layers()?;

@@ -63,6 +63,46 @@ pub struct Layer {
     pub blob_size_bytes: u64,
     /// Bytes of the files unpacked.
     pub size_bytes: u64,
+    /// Of an image's layer: its blob is one that a manifest named which came from elsewhere.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub came: bool,
+}
+
+/// What the layers of images are compressed with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LayerCompression {
+    /// gzip, which every program reads that reads images.
+    Gzip,
+    /// zstd, as layers are made here.
+    Zstd,
+    /// Nothing.
+    Uncompressed,
+}
+
+impl LayerCompression {
+    /// Reads `gzip`, `zstd` or `uncompressed`.
+    ///
+    /// # Errors
+    /// `unsupported`.
+    pub fn parse(text: &str) -> Result<LayerCompression> {
+        match text {
+            "gzip" => Ok(LayerCompression::Gzip),
+            "zstd" => Ok(LayerCompression::Zstd),
+            "uncompressed" => Ok(LayerCompression::Uncompressed),
+            _ => Err(Error::unsupported(format!("layers are not compressed with {text:?}"))
+                .with_hint("use gzip, zstd or uncompressed")),
+        }
+    }
+}
+
+/// How the layers of an image are to be compressed where it goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Recompress {
+    /// With what.
+    pub to: LayerCompression,
+    /// Also those that came from elsewhere, compressed otherwise.
+    pub force: bool,
 }
 
 /// What an image says about running it (OCI image specification, "config").

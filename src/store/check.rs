@@ -1,7 +1,8 @@
 //! The store examined: do records, files and uses agree, and do blobs still have their digests.
 //!
 //! It looks at what the store knows of; containers, cgroups and mounts are the engine's. With `repair` it mends what can
-//! be mended without losing anything: a layer whose folder is gone is unpacked from its blob again, leftovers are swept.
+//! be mended without losing anything: a layer whose folder is gone is unpacked from its blob again, a blob that is another form
+//! of a layer's is made again, leftovers are swept.
 
 use std::io::BufReader;
 
@@ -42,7 +43,18 @@ impl Store {
             if let Err(error) = found {
                 // Another process may have removed it in between.
                 if self.read(|tx| tx.phase(Noun::Blob, &id))?.is_some() {
-                    report.problems.push(problem("blob", &id, &error.to_string()));
+                    let mut found = problem("blob", &id, &error.to_string());
+                    if options.repair {
+                        // One that was made of another one is made again.
+                        let restored = Digest::parse(&id).and_then(|digest| self.form_restore(&digest));
+                        match restored {
+                            Ok(repaired) => found.repaired = repaired,
+                            Err(error) => {
+                                found.problem = format!("{}; it cannot be made again: {error}", found.problem)
+                            }
+                        }
+                    }
+                    report.problems.push(found);
                 }
             }
         }

@@ -7,7 +7,7 @@
 //! A record is written when the layer is in the store, in one transaction with its use of it: a build that is killed
 //! leaves the steps that it finished. Two builds that come to one key at one time do it once.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
@@ -139,10 +139,11 @@ impl Engine {
     pub fn build_cache_usage(&self) -> Result<(Vec<Cached>, u64)> {
         let of_images = self.layers_of_images()?;
         let (mut seen, mut free_bytes) = (of_images.clone(), 0);
+        let forms = self.store.forms_bytes()?;
         let mut all = Vec::new();
         for step in self.build_cache_list()? {
             let new = step.layer.as_ref().filter(|layer| seen.insert(layer.chain_id.clone()));
-            free_bytes += new.map_or(0, |layer| layer.size_bytes + layer.blob_size_bytes);
+            free_bytes += new.map_or(0, |layer| bytes_of(layer, &forms));
             all.push(Cached {
                 id: step.key.to_string(),
                 is_mount: false,
@@ -180,7 +181,7 @@ impl Engine {
         let goes = |(step, _): &(CachedStep, u64)| is_old(step) && (!what.unshared || frees(step));
         let (mut gone, mut kept): (Vec<_>, Vec<_>) = steps.into_iter().partition(goes);
         if let Some(limit) = what.keep_bytes {
-            let first = kept.len() - fitting(&kept, &of_images, limit);
+            let first = kept.len() - fitting(&kept, &of_images, &self.store.forms_bytes()?, limit);
             gone.extend(kept.drain(..first));
         }
         let gone: Vec<CachedStep> = gone.into_iter().map(|(step, _)| step).collect();
@@ -291,17 +292,27 @@ impl Engine {
 }
 
 /// How many of the last steps take no more than `limit` together: each its record, and a layer that nothing else has.
-fn fitting(steps: &[(CachedStep, u64)], of_images: &BTreeSet<Digest>, limit: u64) -> usize {
+fn fitting(
+    steps: &[(CachedStep, u64)],
+    of_images: &BTreeSet<Digest>,
+    forms: &BTreeMap<Digest, u64>,
+    limit: u64,
+) -> usize {
     let (mut seen, mut total) = (BTreeSet::new(), 0);
     for (count, (step, record_bytes)) in steps.iter().rev().enumerate() {
         let new = step.layer.as_ref().filter(|layer| seen.insert(&layer.chain_id));
         let own = new.filter(|layer| !of_images.contains(&layer.chain_id));
-        total += record_bytes + own.map_or(0, |layer| layer.size_bytes + layer.blob_size_bytes);
+        total += record_bytes + own.map_or(0, |layer| bytes_of(layer, forms));
         if total > limit {
             return count;
         }
     }
     steps.len()
+}
+
+/// What a layer takes: its files, its blob, and its further forms.
+fn bytes_of(layer: &Layer, forms: &BTreeMap<Digest, u64>) -> u64 {
+    layer.size_bytes + layer.blob_size_bytes + forms.get(&layer.chain_id).copied().unwrap_or(0)
 }
 
 /// Locks a file, however long somebody else has it; `check` ends the wait.

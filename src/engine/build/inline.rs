@@ -96,6 +96,7 @@ pub(super) fn layers_of(image: &ManifestImage) -> Vec<Layer> {
             media_type: layer.media_type.clone(),
             blob_size_bytes: layer.size_bytes,
             size_bytes: 0,
+            came: true,
         }
     };
     image.layers.iter().zip(&image.parsed.diff_ids).map(layer).collect()

@@ -105,6 +105,7 @@ impl Engine {
             layer.blob = digest.clone();
             layer.blob_size_bytes = *size_bytes;
             layer.media_type.clone_from(media_type);
+            layer.came = true;
         }
         Ok(layer)
     }

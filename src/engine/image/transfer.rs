@@ -207,7 +207,7 @@ impl Engine {
         let here = self.store.layer_whole(&chain_id(parent.as_ref(), diff_id))?;
         if let Some(known) = here.filter(|known| known.blob == layer.digest) {
             wanted.tell(hears, TransferState::Exists);
-            return Ok(Layer { media_type: layer.media_type.clone(), ..known });
+            return Ok(Layer { media_type: layer.media_type.clone(), came: true, ..known });
         }
         failpoint::hit("image.pull.layer")?;
         let mut blob = Told { wanted, hears, blob: remote.blob(&layer.digest, layer.size_bytes)?, done: 0, said: None };
@@ -221,6 +221,7 @@ impl Engine {
         let imported = self.store.layer_import(&mut blob, &source);
         let mut imported = imported.map_err(|error| blob.blob.explain(error))?;
         imported.media_type.clone_from(&layer.media_type);
+        imported.came = true;
         self.store.pull_keep(manifest, &imported.chain_id)?;
         wanted.tell(hears, TransferState::Done);
         Ok(imported)

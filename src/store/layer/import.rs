@@ -4,14 +4,15 @@ use std::io::{self, Read, Write};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use super::decompress::{self, Compression};
+use super::form::{self, Recorded};
 use super::unpack::{self, Purpose, Unpacked};
 use super::{LayerSource, chain_id};
 use crate::base::digest::Hashing;
 use crate::base::{Context as _, Digest, Error, Kind, Result, failpoint};
-use crate::model::image::Layer;
+use crate::model::image::{Layer, LayerCompression};
 use crate::store::Store;
 use crate::store::blob::{Blob, BlobSource, BlobWriter};
-use crate::store::db::{Noun, Phase, Row};
+use crate::store::db::{Noun, Phase};
 use crate::store::scratch::Scratch;
 use crate::sys::path::Dir;
 use crate::sys::{fs, node};
@@ -21,7 +22,7 @@ const PIECE_BYTES: usize = 64 * 1024;
 /// Messages that may wait.
 const PIECES: usize = 32;
 /// The level of zstd for layers that arrive uncompressed: its default.
-const ZSTD_LEVEL: i32 = 3;
+pub(super) const ZSTD_LEVEL: i32 = 3;
 
 impl Store {
     /// Reads a layer (a tar, plain or compressed, told by its first bytes), keeps its blob, unpacks it, and records both.
@@ -70,7 +71,13 @@ impl Store {
         let recompressed = input.recompresses();
         let blob = input.finish(self, source)?;
         failpoint::hit("layer.import.blob")?;
-        let media_type = media_type(if recompressed { Compression::Zstd } else { compression });
+        let media_type = form::media_type(match compression {
+            _ if recompressed => LayerCompression::Zstd,
+            Compression::Gzip => LayerCompression::Gzip,
+            Compression::Zstd => LayerCompression::Zstd,
+            // What layers are not compressed with was decompressed before.
+            Compression::None | Compression::Xz | Compression::Bzip2 => LayerCompression::Uncompressed,
+        });
         let mut layer = Layer {
             chain_id: chain_id(source.parent.as_ref(), &diff_id),
             diff_id,
@@ -78,6 +85,7 @@ impl Store {
             media_type: media_type.to_owned(),
             blob_size_bytes: blob.size_bytes,
             size_bytes: unpacked.content_bytes,
+            came: false,
         };
         match (known, target) {
             (Some(known), _) => layer.size_bytes = known.size_bytes,
@@ -125,33 +133,25 @@ impl Store {
         }
         failpoint::hit("layer.import.renamed")?;
         self.write(|tx| {
-            let lost = |row: &Row<Layer>| !self.blob_looks_whole(&row.body.blob, row.body.blob_size_bytes);
             let used = (Noun::Blob, layer.blob.as_str());
-            match &recorded {
+            match form::recorded(tx, &layer.chain_id)? {
                 None => {
                     tx.insert(Noun::Layer, id, Phase::Ready, layer)?;
                     tx.add_use((Noun::Layer, id), used)?;
                 }
                 // Its blob was lost; this one has the same content.
-                Some(row) if lost(row) => {
-                    tx.update(Noun::Layer, id, layer)?;
-                    tx.drop_use((Noun::Layer, id), (Noun::Blob, row.body.blob.as_str()))?;
+                Some(row) if !self.blob_looks_whole(&row.layer.blob, row.layer.blob_size_bytes) => {
+                    let new = Recorded { layer: layer.clone(), forms: row.forms };
+                    tx.update(Noun::Layer, id, &new)?;
+                    if !new.has(&row.layer.blob) {
+                        tx.drop_use((Noun::Layer, id), (Noun::Blob, row.layer.blob.as_str()))?;
+                    }
                     tx.add_use((Noun::Layer, id), used)?;
                 }
                 Some(_) => {}
             }
             self.lease_in(tx, (Noun::Layer, id))
         })
-    }
-}
-
-/// The media type of a layer (OCI image specification, "Image Media Types").
-fn media_type(compression: Compression) -> &'static str {
-    match compression {
-        // What layers are not compressed with was decompressed before.
-        Compression::None | Compression::Xz | Compression::Bzip2 => "application/vnd.oci.image.layer.v1.tar",
-        Compression::Gzip => "application/vnd.oci.image.layer.v1.tar+gzip",
-        Compression::Zstd => "application/vnd.oci.image.layer.v1.tar+zstd",
     }
 }
 
@@ -294,7 +294,7 @@ fn drain(input: &mut Input<impl Read>) -> Result<()> {
     io::copy(input, &mut io::sink()).map(drop).map_err(read_error)
 }
 
-fn read_error(error: io::Error) -> Error {
+pub(super) fn read_error(error: io::Error) -> Error {
     match error.kind() {
         io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
             Error::new(Kind::Corrupt, "decompressing a layer").with_source(error)

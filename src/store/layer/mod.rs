@@ -6,10 +6,13 @@
 //!                                                    rename into place, record, under the publish lock
 //! ```
 //!
+//! The same tar can be there in further blobs, which are compressed otherwise: `form.rs`.
+//!
 //! A layer's folder is unpacked under `tmp/`, flushed with one `syncfs(2)` and renamed: under its real name it is whole.
 //! Two imports of one layer both unpack; the second finds the first's and drops its own.
 
 pub(in crate::store) mod decompress;
+pub mod form;
 mod import;
 pub mod look;
 pub(in crate::store) mod unpack;
