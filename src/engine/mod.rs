@@ -7,6 +7,7 @@ pub mod build;
 pub mod container;
 pub mod event;
 pub mod image;
+mod lanes;
 mod lock;
 pub mod network;
 mod pipe;

@@ -10,14 +10,15 @@
 
 use std::collections::HashSet;
 use std::io::{self, Read};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use crate::base::{Context as _, Digest, Error, Kind, Reference, Result, failpoint};
 use crate::engine::Engine;
+use crate::engine::lanes::in_lanes;
 use crate::model::image::{Attestation, Image, Layer, Pull, Transfer, TransferState};
 use crate::registry::remote::{Manifest, Remote};
 use crate::store::archive::write::{Blobs, referrer};
@@ -338,46 +339,8 @@ pub(in crate::engine) fn each<T: Sync, R: Send>(
     items: &[T],
     work: impl Fn(&Remote, &T) -> Result<R> + Sync,
 ) -> Result<Vec<R>> {
-    let next = AtomicUsize::new(0);
     let stop: Arc<AtomicBool> = Arc::default();
-    let failed: Mutex<Option<Error>> = Mutex::default();
-    let done: Mutex<Vec<(usize, R)>> = Mutex::default();
-    let fail = |error| {
-        // The first counts: others end because of it.
-        failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-        stop.store(true, Ordering::Relaxed);
-    };
-    let lane = |remote: Result<Remote>| {
-        let run = || -> Result<()> {
-            let remote = remote?;
-            while !stop.load(Ordering::Relaxed) {
-                let place = next.fetch_add(1, Ordering::Relaxed);
-                let Some(item) = items.get(place) else { break };
-                let result = work(&remote, item)?;
-                done.lock().unwrap_or_else(PoisonError::into_inner).push((place, result));
-            }
-            Ok(())
-        };
-        if let Err(error) = run() {
-            fail(error);
-        }
-    };
-    std::thread::scope(|scope| {
-        let lane = &lane;
-        for _ in 0..LANES.min(items.len()) {
-            let own = remote.again(&stop);
-            let spawned = std::thread::Builder::new().name("transfer".into()).spawn_scoped(scope, move || lane(own));
-            if let Err(error) = spawned {
-                fail(Error::from(error).context("starting a thread"));
-            }
-        }
-    });
-    if let Some(error) = failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
-        return Err(error);
-    }
-    let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
-    done.sort_by_key(|(place, _)| *place);
-    Ok(done.into_iter().map(|(_, result)| result).collect())
+    in_lanes(LANES, items, &stop, || remote.again(&stop), work)
 }
 
 /// The repositories of the same registry under which an image is known: they may have its blobs.
