@@ -10,12 +10,12 @@ use crate::base::{Context as _, Error, Result};
 use crate::cli::build::BuildArgs;
 use crate::cli::container::refuse_terminal;
 use crate::cli::inspect::{self, InspectArgs};
-use crate::cli::registry::{PullArgs, PushArgs};
+use crate::cli::registry::{CompressionFlags, PullArgs, PushArgs};
 use crate::cli::system::PruneArgs;
 use crate::cli::{Session, filter, listing};
 use crate::docker::format::{Format, Row};
 use crate::docker::image as docker;
-use crate::engine::image::{BootstrapOptions, ImportOptions, reference_matches};
+use crate::engine::image::{BootstrapOptions, ImportOptions, SaveOptions, SaveTo, reference_matches};
 use crate::model::image::{ArchiveFormat, Image, ImageRemoved};
 
 /// The verbs that are both flat and in the group.
@@ -119,6 +119,8 @@ pub(crate) struct SaveArgs {
     /// Write in this format
     #[arg(long, value_enum, value_name = "FORMAT", default_value = "docker-archive")]
     format: Layout,
+    #[command(flatten)]
+    compression: CompressionFlags,
     /// Names or ids
     #[arg(required = true, value_name = "IMAGE")]
     images: Vec<String>,
@@ -386,12 +388,13 @@ fn save(args: &SaveArgs, session: &mut Session) -> Result<u8> {
         Layout::OciArchive => ArchiveFormat::OciArchive,
         Layout::OciDir => ArchiveFormat::OciDir,
     };
+    let options = SaveOptions { compression: args.compression.read()?, ..SaveOptions::new(format) };
     let engine = session.engine()?;
     match &args.output {
-        Some(path) => engine.image_save(&args.images, path, format)?,
+        Some(path) => engine.image_save_with(&args.images, SaveTo::Path(path), options)?,
         None => {
             refuse_terminal("an archive", "-o FILE")?;
-            engine.image_save_to(&args.images, &mut session.out.writer(), format)?;
+            engine.image_save_with(&args.images, SaveTo::Stream(&mut session.out.writer()), options)?;
         }
     }
     Ok(0)

@@ -7,13 +7,15 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use clap::Args;
+use clap::{ArgAction, Args};
 
 use crate::base::{Context as _, Digest, Error, Reference, Result, units};
 use crate::cli::Session;
+use crate::cli::flags::flag;
 use crate::docker::registry::Places;
 use crate::engine::Engine;
-use crate::model::image::{Transfer, TransferState};
+use crate::engine::image::PushOptions;
+use crate::model::image::{LayerCompression, Recompress, Transfer, TransferState};
 use crate::registry::access::{Credentials, Registries};
 use crate::sys::terminal;
 
@@ -76,12 +78,27 @@ pub(crate) struct PullArgs {
     image: String,
 }
 
+// What `rhumb push` and `rhumb save` say of layers, in podman's words.
+#[derive(Debug, Args)]
+pub(crate) struct CompressionFlags {
+    /// Compress the layers there with gzip, zstd, or nothing: uncompressed
+    #[arg(long, value_name = "FORMAT")]
+    compression_format: Option<String>,
+    /// Compress also those anew that came from elsewhere, compressed otherwise
+    #[arg(long, value_name = "BOOL", default_value_t = true, num_args = 0..=1, require_equals = true)]
+    #[arg(default_missing_value = "true", action = ArgAction::Set, hide_possible_values = true)]
+    #[arg(requires = "compression_format")]
+    force_compression: bool,
+}
+
 // `rhumb push`.
 #[derive(Debug, Args)]
 pub(crate) struct PushArgs {
     /// Write all tags of the repository
     #[arg(short, long)]
     all_tags: bool,
+    #[command(flatten)]
+    compression: CompressionFlags,
     /// Print the name only
     #[arg(short, long)]
     quiet: bool,
@@ -152,8 +169,17 @@ impl PullArgs {
     }
 }
 
+impl CompressionFlags {
+    /// What is asked for. Who names a compression means all layers, as for podman.
+    pub(crate) fn read(&self) -> Result<Option<Recompress>> {
+        let to = self.compression_format.as_deref().map(LayerCompression::parse);
+        Ok(flag("--compression-format", to.transpose())?.map(|to| Recompress { to, force: self.force_compression }))
+    }
+}
+
 impl PushArgs {
     pub(crate) fn run(self, session: &mut Session) -> Result<u8> {
+        let compression = self.compression.read()?;
         let engine = session.engine()?;
         let name = Reference::parse(&self.image)?;
         let names = match self.all_tags {
@@ -177,10 +203,11 @@ impl PushArgs {
             session.out.line(format!("The push refers to repository [{}/{}]", name.host(), name.path()))?;
             session.out.flush()?;
         }
+        let options = PushOptions { compression, ..PushOptions::default() };
         for text in &names {
             let name = Reference::parse(text)?;
             let view = View::new(self.quiet, "Pushed");
-            let digest = view.show(|hears| engine.image_push(text, &[], hears))?;
+            let digest = view.show(|hears| engine.image_push(text, &options, hears))?;
             match self.quiet {
                 true => session.out.line(name)?,
                 false => session.out.line(format!("{}: digest: {digest}", name.tag().unwrap_or("latest")))?,

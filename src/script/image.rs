@@ -9,8 +9,8 @@ use rhai::{Array, Dynamic, ImmutableString, Map, NativeCallContext};
 use crate::base::error::Context as _;
 use crate::base::{Digest, Error, Result, Timestamp};
 use crate::engine::Engine;
-use crate::engine::image::{BootstrapOptions, ImportOptions};
-use crate::model::image::{ArchiveFormat, ImageFilter, ImageRemoved};
+use crate::engine::image::{BootstrapOptions, ImportOptions, PushOptions, SaveOptions, SaveTo};
+use crate::model::image::{ArchiveFormat, ImageFilter, ImageRemoved, LayerCompression, Recompress};
 use crate::model::system::PruneFilter;
 use crate::script::context::engine;
 use crate::script::convert::{Keys, from_json};
@@ -68,10 +68,25 @@ fn pull(engine: &Engine, reference: &str, options: Map) -> Result<Image> {
     engine.image_pull(reference, platform.as_deref(), &|_| {}).map(|pulled| handle(engine, pulled.image))
 }
 
-fn push(image: &Image, reference: &str) -> Result<String> {
+/// How layers are compressed where an image goes; `forced` when it is not said whether those that came are, too.
+pub(crate) fn compression(keys: &mut Keys, forced: bool) -> Result<Option<Recompress>> {
+    let to = keys.text("compression")?.map(|text| LayerCompression::parse(&text)).transpose()?;
+    match (to, keys.optional_flag("force_compression")?) {
+        (Some(to), force) => Ok(Some(Recompress { to, force: force.unwrap_or(forced) })),
+        (None, Some(true)) => Err(Error::invalid("force_compression is of a compression, and none is said")
+            .with_hint("add compression: \"gzip\"")),
+        (None, _) => Ok(None),
+    }
+}
+
+fn push(image: &Image, reference: &str, options: Map) -> Result<String> {
+    let mut keys = Keys::new("push", options);
+    let compression = compression(&mut keys, true)?;
+    keys.finish()?;
     // What is pushed goes under a name of its own.
     image.engine.image_tag(image.id.as_str(), reference)?;
-    Ok(image.engine.image_push(reference, &[], &|_| {})?.to_string())
+    let options = PushOptions { compression, ..PushOptions::default() };
+    Ok(image.engine.image_push(reference, &options, &|_| {})?.to_string())
 }
 
 fn list(engine: &Engine, options: Map) -> Result<Array> {
@@ -119,13 +134,15 @@ fn save(image: &Image, path: &str, options: Map) -> Result<()> {
                 .with_hint("docker-archive, oci-archive or oci-dir"));
         }
     };
+    let compression = compression(&mut keys, true)?;
     keys.finish()?;
     // By name, so that the archive carries the names; an image without one goes by its id.
     let names = match image.now()?.tags {
         tags if tags.is_empty() => vec![image.id.to_string()],
         tags => tags,
     };
-    image.engine.image_save(&names, Path::new(path), format)
+    let options = SaveOptions { compression, ..SaveOptions::new(format) };
+    image.engine.image_save_with(&names, SaveTo::Path(Path::new(path)), options)
 }
 
 fn remove(image: &Image, options: Map) -> Result<Array> {
@@ -460,17 +477,29 @@ pub(crate) mod image_functions {
     }
 
     /// Writes the image to the registry that the reference names, which becomes a name of the image; returns the manifest's
-    /// digest.
+    /// digest. With `compression` (`gzip`, `zstd`, `uncompressed`) its layers are compressed so there, with
+    /// `force_compression: false` except for those that came compressed otherwise.
     ///
     /// ```rhai
-    /// if flag("online") { print(image::get("base").push("registry.example/base:1")); }
+    /// if flag("online") { print(image::get("base").push("registry.example/base:1", #{ compression: "gzip" })); }
     /// ```
     #[rhai_fn(global, name = "push", return_raw)]
-    pub fn push_image(ctx: NativeCallContext, image: Image, reference: ImmutableString) -> Fallible<ImmutableString> {
-        push(&image, &reference).map(Into::into).raise(&ctx)
+    pub fn push_with(
+        ctx: NativeCallContext,
+        image: Image,
+        reference: ImmutableString,
+        options: Map,
+    ) -> Fallible<ImmutableString> {
+        push(&image, &reference, options).map(Into::into).raise(&ctx)
     }
 
-    /// Writes the image to an archive. `format` is `docker-archive` (default), `oci-archive` or `oci-dir`.
+    #[rhai_fn(global, name = "push", return_raw)]
+    pub fn push_image(ctx: NativeCallContext, image: Image, reference: ImmutableString) -> Fallible<ImmutableString> {
+        push(&image, &reference, Map::new()).map(Into::into).raise(&ctx)
+    }
+
+    /// Writes the image to an archive. `format` is `docker-archive` (default), `oci-archive` or `oci-dir`; `compression` and
+    /// `force_compression` are as `push` has them.
     ///
     /// ```rhai
     /// image::get("base").save(`${host::temp_dir()}/base.tar`, #{ format: "oci-archive" });

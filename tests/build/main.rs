@@ -6,6 +6,7 @@ mod support;
 mod archives;
 mod attested;
 mod carried;
+mod compressed;
 mod contexts;
 mod copies;
 mod death;

@@ -166,6 +166,13 @@ pub(crate) const VERBS: &[Verb] = &[
     Verb { name: "load", prepare: &[], act: "rhumb load -i in/extra.tar", between: &[], clean: &["rhumb rmi extra:1"] },
     Verb { name: "save", prepare: &[], act: "rhumb save -o out/base.tar base:1", between: &[], clean: &[] },
     Verb {
+        name: "save_gzip",
+        prepare: &["rhumb load -i in/extra.tar"],
+        act: "rhumb save --format oci-archive --compression-format gzip -o out/extra.tar extra:1",
+        between: &[],
+        clean: &["rhumb rmi extra:1"],
+    },
+    Verb {
         name: "import",
         prepare: &[],
         act: "rhumb import in/files.tar extra:1",

@@ -15,9 +15,9 @@ use crate::docker::dockerfile::translate::own_platform;
 use crate::docker::words::comma_fields;
 use crate::engine::Engine;
 use crate::engine::build::Progress;
-use crate::engine::image::SaveTo;
+use crate::engine::image::{SaveOptions, SaveTo};
 use crate::model::build::{BuildOptions, BuildReport, Graph};
-use crate::model::image::{ArchiveFormat, Attestation, Image};
+use crate::model::image::{ArchiveFormat, Image, LayerCompression, Recompress};
 
 /// What an output may say.
 const FIELDS: &[&str] = &[
@@ -27,6 +27,7 @@ const FIELDS: &[&str] = &[
     "name",
     "push",
     "compression",
+    "compression-level",
     "force-compression",
     "oci-mediatypes",
     "store",
@@ -37,8 +38,6 @@ const FIELDS: &[&str] = &[
 
 /// What of Docker's exporters is one way here: the field, the value that says so, and what to do without another one.
 const FIXED: &[(&str, &str, &str)] = &[
-    ("compression", "zstd", "layers are compressed with zstd"),
-    ("force-compression", "false", "layers of the base stay as they came"),
     ("oci-mediatypes", "true", "images are written as OCI has them; type=docker,dest=FILE is Docker's archive"),
     ("store", "true", "an image is always kept: remove it with rmi"),
     ("unpack", "true", "an image is always unpacked"),
@@ -53,11 +52,11 @@ const ANNOTATIONS: [&str; 2] = ["annotation.", "annotation-manifest."];
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Target {
     /// An image here.
-    Image,
+    Image(Option<Recompress>),
     /// An image here, and in an archive or a folder.
-    Archive { path: Option<PathBuf>, format: ArchiveFormat },
+    Archive { path: Option<PathBuf>, format: ArchiveFormat, compression: Option<Recompress> },
     /// An image here, and at the registries that its names name.
-    Registry,
+    Registry(Option<Recompress>),
     /// The files, in a folder.
     Folder(PathBuf),
     /// The files, in a tar.
@@ -68,6 +67,26 @@ impl Target {
     /// Standard output is the result's own.
     pub(crate) fn takes_standard_output(&self) -> bool {
         matches!(self, Target::Tar(None) | Target::Archive { path: None, .. })
+    }
+
+    /// How the image's layers are compressed where it goes.
+    pub(crate) fn compression(&self) -> Option<Recompress> {
+        match self {
+            Target::Archive { compression, .. } | Target::Registry(compression) => *compression,
+            Target::Image(_) | Target::Folder(_) | Target::Tar(_) => None,
+        }
+    }
+
+    /// It asks for an image with layers that an image which stays here does not have.
+    fn check(&self) -> Result<()> {
+        match self {
+            Target::Image(Some(Recompress { to: LayerCompression::Zstd, force: false }) | None) => Ok(()),
+            Target::Image(Some(_)) => {
+                Err(Error::unsupported("layers are compressed otherwise where an image goes, and this one stays here")
+                    .with_hint("add push=true, or push it later with --compression-format"))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -129,12 +148,20 @@ fn parted(text: &str) -> Result<Parted> {
     Ok((rest, annotations))
 }
 
-/// `--output`; without one an image is made.
-pub(crate) fn targets(given: &[String]) -> Result<Vec<Target>> {
-    if given.is_empty() {
-        return Ok(vec![Target::Image]);
+/// `--output` and `--push`; without either an image is made.
+pub(crate) fn targets(given: &[String], push: bool) -> Result<Vec<Target>> {
+    let mut targets = given.iter().map(|text| target(text)).collect::<Result<Vec<_>>>()?;
+    if push {
+        for target in &mut targets {
+            if let Target::Image(compression) = target {
+                *target = Target::Registry(*compression);
+            }
+        }
     }
-    let targets = given.iter().map(|text| target(text)).collect::<Result<Vec<_>>>()?;
+    if targets.is_empty() || (push && !targets.iter().any(|target| matches!(target, Target::Registry(_)))) {
+        targets.push(if push { Target::Registry(None) } else { Target::Image(None) });
+    }
+    targets.iter().try_for_each(Target::check)?;
     if targets.iter().filter(|target| target.takes_standard_output()).count() > 1 {
         return Err(Error::invalid("only one output can go to standard output"));
     }
@@ -156,19 +183,13 @@ fn target(text: &str) -> Result<Target> {
     }
     let field = |name: &str| fields.get(name).map(String::as_str);
     let path = field("dest").filter(|dest| *dest != "-").map(PathBuf::from);
-    let archive = match field("tar") {
-        None | Some("true") => true,
-        Some("false") => false,
-        Some(other) => return Err(Error::invalid(format!("tar of an output is true or false, not {other:?}"))),
-    };
-    let split = match field("platform-split") {
-        None | Some("false") => false,
-        Some("true") => true,
-        Some(other) => {
-            return Err(Error::invalid(format!("platform-split of an output is true or false, not {other:?}")));
-        }
-    };
+    let compression = compression(&fields)?;
+    let archive = flag(&fields, "tar")?.unwrap_or(true);
+    let split = flag(&fields, "platform-split")?.unwrap_or(false);
     match (field("type"), path) {
+        (Some("local" | "tar"), _) if compression.is_some() => {
+            Err(Error::invalid("files are not compressed as layers are").with_hint("leave compression out"))
+        }
         // As Docker names the folder of a platform.
         (Some("local"), Some(path)) if split => Ok(Target::Folder(path.join(own_platform().replace('/', "_")))),
         (Some("local"), Some(path)) => Ok(Target::Folder(path)),
@@ -176,22 +197,42 @@ fn target(text: &str) -> Result<Target> {
             Err(Error::invalid("an output of the type \"local\" needs a folder").with_hint("add dest=DIR"))
         }
         (Some("tar"), path) => Ok(Target::Tar(path)),
-        (Some("oci"), path) if archive => Ok(Target::Archive { path, format: ArchiveFormat::OciArchive }),
-        (Some("oci"), Some(path)) => Ok(Target::Archive { path: Some(path), format: ArchiveFormat::OciDir }),
+        (Some("oci"), path) if archive => Ok(Target::Archive { path, format: ArchiveFormat::OciArchive, compression }),
+        (Some("oci"), path @ Some(_)) => Ok(Target::Archive { path, format: ArchiveFormat::OciDir, compression }),
         (Some("oci"), None) => Err(Error::invalid("an OCI layout needs a folder").with_hint("add dest=DIR")),
-        (Some("docker"), Some(path)) => Ok(Target::Archive { path: Some(path), format: ArchiveFormat::DockerArchive }),
-        (Some("docker"), None) if field("dest") == Some("-") => {
-            Ok(Target::Archive { path: None, format: ArchiveFormat::DockerArchive })
+        (Some("docker"), path) if field("dest").is_some() => {
+            Ok(Target::Archive { path, format: ArchiveFormat::DockerArchive, compression })
         }
-        (Some("registry"), _) => Ok(Target::Registry),
-        (Some("image"), _) if field("push") == Some("true") => Ok(Target::Registry),
-        (Some("docker" | "image"), _) => Ok(Target::Image),
+        (Some("registry"), _) => Ok(Target::Registry(compression)),
+        (Some("image"), _) if field("push") == Some("true") => Ok(Target::Registry(compression)),
+        (Some("docker" | "image"), _) => Ok(Target::Image(compression)),
         (Some(other), _) => Err(Error::invalid(format!("there is no output of the type {other:?}"))
             .with_hint("use local, tar, oci, docker, image or registry")),
         (None, _) => {
             Err(Error::invalid("an output needs a type")
                 .with_hint("add type=local, tar, oci, docker, image or registry"))
         }
+    }
+}
+
+/// How the layers of an output's image are compressed, in BuildKit's words.
+fn compression(fields: &BTreeMap<String, String>) -> Result<Option<Recompress>> {
+    if fields.contains_key("compression-level") {
+        return Err(Error::unsupported("layers are compressed at one level, so that two machines make the same ones")
+            .with_hint("leave compression-level out"));
+    }
+    let to = fields.get("compression").map(|text| LayerCompression::parse(text)).transpose()?;
+    let force = flag(fields, "force-compression")?.unwrap_or(false);
+    Ok((to.is_some() || force).then(|| Recompress { to: to.unwrap_or(LayerCompression::Zstd), force }))
+}
+
+/// A field that is true or false.
+fn flag(fields: &BTreeMap<String, String>, name: &str) -> Result<Option<bool>> {
+    match fields.get(name).map(String::as_str) {
+        None => Ok(None),
+        Some("true") => Ok(Some(true)),
+        Some("false") => Ok(Some(false)),
+        Some(other) => Err(Error::invalid(format!("{name} of an output is true or false, not {other:?}"))),
     }
 }
 
@@ -217,17 +258,16 @@ pub(crate) fn archive(
     image: &Image,
     tags: &[String],
     path: Option<&Path>,
-    format: ArchiveFormat,
     session: &mut Session,
-    attestations: Vec<Attestation>,
+    options: SaveOptions,
 ) -> Result<()> {
     let names = if tags.is_empty() { vec![image.id.to_string()] } else { tags.to_vec() };
     let Some(path) = path else {
         refuse_terminal("an archive", "dest=FILE")?;
         let to = SaveTo::Stream(&mut session.out.writer());
-        return engine.image_save_attested(&names, to, format, attestations);
+        return engine.image_save_with(&names, to, options);
     };
-    engine.image_save_attested(&names, SaveTo::Path(path), format, attestations)
+    engine.image_save_with(&names, SaveTo::Path(path), options)
 }
 
 /// `--metadata-file`, under Docker's names.
@@ -257,7 +297,8 @@ mod tests {
 
     #[test]
     fn outputs_are_read_as_docker_writes_them() {
-        let archive = |format| Target::Archive { path: Some(PathBuf::from("x")), format };
+        let archive = |format| Target::Archive { path: Some(PathBuf::from("x")), format, compression: None };
+        let of = |to, force| Some(Recompress { to, force });
         for (text, wanted) in [
             ("out", Target::Folder(PathBuf::from("out"))),
             ("-", Target::Tar(None)),
@@ -267,12 +308,25 @@ mod tests {
             ("type=oci,dest=x", archive(ArchiveFormat::OciArchive)),
             ("type=oci,dest=x,tar=false", archive(ArchiveFormat::OciDir)),
             ("type=docker,dest=x", archive(ArchiveFormat::DockerArchive)),
-            ("type=docker", Target::Image),
-            ("type=image", Target::Image),
+            ("type=docker", Target::Image(None)),
+            ("type=image", Target::Image(None)),
             ("type=local,\"dest=out,here\"", Target::Folder(PathBuf::from("out,here"))),
-            ("type=image,push=true", Target::Registry),
-            ("type=registry,name=r.example/a:1", Target::Registry),
-            ("type=image,annotation.a.b=c,compression=zstd,oci-mediatypes=true,unpack=true", Target::Image),
+            ("type=image,push=true", Target::Registry(None)),
+            ("type=registry,name=r.example/a:1", Target::Registry(None)),
+            (
+                "type=image,annotation.a.b=c,compression=zstd,oci-mediatypes=true,unpack=true",
+                Target::Image(of(LayerCompression::Zstd, false)),
+            ),
+            ("type=registry,compression=gzip", Target::Registry(of(LayerCompression::Gzip, false))),
+            ("type=image,push=true,force-compression=true", Target::Registry(of(LayerCompression::Zstd, true))),
+            (
+                "type=docker,dest=-,compression=uncompressed,force-compression=true",
+                Target::Archive {
+                    path: None,
+                    format: ArchiveFormat::DockerArchive,
+                    compression: of(LayerCompression::Uncompressed, true),
+                },
+            ),
         ] {
             assert_eq!(target(text).unwrap(), wanted, "{text}");
         }
@@ -282,12 +336,22 @@ mod tests {
             "dest=x",
             "type=tar,nope=1",
             "type=oci,tar=x",
-            "type=image,compression=gzip",
+            "type=registry,compression=estargz",
+            "type=registry,compression=gzip,compression-level=9",
+            "type=tar,compression=gzip",
             "type=image,annotation.=x",
         ] {
             assert!(target(text).is_err(), "{text}");
         }
-        assert!(targets(&["-".to_owned(), "type=oci".to_owned()]).is_err());
+        let all =
+            |given: &[&str], push| targets(&given.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>(), push);
+        assert!(all(&["-", "type=oci"], false).is_err());
+        assert_eq!(all(&[], false).unwrap(), [Target::Image(None)]);
+        assert_eq!(all(&["out"], true).unwrap(), [Target::Folder("out".into()), Target::Registry(None)]);
+        // What stays here is compressed as all that is here.
+        let gzip = "type=image,compression=gzip";
+        assert!(all(&[gzip], false).is_err() && all(&["type=image,compression=zstd"], false).is_ok());
+        assert_eq!(all(&[gzip], true).unwrap(), [Target::Registry(of(LayerCompression::Gzip, false))]);
     }
 
     #[test]

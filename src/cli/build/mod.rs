@@ -35,6 +35,7 @@ use crate::docker::words;
 use crate::engine::Engine;
 use crate::engine::build::{Debug, Enter, FetchedContext};
 use crate::engine::container::AttachEnd;
+use crate::engine::image::{PushOptions, SaveOptions};
 use crate::model::build::{Attest, BuildOptions, CachePlace, Context, Credentials, Difference, Graph};
 use crate::model::image::{ImageConfig, Pull};
 use call::Call;
@@ -384,17 +385,13 @@ impl BuildArgs {
     }
 
     fn build(&self, graph: &Graph, session: &mut Session) -> Result<()> {
-        let mut targets = give::targets(&self.output)?;
-        if self.push && !targets.contains(&Target::Registry) {
-            targets.retain(|target| *target != Target::Image);
-            targets.push(Target::Registry);
-        }
+        let targets = give::targets(&self.output, self.push)?;
         let tags = self.tags()?;
-        if tags.is_empty() && targets.contains(&Target::Registry) {
+        if tags.is_empty() && targets.iter().any(|target| matches!(target, Target::Registry(_))) {
             return Err(Error::invalid("an image is written to the registry that its name names, and it has no name")
                 .with_hint("add --tag REGISTRY/NAME"));
         }
-        let attestable = |target: &Target| matches!(target, Target::Archive { .. } | Target::Registry);
+        let attestable = |target: &Target| matches!(target, Target::Archive { .. } | Target::Registry(_));
         let attest = values::attest(&self.attest, self.provenance.as_deref(), self.sbom.as_deref())?;
         if attest != Attest::default() && !targets.iter().any(attestable) {
             return Err(Error::unsupported("attestations go into an OCI layout or to a registry, and none is written")
@@ -420,7 +417,7 @@ impl BuildArgs {
         let mut image = None;
         for target in &targets {
             let made = progress::show(form, graph, |hears| match target {
-                Target::Image | Target::Registry | Target::Archive { .. } => {
+                Target::Image(_) | Target::Registry(_) | Target::Archive { .. } => {
                     engine.build_commit(graph, &options, hears).map(|(made, report)| (Some(made), report))
                 }
                 Target::Folder(dir) => engine.build_output(graph, &options, hears, dir).map(|report| (None, report)),
@@ -432,15 +429,23 @@ impl BuildArgs {
             for warning in &report.warnings {
                 report::note(&format!("warning: {warning}"));
             }
-            if let (Some(image), Target::Archive { path, format }) = (&made, target) {
-                let said = engine.build_attest(graph, &options, &report, image, attest)?;
-                give::archive(&engine, image, &tags, path.as_deref(), *format, session, said)?;
+            let compression = target.compression();
+            // What is said is said of the manifest that goes there.
+            let made = match (made, compression) {
+                (Some(image), Some(how)) => Some(engine.image_recompressed(&image, how)?),
+                (made, _) => made,
+            };
+            if let (Some(image), Target::Archive { path, format, .. }) = (&made, target) {
+                let attestations = engine.build_attest(graph, &options, &report, image, attest)?;
+                let how = SaveOptions { format: *format, attestations, compression };
+                give::archive(&engine, image, &tags, path.as_deref(), session, how)?;
             }
-            if let (Some(image), Target::Registry) = (&made, target) {
-                let said = engine.build_attest(graph, &options, &report, image, attest)?;
+            if let (Some(image), Target::Registry(_)) = (&made, target) {
+                let attestations = engine.build_attest(graph, &options, &report, image, attest)?;
+                let how = PushOptions { attestations, compression };
                 for tag in &tags {
                     let view = View::new(self.quiet, "Pushed");
-                    view.show(|hears| engine.image_push(tag, &said, hears))?;
+                    view.show(|hears| engine.image_push(tag, &how, hears))?;
                 }
             }
             if let Some(file) = &self.timeline {

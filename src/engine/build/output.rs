@@ -1,17 +1,15 @@
 //! What becomes of a build: an image with names, a folder, a tar.
 
-use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::Path;
-
-use serde::Deserialize;
 
 use super::run::chain_ids;
 use super::state::State;
 use super::{Debug, Progress, Solved, inline};
 use crate::base::{Context as _, Digest, Error, Reference, Result, failpoint};
 use crate::engine::Engine;
+use crate::engine::image::annotations;
 use crate::engine::pipe::through;
 use crate::model::build::{BuildOptions, BuildReport, CachePlace, Graph};
 use crate::model::image::Image;
@@ -40,7 +38,7 @@ impl Engine {
             return Err(Error::invalid(format!("{name} has a digest, which is not ours to give")));
         }
         let _lease = self.store.lease()?;
-        let (image, report) = loop {
+        let (image, came, report) = loop {
             let Solved { mut state, report, recalled } =
                 self.solve_with(graph, options, progress, &Debug::default())?;
             state.config.labels.extend(options.labels.clone());
@@ -54,9 +52,10 @@ impl Engine {
             let is_to_say = !annotations.is_empty() || self.is_annotated(&config)?;
             let manifest = is_to_say
                 .then(|| write_manifest(&Digest::of(&config), config.len() as u64, &state.layers, annotations));
+            let came: Vec<bool> = state.layers.iter().map(|layer| layer.came).collect();
             let says_so = |image: &Image| manifest.as_ref().is_none_or(|bytes| Digest::of(bytes) == image.manifest);
             if let Some(image) = self.store.image_known(&config, &names)?.filter(says_so) {
-                break (image, report);
+                break (image, came, report);
             }
             if !self.keep(&recalled)? {
                 // What is gone is made anew.
@@ -67,8 +66,10 @@ impl Engine {
             failpoint::hit("build.commit.record")?;
             let new = NewImage { image, names: names.clone(), replaces_manifest: manifest.is_some() };
             let mut images = self.store.image_commit(&[new])?;
-            break (images.remove(0), report);
+            break (images.remove(0), came, report);
         };
+        // The same image may have been pulled before: what it has above its base is of this build nevertheless.
+        let image = self.store.image_came(image, &came)?;
         let report = self.build_cache_bound(report)?;
         // Also one that was there: who made it may have been killed before it came to this.
         self.store.flush()?;
@@ -83,15 +84,10 @@ impl Engine {
 
     /// Whether the image with this config is here, with annotations that a build gave it.
     fn is_annotated(&self, config: &[u8]) -> Result<bool> {
-        #[derive(Deserialize)]
-        struct Annotated {
-            #[serde(default)]
-            annotations: BTreeMap<String, String>,
-        }
         let id = Digest::of(config);
         let Some(image) = self.store.image_by_id(&id)? else { return Ok(false) };
         let Ok(bytes) = self.store.blob_read(&image.manifest, METADATA_LIMIT_BYTES) else { return Ok(false) };
-        let Ok(Annotated { annotations }) = serde_json::from_slice(&bytes) else { return Ok(false) };
+        let Ok(annotations) = annotations(&bytes) else { return Ok(false) };
         // One that came from elsewhere stays as it came.
         Ok(!annotations.is_empty() && write_manifest(&id, config.len() as u64, &image.layers, &annotations) == bytes)
     }

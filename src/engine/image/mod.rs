@@ -7,6 +7,7 @@
 //! from_host.rs  this machine's programs, with closure.rs (what they load) and elf.rs (how one knows)
 //! bootstrap.rs  a Debian base         remove.rs     names and images away
 //! transfer.rs   from registries, and to them
+//! recompress.rs an image with its layers compressed otherwise, as it goes elsewhere
 //! ```
 //!
 //! A verb that makes an image imports under a lease and ends with one transaction: it happened fully or not at all, and
@@ -19,13 +20,15 @@ mod elf;
 mod from_host;
 mod import;
 mod load;
+mod recompress;
 mod remove;
 mod save;
 mod transfer;
 
 pub(in crate::engine) use self::from_host::program;
-pub use self::save::SaveTo;
-pub use self::transfer::{Pulled, Transfers};
+pub(in crate::engine) use self::recompress::annotations;
+pub use self::save::{SaveOptions, SaveTo};
+pub use self::transfer::{Pulled, PushOptions, Transfers};
 pub(in crate::engine) use self::transfer::{each, image_of};
 
 use std::fs::File;
@@ -36,7 +39,7 @@ use crate::base::{Error, Reference, Result, Timestamp, failpoint};
 use crate::engine::Engine;
 use crate::engine::pipe::Checked;
 use crate::model::event::{Event, IMAGE};
-use crate::model::image::{ArchiveFormat, Attestation, Image, ImageFilter, ImageRemoved};
+use crate::model::image::{ArchiveFormat, Image, ImageFilter, ImageRemoved};
 use crate::model::system::{PruneFilter, PruneReport, has_label};
 use crate::store::pack::{self, PackForm, PackOptions};
 
@@ -152,7 +155,7 @@ impl Engine {
     /// # Errors
     /// `not_found`, `no_space`; nothing is left at `path` then.
     pub fn image_save(&self, images: &[String], path: &Path, format: ArchiveFormat) -> Result<()> {
-        self.save(images, SaveTo::Path(path), format, Vec::new())
+        self.save(images, SaveTo::Path(path), SaveOptions::new(format))
     }
 
     /// As [`Engine::image_save`] to a stream; `OciDir` is `invalid_argument`.
@@ -160,21 +163,15 @@ impl Engine {
     /// # Errors
     /// As there.
     pub fn image_save_to(&self, images: &[String], out: &mut dyn Write, format: ArchiveFormat) -> Result<()> {
-        self.save(images, SaveTo::Stream(out), format, Vec::new())
+        self.save(images, SaveTo::Stream(out), SaveOptions::new(format))
     }
 
-    /// As [`Engine::image_save`] of one image, with what is said of it.
+    /// As [`Engine::image_save`], with all that there is to say of it.
     ///
     /// # Errors
-    /// As there; `unsupported` for a form that has no place for it.
-    pub fn image_save_attested(
-        &self,
-        images: &[String],
-        to: SaveTo<'_>,
-        format: ArchiveFormat,
-        attestations: Vec<Attestation>,
-    ) -> Result<()> {
-        self.save(images, to, format, attestations)
+    /// As there, and as [`Engine::image_recompressed`]; `unsupported` for a form that has no place for attestations.
+    pub fn image_save_with(&self, images: &[String], to: SaveTo<'_>, options: SaveOptions) -> Result<()> {
+        self.save(images, to, options)
     }
 
     /// Makes an image of one layer from a tar (`docker import`).

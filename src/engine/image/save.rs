@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::base::{Context as _, Error, Reference, Result, failpoint};
 use crate::engine::Engine;
-use crate::model::image::{ArchiveFormat, Attestation, Image};
+use crate::model::image::{ArchiveFormat, Attestation, Image, Recompress};
 use crate::store::archive::beside::Beside;
 use crate::store::archive::write::SavedImage;
 use crate::sys::fs::sync;
@@ -18,15 +18,28 @@ pub enum SaveTo<'a> {
     Stream(&'a mut dyn Write),
 }
 
+/// How images are saved.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SaveOptions {
+    /// The kind of archive.
+    pub format: ArchiveFormat,
+    /// What is said of the first image.
+    pub attestations: Vec<Attestation>,
+    /// How layers are compressed in it; none is as the kind of archive has them.
+    pub compression: Option<Recompress>,
+}
+
+impl SaveOptions {
+    /// An archive of this kind.
+    pub fn new(format: ArchiveFormat) -> SaveOptions {
+        SaveOptions { format, ..SaveOptions::default() }
+    }
+}
+
 impl Engine {
-    /// Saves images; `attestations` are said of the first.
-    pub(super) fn save(
-        &self,
-        images: &[String],
-        to: SaveTo<'_>,
-        format: ArchiveFormat,
-        attestations: Vec<Attestation>,
-    ) -> Result<()> {
+    /// Saves images.
+    pub(super) fn save(&self, images: &[String], to: SaveTo<'_>, options: SaveOptions) -> Result<()> {
+        let SaveOptions { format, attestations, compression } = options;
         let mut images = self.chosen(images)?;
         if format == ArchiveFormat::DockerArchive && !attestations.is_empty() {
             return Err(Error::unsupported("an archive of Docker's form has no place for attestations")
@@ -34,6 +47,15 @@ impl Engine {
         }
         if let Some(first) = images.first_mut() {
             first.attestations = attestations;
+        }
+        // What is compressed for them stays until they are written.
+        let _lease = compression.map(|_| self.store.lease()).transpose()?;
+        if compression.is_some() {
+            for saved in &mut images {
+                let image = self.held(&saved.image.id)?;
+                let sent = self.sent(image, compression)?;
+                (saved.image, saved.recompressed) = (sent.image, Some(sent.manifest));
+            }
         }
         match to {
             SaveTo::Path(path) => self.save_chosen(&images, path, format)?,
@@ -60,8 +82,6 @@ impl Engine {
         } else if format == ArchiveFormat::OciDir && there.is_some() {
             return Err(Error::already_exists(format!("{path:?} is not a folder")));
         }
-        // The images stay while they are written, also when somebody removes them.
-        let _lease = self.store.lease()?;
         if format == ArchiveFormat::OciDir {
             let beside = Beside::folder(path)?;
             self.store.archive_write_folder(images, beside.path())?;
@@ -100,7 +120,7 @@ impl Engine {
                 let (id, name) = tx.image_find(text)?;
                 let image: Image = tx.image(&id)?;
                 let place = chosen.iter().position(|saved| saved.image.id == image.id).unwrap_or_else(|| {
-                    chosen.push(SavedImage { image, names: Vec::new(), attestations: Vec::new() });
+                    chosen.push(SavedImage { image, names: Vec::new(), attestations: Vec::new(), recompressed: None });
                     chosen.len() - 1
                 });
                 let names: &mut Vec<Reference> = &mut chosen[place].names;

@@ -16,10 +16,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use super::recompress::Sent;
 use crate::base::{Context as _, Digest, Error, Kind, Reference, Result, failpoint};
 use crate::engine::Engine;
 use crate::engine::lanes::in_lanes;
-use crate::model::image::{Attestation, Image, Layer, Pull, Transfer, TransferState};
+use crate::model::image::{Attestation, Image, Layer, Pull, Recompress, Transfer, TransferState};
 use crate::registry::remote::{Manifest, Remote};
 use crate::store::archive::write::{Blobs, referrer};
 use crate::store::blob::METADATA_LIMIT_BYTES;
@@ -40,6 +41,15 @@ const CHECK: &str = "\"rhumb system check\" finds what is damaged; load or pull 
 
 /// Hears what becomes of blobs; from several threads.
 pub type Transfers<'a> = dyn Fn(&Transfer) + Sync + 'a;
+
+/// How an image is written to a registry.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PushOptions {
+    /// What is said of it, there as well.
+    pub attestations: Vec<Attestation>,
+    /// How its layers are compressed there; none is as they are here.
+    pub compression: Option<Recompress>,
+}
 
 /// What came of a pull.
 #[derive(Debug, Clone, PartialEq)]
@@ -100,11 +110,13 @@ impl Engine {
         }
     }
 
-    /// Writes an image to the registry that its reference names, and what is said of it. Gives the manifest's digest.
+    /// Writes an image to the registry that its reference names, and what is said of it. Gives the digest of the manifest,
+    /// which is another when its layers are compressed anew.
     ///
     /// # Errors
-    /// `not_found` when it is not here; `permission_denied`, `unavailable` as the registry says.
-    pub fn image_push(&self, reference: &str, attestations: &[Attestation], hears: &Transfers<'_>) -> Result<Digest> {
+    /// `not_found` when it is not here; `permission_denied`, `unavailable` as the registry says; as
+    /// [`Engine::image_recompressed`].
+    pub fn image_push(&self, reference: &str, options: &PushOptions, hears: &Transfers<'_>) -> Result<Digest> {
         let name = Reference::parse(reference)?;
         if name.digest().is_some() {
             return Err(Error::invalid(format!("{reference:?} has a digest, and an image is pushed under a tag")));
@@ -112,10 +124,12 @@ impl Engine {
         let _lease = self.store.lease()?;
         let id = self.store.read(|tx| tx.image_find(&name.to_string()))?.0;
         // From here on it stays until it is written, also when somebody removes it.
-        let image = self.store.image_hold(&Digest::parse(&id)?)?;
-        let image = image.ok_or_else(|| Error::corrupt("a blob of the image is missing").with_hint(CHECK))?;
+        let image = self.held(&Digest::parse(&id)?)?;
         let remote = self.remote(&name)?;
-        self.push(&remote, &name, &image, attestations, hears).context(|| format!("pushing {}", name.familiar()))?;
+        let pushing = || format!("pushing {}", name.familiar());
+        let sent = self.sent(image, options.compression).context(pushing)?;
+        self.push(&remote, &name, &sent, &options.attestations, hears).context(pushing)?;
+        let image = sent.image;
         self.store.write(|tx| match tx.phase(Noun::Image, image.id.as_str())? {
             Some(_) => tx.image_name(image.id.as_str(), &name.at(&image.manifest)),
             // Somebody removed it meanwhile.
@@ -123,6 +137,12 @@ impl Engine {
         })?;
         self.tell(&super::event(&image, "push", Some(&name.familiar())));
         Ok(image.manifest)
+    }
+
+    /// An image of which nothing is missing; the held lease keeps all of it.
+    pub(super) fn held(&self, id: &Digest) -> Result<Image> {
+        let image = self.store.image_hold(id)?;
+        image.ok_or_else(|| Error::corrupt("a blob of the image is missing").with_hint(CHECK))
     }
 
     fn pull(
@@ -232,10 +252,11 @@ impl Engine {
         &self,
         remote: &Remote,
         name: &Reference,
-        image: &Image,
+        sent: &Sent,
         attestations: &[Attestation],
         hears: &Transfers<'_>,
     ) -> Result<()> {
+        let Sent { image, manifest } = sent;
         let mut seen = HashSet::new();
         let layers: Vec<&Layer> = image.layers.iter().filter(|layer| seen.insert(&layer.blob)).collect();
         let others = others(image, name);
@@ -262,10 +283,9 @@ impl Engine {
         })?;
         let config = self.store.blob_read(&image.id, METADATA_LIMIT_BYTES)?;
         self.put_small(remote, &image.id, &config)?;
-        let manifest = self.store.blob_read(&image.manifest, METADATA_LIMIT_BYTES)?;
-        let media_type = media_type(&manifest, "")?;
+        let media_type = media_type(manifest, "")?;
         failpoint::hit("image.push.manifest")?;
-        remote.put_manifest(name.tag().unwrap_or("latest"), &media_type, &manifest)?;
+        remote.put_manifest(name.tag().unwrap_or("latest"), &media_type, manifest)?;
         let subject = json!({ "mediaType": media_type, "digest": image.manifest, "size": manifest.len() });
         attestations.iter().try_for_each(|attestation| self.put_attestation(remote, image, &subject, attestation))
     }

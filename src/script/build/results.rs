@@ -14,21 +14,24 @@ use crate::base::{Context as _, Error, Result, Timestamp};
 use crate::docker::build as docker;
 use crate::engine::build::{Debug, Enter};
 use crate::engine::container::Attachment;
-use crate::engine::image::SaveTo;
-use crate::model::build::{Attest, BuildEvent, BuildOptions, CachePlace, CacheTarget, Network};
-use crate::model::image::{ArchiveFormat, Pull};
+use crate::engine::image::{PushOptions, SaveOptions, SaveTo};
+use crate::model::build::{Attest, BuildEvent, BuildOptions, CachePlace, CacheTarget, Graph, Network};
+use crate::model::image::{self as model, ArchiveFormat, Pull};
 use crate::model::log::Stream;
 use crate::script::context::{Host, tag};
 use crate::script::convert::Keys;
 use crate::script::error::{Fallible, Raise};
-use crate::script::image::Image;
+use crate::script::image::{Image, compression};
 use crate::script::units::a_type;
 use crate::sys::terminal::RawMode;
 
 /// What `commit`, `output` and `solve` take besides.
-fn options_of(build: &Build, of: &'static str, options: Map) -> Result<(crate::model::build::Graph, BuildOptions)> {
+fn options_of(build: &Build, of: &'static str, options: Map) -> Result<(Graph, BuildOptions)> {
+    options_from(build, Keys::new(of, options))
+}
+
+fn options_from(build: &Build, mut keys: Keys) -> Result<(Graph, BuildOptions)> {
     let (graph, mut all) = build.graph()?;
-    let mut keys = Keys::new(of, options);
     all.no_cache = keys.flag("no_cache")?;
     all.epoch = epoch(&mut keys)?;
     all.timeout = keys.duration("timeout")?;
@@ -96,51 +99,63 @@ fn cache_place(text: &str) -> Result<CachePlace> {
 
 fn quiet(_: &BuildEvent<'_>) {}
 
-/// Takes one of these options out that is true or false.
-fn flag(options: &mut Map, name: &str) -> Result<bool> {
-    let value = options.remove(name).map(|value| value.as_bool()).transpose();
-    value.map(Option::unwrap_or_default).map_err(|_| Error::invalid(format!("{name} is true or false")))
+/// Takes off what is to be said of the image.
+fn attest(keys: &mut Keys) -> Result<Attest> {
+    Ok(Attest { provenance: keys.flag("provenance")?, sbom: keys.flag("sbom")? })
 }
 
-/// Takes out what is to be said of the image.
-fn attest(options: &mut Map) -> Result<Attest> {
-    Ok(Attest { provenance: flag(options, "provenance")?, sbom: flag(options, "sbom")? })
+/// The image as it is where it goes.
+fn recompressed(build: &Build, image: &model::Image, how: Option<model::Recompress>) -> Result<model::Image> {
+    how.map_or_else(|| Ok(image.clone()), |how| build.engine.image_recompressed(image, how))
 }
 
-fn commit(build: &Build, tags: &Words, mut options: Map) -> Result<Image> {
-    let (attest, push) = (attest(&mut options)?, flag(&mut options, "push")?);
+fn commit(build: &Build, tags: &Words, options: Map) -> Result<Image> {
+    let mut keys = Keys::new("commit", options);
+    let (attest, push) = (attest(&mut keys)?, keys.flag("push")?);
+    let compression = compression(&mut keys, false)?;
     if attest != Attest::default() && !push {
         return Err(Error::unsupported("attestations go to a registry with the image").with_hint("add push: true"));
     }
-    let (graph, all) = options_of(build, "commit", options)?;
+    if compression.is_some() && !push {
+        return Err(Error::unsupported("layers are compressed otherwise where an image goes, and this one stays here")
+            .with_hint("add push: true, or push it later with that compression"));
+    }
+    let (graph, all) = options_from(build, keys)?;
     let all = BuildOptions { tags: steps::texts(tags, "commit")?, ..all };
     if push && all.tags.is_empty() {
         return Err(Error::invalid("an image is written to the registry that its name names, and it has no name"));
     }
     let (image, report) = build.engine.build_commit(&graph, &all, &quiet)?;
     if push {
-        let said = build.engine.build_attest(&graph, &all, &report, &image, attest)?;
+        let there = recompressed(build, &image, compression)?;
+        let attestations = build.engine.build_attest(&graph, &all, &report, &there, attest)?;
+        let how = PushOptions { attestations, compression };
         for tag in &all.tags {
-            build.engine.image_push(tag, &said, &|_| {})?;
+            build.engine.image_push(tag, &how, &|_| {})?;
         }
     }
     build.recipe().report = Some(report);
     Ok(Image { engine: build.engine.clone(), id: image.id })
 }
 
-fn output(build: &Build, path: &str, mut options: Map) -> Result<()> {
-    let kind = options.remove("type").map(|kind| kind.to_string());
-    let attest = attest(&mut options)?;
+fn output(build: &Build, path: &str, options: Map) -> Result<()> {
+    let mut keys = Keys::new("output", options);
+    let kind = keys.text("type")?;
+    let (attest, compression) = (attest(&mut keys)?, compression(&mut keys, false)?);
     if attest != Attest::default() && !matches!(kind.as_deref(), Some("oci" | "oci-archive")) {
         return Err(Error::unsupported("attestations go into an OCI layout").with_hint("add type: \"oci-archive\""));
     }
-    let (graph, all) = options_of(build, "output", options)?;
+    if compression.is_some() && matches!(kind.as_deref(), None | Some("local" | "tar")) {
+        return Err(Error::invalid("files are not compressed as layers are").with_hint("add type: \"oci-archive\""));
+    }
+    let (graph, all) = options_from(build, keys)?;
     let path = Path::new(path);
     let archive = |format| {
         let (image, report) = build.engine.build_commit(&graph, &all, &quiet)?;
-        let said = build.engine.build_attest(&graph, &all, &report, &image, attest)?;
-        let names = [image.id.to_string()];
-        build.engine.image_save_attested(&names, SaveTo::Path(path), format, said).map(|()| report)
+        let there = recompressed(build, &image, compression)?;
+        let attestations = build.engine.build_attest(&graph, &all, &report, &there, attest)?;
+        let how = SaveOptions { format, attestations, compression };
+        build.engine.image_save_with(&[image.id.to_string()], SaveTo::Path(path), how).map(|()| report)
     };
     let report = match kind.as_deref() {
         None | Some("local") => build.engine.build_output(&graph, &all, &quiet, path)?,
@@ -267,7 +282,8 @@ pub(crate) mod build_results {
 
     /// Does the steps and makes an image of this name, or these names. Options as `solve`, and
     /// `labels`; with `push: true` the image is written to the registry that its name names, and with it, when `provenance: true`
-    /// and `sbom: true` say so, how it was built and which packages it has.
+    /// and `sbom: true` say so, how it was built and which packages it has. There its layers are compressed as `compression` says
+    /// (`gzip`, `zstd`, `uncompressed`), those of the base as they came unless it is `force_compression: true`.
     ///
     /// ```rhai
     /// let i = build::from("base:1").run("echo hi > /hi").commit(["demo:1", "demo:latest"]);
@@ -291,7 +307,7 @@ pub(crate) mod build_results {
     /// Does the steps and writes the files of the result into a folder of this machine, or with `type: "tar"` into a tar. The
     /// types `oci`, `oci-archive` and `docker` write the image: an OCI layout, the same in a tar, Docker's archive. The first
     /// two take `provenance: true` and `sbom: true`: what the image refers to says how it was built, and which packages it
-    /// has. Other options as `solve`.
+    /// has; all three `compression` and `force_compression` as `commit` does. Other options as `solve`.
     ///
     /// ```rhai
     /// let dir = host::temp_dir();

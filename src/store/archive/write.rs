@@ -8,7 +8,7 @@
 //!   repositories
 //! ```
 //!
-//! A docker-archive has its layers uncompressed, since some of its readers know no other. Everything is hashed on its way
+//! A docker-archive has its layers uncompressed, since some of its readers know no other, unless they are to be compressed. Everything is hashed on its way
 //! out: a blob that was damaged on disk is an error, not an archive. Neither form depends on the time of writing.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -46,6 +46,8 @@ pub struct SavedImage {
     pub names: Vec<Reference>,
     /// What refers to it there; of an OCI image layout alone.
     pub attestations: Vec<Attestation>,
+    /// Its manifest, when its layers are to be compressed as they say: that manifest need not be in the store.
+    pub recompressed: Option<Vec<u8>>,
 }
 
 impl Store {
@@ -58,7 +60,7 @@ impl Store {
         let mut done: BTreeSet<String> = BTreeSet::new();
         let mut list = Vec::new();
         let mut repositories: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
-        for SavedImage { image, names, .. } in images {
+        for SavedImage { image, names, recompressed, .. } in images {
             let config = format!("{}.json", image.id.hex());
             if done.insert(config.clone()) {
                 tar.bytes(&config, 0o644, &self.blob_read(&image.id, MAX_JSON_BYTES)?)?;
@@ -66,13 +68,21 @@ impl Store {
             let mut members = Vec::new();
             for layer in &image.layers {
                 let member = format!("{}.tar", layer.diff_id.hex());
-                if done.insert(member.clone()) {
+                members.push(member.clone());
+                if !done.insert(member.clone()) {
+                    continue;
+                }
+                if recompressed.is_some() {
+                    let (mut file, size) = self.sized_blob(&layer.blob)?;
+                    let mut hashing = Hashing::new(&mut file);
+                    tar.file(&member, 0o644, 0, size, &mut hashing)?;
+                    intact(&layer.blob, hashing)?;
+                } else {
                     let mut plain = self.plain_layer(layer)?;
                     let size = plain.seek(SeekFrom::End(0))?;
                     plain.seek(SeekFrom::Start(0))?;
                     tar.file(&member, 0o644, 0, size, plain)?;
                 }
-                members.push(member);
             }
             for name in names {
                 if let (Some(tag), Some(top)) = (name.tag(), image.layers.last()) {
@@ -150,8 +160,14 @@ impl Store {
     fn index(&self, images: &[SavedImage]) -> Result<(Vec<u8>, Blobs)> {
         let mut entries = Vec::new();
         let mut more = Blobs::new();
-        for SavedImage { image, names, attestations } in images {
-            let manifest = self.blob_read(&image.manifest, MAX_JSON_BYTES)?;
+        for SavedImage { image, names, attestations, recompressed } in images {
+            let manifest = match recompressed {
+                Some(manifest) => {
+                    more.insert(image.manifest.clone(), manifest.clone());
+                    manifest.clone()
+                }
+                None => self.blob_read(&image.manifest, MAX_JSON_BYTES)?,
+            };
             let own: Value = serde_json::from_slice(&manifest)
                 .map_err(|error| Error::corrupt(format!("the manifest {}", image.manifest)).with_source(error))?;
             let media_type = own.get("mediaType").and_then(Value::as_str).unwrap_or(MANIFEST_TYPE);
@@ -229,7 +245,9 @@ pub fn referrer(attestation: &Attestation, subject: &Value, blobs: &mut Blobs) -
 fn blobs(images: &[SavedImage]) -> BTreeSet<Digest> {
     let of_one = |saved: &SavedImage| {
         let layers = saved.image.layers.iter().map(|layer| layer.blob.clone());
-        layers.chain([saved.image.id.clone(), saved.image.manifest.clone()]).collect::<Vec<_>>()
+        // A manifest that was made for the archive is written with the index.
+        let manifest = saved.recompressed.is_none().then(|| saved.image.manifest.clone());
+        layers.chain([saved.image.id.clone()]).chain(manifest).collect::<Vec<_>>()
     };
     images.iter().flat_map(of_one).collect()
 }

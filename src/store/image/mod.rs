@@ -142,6 +142,26 @@ impl Store {
         Ok(found.filter(|image| is_read(&image.id) && is_read(&image.manifest) && image.layers.iter().all(is_there)))
     }
 
+    /// Notes of an image which of its layers came from elsewhere, lowest first, and gives it so.
+    ///
+    /// # Errors
+    /// `no_space`.
+    pub fn image_came(&self, mut image: Image, came: &[bool]) -> Result<Image> {
+        if image.layers.iter().map(|layer| layer.came).eq(came.iter().copied()) {
+            return Ok(image);
+        }
+        let note = |image: &mut Image| image.layers.iter_mut().zip(came).for_each(|(layer, came)| layer.came = *came);
+        self.write(|tx| {
+            let id = image.id.as_str();
+            // Without a record somebody removed it meanwhile.
+            let Some(mut known) = tx.body::<Image>(Noun::Image, id)? else { return Ok(()) };
+            note(&mut known);
+            tx.update(Noun::Image, id, &known)
+        })?;
+        note(&mut image);
+        Ok(image)
+    }
+
     /// Whether every blob of an image is there with the bytes that its record says; what they are is not read.
     fn image_looks_whole(&self, tx: &Tx<'_>, image: &Image) -> Result<bool> {
         for (noun, digest) in needs(image) {
