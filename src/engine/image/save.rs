@@ -40,6 +40,8 @@ impl Engine {
     /// Saves images.
     pub(super) fn save(&self, images: &[String], to: SaveTo<'_>, options: SaveOptions) -> Result<()> {
         let SaveOptions { format, attestations, compression } = options;
+        // The images stay while they are written, also when somebody removes them, and so does what is compressed for them.
+        let _lease = self.store.lease()?;
         let mut images = self.chosen(images)?;
         if format == ArchiveFormat::DockerArchive && !attestations.is_empty() {
             return Err(Error::unsupported("an archive of Docker's form has no place for attestations")
@@ -48,11 +50,9 @@ impl Engine {
         if let Some(first) = images.first_mut() {
             first.attestations = attestations;
         }
-        // What is compressed for them stays until they are written.
-        let _lease = compression.map(|_| self.store.lease()).transpose()?;
-        if compression.is_some() {
-            for saved in &mut images {
-                let image = self.held(&saved.image.id)?;
+        for saved in &mut images {
+            let image = self.held(&saved.image.id)?;
+            if compression.is_some() {
                 let sent = self.sent(image, compression)?;
                 (saved.image, saved.recompressed) = (sent.image, Some(sent.manifest));
             }
