@@ -18,7 +18,7 @@ use crate::model::mount::MountSource;
 use crate::model::volume::VolumeOptions;
 use crate::runtime::state::Life;
 use crate::store::db::{Noun, Phase};
-use crate::sys::lock::Lock;
+use crate::sys::lock::{Lock, Mode};
 
 /// How often a generated name may be taken before we give up.
 const NAME_ATTEMPTS: usize = 64;
@@ -82,6 +82,7 @@ impl Engine {
             names::check(name)?;
         }
         let mut attempt = 1;
+        let mut held = Vec::new();
         let (spec, record, name, lock) = loop {
             let mut record = self.container_decide(&image()?, image_name, options)?;
             let wish = self.id_wish(&record)?;
@@ -99,14 +100,17 @@ impl Engine {
                 Ok(name) => break (Ok(spec), record, name, lock),
                 Err(error) => {
                     drop(lock.remove_on_drop());
-                    // A volume was pruned since it was looked up: it is made anew.
                     if error.kind() != Kind::NotFound || attempt == NEED_ATTEMPTS {
                         return Err(error);
                     }
+                    // A volume was pruned since it was looked up: it is made anew, and the next prune waits.
+                    held.clear();
+                    self.hold_volumes(&record, &mut held)?;
                 }
             }
             attempt += 1;
         };
+        drop(held);
         let mut undo = Undo::new();
         undo.push("removing the half-made container", || self.container_dismantle(&record, true));
         let spec = match spec.and_then(|spec| self.fill(&record).map(|()| spec)) {
@@ -192,6 +196,28 @@ impl Engine {
             found => found?,
         };
         Ok((volume.id, volume.name))
+    }
+
+    /// Keeps the named volumes from being removed until their locks are dropped; makes those that are gone.
+    fn hold_volumes(&self, record: &ContainerRecord, held: &mut Vec<Lock>) -> Result<()> {
+        let names = record.mounts.iter().filter_map(|point| match &point.kind {
+            MountPointKind::Volume { name, anonymous: false, .. } if !point.inherited => Some(name),
+            _ => None,
+        });
+        for name in names {
+            loop {
+                let (id, _) = self.named_volume(name)?;
+                let lock = self.lock_volume(&id, Mode::Shared)?;
+                if self.volume_get(name).is_ok_and(|volume| volume.id == id) {
+                    held.push(lock);
+                    break;
+                }
+                // It went in between, and nobody asks for the lock of that one any more.
+                drop(lock.remove_on_drop());
+                self.check_interrupt()?;
+            }
+        }
+        Ok(())
     }
 
     /// Puts the container on record, together with its name and everything it needs, or nothing of it. Gives its name.
