@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 use reqwest::redirect::Policy;
 use reqwest::{Client, ClientBuilder, Response, StatusCode, header};
 
-use crate::base::{Context as _, Error, Kind, Result, Timestamp};
+use crate::base::{Context as _, Error, Kind, Result, Timestamp, percent};
 
 /// How long a connection may take.
 const CONNECT: Duration = Duration::from_secs(30);
@@ -268,23 +268,7 @@ fn modified(response: &Response) -> Option<Timestamp> {
 
 /// A part of a path without `%XX`; what would be no name of a file is none.
 fn decoded(segment: &str) -> String {
-    let bytes = segment.as_bytes();
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while at < bytes.len() {
-        let hex = bytes.get(at + 1..at + 3).and_then(|hex| std::str::from_utf8(hex).ok());
-        match hex.filter(|_| bytes[at] == b'%').and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
-            Some(byte) => {
-                out.push(byte);
-                at += 3;
-            }
-            None => {
-                out.push(bytes[at]);
-                at += 1;
-            }
-        }
-    }
-    match String::from_utf8(out) {
+    match String::from_utf8(percent::decoded(segment)) {
         Ok(name) if name != "." && name != ".." && !name.contains(['/', '\0']) => name,
         _ => String::new(),
     }

@@ -148,10 +148,12 @@ fn a_commit_is_a_context() {
     assert_eq!(rhumb.run(["images", "-q", "made:1"]).ok(), id, "the same commit, another checkout");
     build(&rhumb, &[&format!("{url}#v1:sub")], None).ok();
     assert_eq!(seen(&rhumb, "made:1", "cat /sub/a"), "first");
+    build(&rhumb, &[&format!("{url}?branch=main&subdir=sub")], None).ok();
+    assert_eq!(seen(&rhumb, "made:1", "cat /sub/a"), "second");
     build(&rhumb, &["--build-arg", "BUILDKIT_CONTEXT_KEEP_GIT_DIR=1", &url], None).ok();
     assert_eq!(seen(&rhumb, "made:1", "ls -A /in"), ".git\nDockerfile\nsub");
     let folder = context(&rhumb, &[("Dockerfile", "FROM base:1\nCOPY --from=far a /far\n")]);
-    build(&rhumb, &["--build-context", &format!("far={url}#v1:sub"), folder.to_str().unwrap()], None).ok();
+    build(&rhumb, &["--build-context", &format!("far={url}?tag=v1&subdir=sub"), folder.to_str().unwrap()], None).ok();
     assert_eq!(seen(&rhumb, "made:1", "cat /far"), "first");
     for (fragment, wanted) in
         [("#nope", "nope"), (":nope", "nope"), ("#v1:nope", "nope"), ("#--upload-pack=x", "no branch")]

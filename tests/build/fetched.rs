@@ -104,6 +104,16 @@ fn a_commit_is_added_without_its_history() {
     assert!(outcome.success(), "{outcome}");
     let look = "cat /docs/read.txt /all/docs/read.txt /kept/docs/read.txt; echo; ls -A /all; ls -A /kept";
     assert_eq!(seen(&rhumb, "made:1", look), "firstfirstsecond\ndocs\n.git\ndocs");
+    let dockerfile = format!(
+        "FROM base:1\nADD {url}?tag=v1&subdir=docs /docs/\nADD {url}?branch=main&checksum={} /main/\n\
+         ADD {url}?ref=v1&keep-git-dir=true /kept/\n",
+        git(&repo, &["rev-parse", "main"])
+    );
+    build(&rhumb, &dockerfile, &["-t", "made:2"]).ok();
+    let look = "cat /docs/read.txt /main/docs/read.txt /kept/docs/read.txt; echo; ls -A /kept";
+    assert_eq!(seen(&rhumb, "made:2", look), "firstsecondfirst\n.git\ndocs");
+    let wrong = build(&rhumb, &format!("FROM base:1\nADD {url}?tag=v1&checksum={} /x/\n", "0".repeat(40)), &[]);
+    assert!(wrong.stderr.contains("and not 0000"), "{wrong}");
     let wrong = build(&rhumb, &format!("FROM base:1\nADD --checksum={} {url}#v1 /x/\n", "0".repeat(40)), &[]);
     assert!(wrong.stderr.contains("and not 0000"), "{wrong}");
     let option = build(&rhumb, &format!("FROM base:1\nADD {url}#--upload-pack=x /x/\n"), &[]);

@@ -169,7 +169,7 @@ pub(crate) struct BuildArgs {
     #[arg(long)]
     to_rhai: bool,
     /// The build context: a folder, - for an archive or a Dockerfile from standard input, the URL of an archive, or that of
-    /// a git repository: URL.git#REFERENCE:DIR
+    /// a git repository: URL.git#REFERENCE:DIR or URL.git?branch=NAME&subdir=DIR
     #[arg(value_name = "DIR", default_value = ".")]
     context: String,
     #[command(flatten)]

@@ -3,6 +3,7 @@
 //! ```text
 //! DIR                      https://HOST/x.tar.gz          oci-layout://DIR[:TAG|@DIGEST]
 //! docker-image://IMAGE     https://HOST/x.git#REF:DIR     git@HOST:x.git, git://…, ssh://…
+//!                          https://HOST/x.git?ref=REF&subdir=DIR
 //! ```
 
 use std::path::{Path, PathBuf};

@@ -344,7 +344,8 @@ pub(crate) mod build_functions {
     }
 
     /// Adds files as `copy` does, and unpacks archives (`unpack: false` copies them); sources may be addresses of files, with
-    /// `checksum`, and of git repositories, `URL.git#REFERENCE:FOLDER`, with a commit as `checksum` and `keep_git_dir`.
+    /// `checksum`, and of git repositories, `URL.git#REFERENCE:FOLDER` or `URL.git?ref=REFERENCE&subdir=FOLDER`, with a commit as
+    /// `checksum` and `keep_git_dir`.
     ///
     /// ```rhai
     /// let made = build::from("base:1").run("echo hi > /file");
