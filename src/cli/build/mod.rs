@@ -551,7 +551,7 @@ fn base_config(session: &Session, image: &str, pull: Option<Pull>, quiet: bool) 
     // An engine that cannot be opened says why when it is to build.
     let Ok(engine) = session.engine() else { return Ok(None) };
     let view = View::new(quiet, "Pull complete");
-    match view.show(|hears| engine.image_for(image, pull.unwrap_or(engine.pull_policy()), hears)) {
+    match view.show(|hears| engine.image_for_build(image, pull.unwrap_or(engine.pull_policy()), hears)) {
         Ok(image) => Ok(Some(image.config)),
         // It is said where it stands, when it is built on.
         Err(error) if matches!(error.kind(), Kind::NotFound | Kind::InvalidArgument) => Ok(None),
@@ -562,7 +562,7 @@ fn base_config(session: &Session, image: &str, pull: Option<Pull>, quiet: bool) 
 /// What an image says; none when it is not here, or no state root is: printing needs neither.
 fn known_config(session: &Session, image: &str) -> Option<ImageConfig> {
     let engine = session.engine().ok()?;
-    match engine.image_get(image) {
+    match engine.image_get_for_build(image) {
         Ok(image) => Some(image.config),
         // What is no reference is said where it stands.
         Err(error) if matches!(error.kind(), Kind::NotFound | Kind::InvalidArgument) => None,

@@ -108,7 +108,7 @@ impl Engine {
             taken(&stage.steps, &mut images, &mut found);
         }
         for name in images {
-            let digest = self.image_get(&name)?.manifest;
+            let digest = self.image_get_for_build(&name)?.manifest;
             found.insert(format!("pkg:docker/{}", encoded(&name)), json!({ "sha256": digest.hex() }));
         }
         let entry = |(uri, digest): (String, Value)| match digest {

@@ -132,7 +132,7 @@ impl Solver<'_> {
         let mut known = lock(&own);
         let pull = self.options.pull.unwrap_or(self.engine.pull);
         let again = if *known && pull == Pull::Always { Pull::Missing } else { pull };
-        let image = self.engine.image_for(name, again, &|_| {});
+        let image = self.engine.image_for_build(name, again, &|_| {});
         *known = true;
         image.map_err(|error| match error.kind() {
             Kind::NotFound | Kind::Unavailable if error.hint().is_none() => {

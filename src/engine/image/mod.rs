@@ -78,6 +78,14 @@ impl Engine {
         self.store.image_get(image)
     }
 
+    /// The image that a build names: a reference, an id, or at least twelve digits of one.
+    ///
+    /// # Errors
+    /// As [`Engine::image_get`].
+    pub fn image_get_for_build(&self, image: &str) -> Result<Image> {
+        self.store.image_get_for_build(image)
+    }
+
     /// The matching images, newest first.
     ///
     /// # Errors

@@ -89,7 +89,24 @@ impl Engine {
     /// # Errors
     /// As [`Engine::image_get`] and [`Engine::image_pull`].
     pub fn image_for(&self, text: &str, pull: Pull, hears: &Transfers<'_>) -> Result<Image> {
-        let here = self.image_get(text);
+        self.image_here_or_fetched(self.image_get(text), text, pull, hears)
+    }
+
+    /// As [`Engine::image_for`], for what a build names: names come first, and a short text is no beginning of an id.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn image_for_build(&self, text: &str, pull: Pull, hears: &Transfers<'_>) -> Result<Image> {
+        self.image_here_or_fetched(self.image_get_for_build(text), text, pull, hears)
+    }
+
+    fn image_here_or_fetched(
+        &self,
+        here: Result<Image>,
+        text: &str,
+        pull: Pull,
+        hears: &Transfers<'_>,
+    ) -> Result<Image> {
         match (here, pull) {
             (here, Pull::Never) => here,
             (Err(error), Pull::Missing | Pull::Always)

@@ -45,7 +45,7 @@ pub(super) fn dockerfile(engine: &Engine, path: &Path, options: Map) -> Result<B
     let reading = || format!("reading {file:?}");
     let opened = std::fs::File::open(&file).context(reading)?;
     opened.take(MAX_BYTES as u64 + 1).read_to_end(&mut text).context(reading)?;
-    let mut images = |image: &str, _: Option<&str>| match engine.image_get(image) {
+    let mut images = |image: &str, _: Option<&str>| match engine.image_get_for_build(image) {
         Ok(image) => Ok(Some(image.config)),
         // Building says so, with the place.
         Err(error) if error.kind() == Kind::NotFound => Ok(None),

@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use self::config::Parsed;
-use crate::base::{Digest, Error, Reference, Result};
+use crate::base::{Digest, Error, Id, Reference, Result};
 use crate::model::image::{Image, Layer};
 use crate::store::Store;
 use crate::store::blob::Blob;
@@ -186,6 +186,14 @@ impl Store {
         })
     }
 
+    /// The image for what a build names.
+    ///
+    /// # Errors
+    /// As [`Tx::image_find_for_build`].
+    pub fn image_get_for_build(&self, text: &str) -> Result<Image> {
+        self.read(|tx| tx.image(&tx.image_find_for_build(text)?))
+    }
+
     /// The image with this id, if it is on record.
     ///
     /// # Errors
@@ -237,33 +245,52 @@ impl Tx<'_> {
     /// # Errors
     /// `not_found`; `conflict` when a beginning fits several ids.
     pub fn image_find(&self, text: &str) -> Result<(String, Option<Reference>)> {
-        let digits = text.strip_prefix("sha256:").unwrap_or(text);
+        match self.image_find_whole(text)? {
+            Some(found) => Ok(found),
+            None if is_hex(digits(text)) => Ok((self.find(Noun::Image, text)?, None)),
+            None => Err(no_such_image(text)),
+        }
+    }
+
+    /// The id for what a build names: as [`Tx::image_find`], but a beginning of an id is one only when nobody would write it
+    /// by chance: a stage whose name is mistyped may well be of such letters, and `64` is a name.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn image_find_for_build(&self, text: &str) -> Result<String> {
+        if let Some((id, _)) = self.image_find_whole(text)? {
+            return Ok(id);
+        }
+        let is_id = text.starts_with("sha256:") || text.len() >= Id::SHORT;
+        if is_id && is_hex(digits(text)) { self.find(Noun::Image, text) } else { Err(no_such_image(text)) }
+    }
+
+    /// The id for a whole id or a reference.
+    fn image_find_whole(&self, text: &str) -> Result<Option<(String, Option<Reference>)>> {
+        let digits = digits(text);
         if let Ok(id) = Digest::parse(&format!("sha256:{digits}"))
             && self.phase(Noun::Image, id.as_str())?.is_some()
         {
-            return Ok((id.into(), None));
+            return Ok(Some((id.into(), None)));
         }
         if let Ok(reference) = Reference::parse(text) {
             if let Some(id) = self.named(Noun::Image, &reference.to_string())? {
-                return Ok((id, Some(reference)));
+                return Ok(Some((id, Some(reference))));
             }
             // A tag beside a digest says nothing.
             if let (Some(digest), Some(_)) = (reference.digest(), reference.tag()) {
                 let known = reference.at(digest);
                 if let Some(id) = self.named(Noun::Image, &known.to_string())? {
-                    return Ok((id, Some(known)));
+                    return Ok(Some((id, Some(known))));
                 }
             }
             if let Some(digest) = reference.digest()
                 && let Some(id) = self.image_by_manifest(&reference, digest)?
             {
-                return Ok((id, None));
+                return Ok(Some((id, None)));
             }
         }
-        if !digits.is_empty() && digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
-            return Ok((self.find(Noun::Image, text)?, None));
-        }
-        Err(no_such_image(text))
+        Ok(None)
     }
 
     /// The image of this repository whose manifest has this digest.
@@ -303,6 +330,15 @@ fn with_tags(row: Row<Image>) -> Image {
     tags.sort();
     digests.sort();
     Image { tags, digests, ..row.body }
+}
+
+/// An id without what says of which kind it is.
+fn digits(text: &str) -> &str {
+    text.strip_prefix("sha256:").unwrap_or(text)
+}
+
+fn is_hex(digits: &str) -> bool {
+    !digits.is_empty() && digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 fn no_such_image(text: &str) -> Error {
