@@ -215,8 +215,9 @@ fn here_documents_are_scripts_files_and_text() {
         let Action::Run(run) = graph.stages[0].steps[0].action.clone() else { panic!("{text}") };
         run.command
     };
-    assert_eq!(runs("FROM a\nRUN <<EOF\na\n# b\nEOF\n"), Command::Script("a\n# b\n".to_owned()));
-    assert_eq!(runs("FROM a\nRUN <<-EOF\n\ta\n\tEOF\n"), Command::Script("a\n".to_owned()));
+    assert_eq!(runs("FROM a\nRUN <<EOF\na\n# b\nEOF\n"), Command::Shell("a\n# b\n".to_owned()));
+    assert_eq!(runs("FROM a\nRUN <<-EOF\n\ta\n\tEOF\n"), Command::Shell("a\n".to_owned()));
+    assert_eq!(runs("FROM a\nRUN <<EOF\n#!/bin/x\na\nEOF\n"), Command::Script("#!/bin/x\na\n".to_owned()));
     assert_eq!(runs("FROM a\nRUN <<EOF cat\na\nEOF\n"), Command::Shell("<<EOF cat\na\nEOF".to_owned()));
     assert_eq!(runs("FROM a\nRUN echo '<<EOF'\n"), Command::Shell("echo '<<EOF'".to_owned()));
     assert_eq!(runs("FROM a\nRUN [\"echo\", \"<<EOF\"]\n"), Command::Exec(vec!["echo".to_owned(), "<<EOF".to_owned()]));
@@ -246,6 +247,11 @@ fn what_is_wrong_is_said_with_its_place() {
         ("FROM a\nONBUILD FROM x\n", "Dockerfile:2:9: ONBUILD cannot hold FROM"),
         ("FROM a\nHEALTHCHECK --timeout=5 CMD x\n", "Dockerfile:2:23: the time \"5\" has no unit"),
         ("FROM a\nEXPOSE 99999\n", "Dockerfile:2:8: \"99999\" is no port"),
+        ("FROM a\nEXPOSE x:80\n", "Dockerfile:2:8: \"x:80\" is no port"),
+        ("FROM a\nEXPOSE 80-82:80-81\n", "Dockerfile:2:8: \"80-82:80-81\" is no port"),
+        ("FROM a\nEXPOSE 1.2.3:80:80\n", "Dockerfile:2:8: \"1.2.3:80:80\" is no port"),
+        ("FROM a\nRUN [\"\"]\n", "Dockerfile:2:1: RUN needs a command"),
+        ("FROM a\nONBUILD\n", "Dockerfile:2:1: ONBUILD needs an instruction"),
         ("FROM a\nSTOPSIGNAL SIGNOPE\n", "Dockerfile:2:12: "),
         ("FROM a\nHEALTHCHECK --interval=x CMD y\n", "Dockerfile:2:24: "),
         ("FROM a\nCMD [1]\n", "Dockerfile:2:5: a list in JSON holds strings only"),

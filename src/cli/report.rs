@@ -99,6 +99,14 @@ fn describe(usage: &clap::Error, asked: &Asked) -> Error {
             Error::invalid(format!("unknown command {given:?} of {command:?}"))
                 .with_hint(suggest::hint(&given, names).unwrap_or_else(see))
         }
+        // A word too many, which clap takes for a subcommand that there is not.
+        ErrorKind::ArgumentConflict
+            if asked.command.find_subcommand(given(ContextKind::InvalidSubcommand)).is_none()
+                && !given(ContextKind::InvalidSubcommand).is_empty() =>
+        {
+            Error::invalid(format!("unknown argument {:?} of {command:?}", given(ContextKind::InvalidSubcommand)))
+                .with_hint(see())
+        }
         ErrorKind::MissingRequiredArgument => {
             let missing = match usage.get(ContextKind::InvalidArg) {
                 Some(ContextValue::Strings(names)) => {

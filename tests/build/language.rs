@@ -67,6 +67,44 @@ fn every_port_of_a_range_is_exposed() {
     build(&rhumb, "FROM base:1\nEXPOSE 8000-8002/udp 80\n", &["-t", "made:1"]).ok();
     let ports = serde_json::json!({ "80/tcp": {}, "8000/udp": {}, "8001/udp": {}, "8002/udp": {} });
     assert_eq!(rhumb.inspect("made:1")["Config"]["ExposedPorts"], ports);
+    // What stands in front means nothing, and is warned of.
+    let dockerfile = "FROM base:1\nEXPOSE 80:80 1.2.3.4:80-81:82 [::1]::83/UDP\n";
+    let outcome = build(&rhumb, dockerfile, &["-t", "made:2"]);
+    assert_eq!(outcome.stderr.matches("ExposeInvalidFormat").count(), 3, "{outcome}");
+    let ports = serde_json::json!({ "80/tcp": {}, "82/tcp": {}, "83/udp": {} });
+    assert_eq!(rhumb.inspect("made:2")["Config"]["ExposedPorts"], ports);
+}
+
+#[test]
+fn the_beginning_of_an_id_is_no_name_of_a_base() {
+    let rhumb = Rhumb::with_base();
+    let id = rhumb.inspect("base:1")["Id"].as_str().unwrap().trim_start_matches("sha256:").to_owned();
+    let short = &id[..6];
+    for dockerfile in [format!("FROM {short}\n"), format!("FROM base:1\nCOPY --from=x{short} /bin/sh /x\n")] {
+        build(&rhumb, &dockerfile, &["--pull=never"]).fails_with(3, "no such image");
+    }
+    let script = format!(
+        "build::from(\"base:1\").copy(\"/bin/sh\", \"/x\", #{{ from: {short:?} }}).solve(#{{ pull: \"never\" }});"
+    );
+    rhumb.script(&script).fails_with(3, "no such image");
+    for base in [&id[..12], &id, &format!("sha256:{short}")] {
+        build(&rhumb, &format!("FROM {base}\n"), &["--pull=never"]).ok();
+    }
+    // A name of such letters is a name.
+    rhumb.run(["tag", "base:1", short]).ok();
+    build(&rhumb, &format!("FROM {short}\n"), &["--pull=never"]).ok();
+}
+
+#[test]
+fn what_cannot_be_is_said_before_anything_is_done() {
+    let rhumb = Rhumb::with_base();
+    for (flags, wanted) in [
+        (["--add-host", "a"], "reading option \"--add-host\": \"a\" is not a host entry"),
+        (["--ulimit", "nofile=x"], "reading option \"--ulimit\""),
+    ] {
+        let outcome = build(&rhumb, "FROM base:1\nCOPY nothing /\nRUN true\n", &flags);
+        outcome.fails_with(2, wanted);
+    }
 }
 
 #[test]

@@ -48,6 +48,8 @@ fn wrong_words_are_answered_with_what_was_meant() {
         ("volume create --label =x y", 2, "--label", "name=value"),
         ("container prune -f --filter until=yesterday", 2, "is not a time", ""),
         ("container prune -f --filter name=x", 2, "unknown filter \"name\"", "label"),
+        ("build one two", 2, "unknown argument \"two\" of \"rhumb build\"", "see"),
+        ("build . logs", 2, "cannot be used with", "see"),
         ("start --checkpoint one web", 7, "option \"--checkpoint\" is not supported", ""),
         ("create --stop-timeout -2 base:1", 2, "takes seconds or -1", ""),
     ] {

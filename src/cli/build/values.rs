@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use crate::base::{Context as _, Error, Result, Timestamp};
 use crate::cli::Session;
+use crate::cli::flags::flag;
 use crate::docker::build::{self as docker, EPOCH, fields};
 use crate::docker::dockerfile::contexts;
 use crate::docker::dockerfile::translate::Named;
-use crate::docker::env;
+use crate::docker::{env, words};
 use crate::engine::build::FetchedContext;
 use crate::model::build::{Attest, CachePlace, CacheTarget, Credentials, Network, SecretValue, SshAgent};
 
@@ -121,6 +122,14 @@ pub(crate) fn network(given: Option<&str>) -> Result<Network> {
         Some(other) => Err(Error::unsupported(format!("steps cannot be on the network {other:?}"))
             .with_hint("use default, none or host")),
     }
+}
+
+/// `--add-host`.
+pub(crate) fn hosts(given: &[String]) -> Result<Vec<String>> {
+    for text in given {
+        flag("--add-host", words::extra_host(text))?;
+    }
+    Ok(given.to_vec())
 }
 
 /// `--label`.

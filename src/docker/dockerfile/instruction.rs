@@ -111,7 +111,7 @@ impl<'a> Reader<'a> {
     fn documents(&self, lines: &mut Lines<'_>) -> Result<Vec<HereDocument>> {
         let mut args = self.args.clone();
         let mut name = self.name.clone();
-        if name == "ONBUILD" {
+        if name == "ONBUILD" && !args.is_empty() {
             let inner = Reader::new(self.file, self.line, args.start, self.escape)?;
             (name, args) = (inner.name, inner.args);
         }
@@ -346,8 +346,8 @@ impl<'a> Reader<'a> {
             devices: self.values("device"),
             documents: documents.to_vec(),
         };
-        if matches!(&run.command, Command::Exec(words) if words.is_empty()) {
-            return Err(self.error("needs a command"));
+        if matches!(&run.command, Command::Exec(words) if words.first().is_none_or(String::is_empty)) {
+            return Err(self.error("needs a command").with_hint("the first word of a list is a program"));
         }
         for mount in &run.mounts {
             mount::check(self.file, mount)?;

@@ -195,8 +195,7 @@ impl Walk<'_> {
                     let expanded = expand::words(&word.text, self.file.escape, &lookup);
                     let words = expanded.map_err(|why| self.error(word, why))?.words;
                     for port in words {
-                        let port = port.to_ascii_lowercase();
-                        check_port(&port).map_err(|why| self.error(word, why))?;
+                        let port = exposed(&port.to_ascii_lowercase()).map_err(|why| self.error(word, why))?;
                         all.push(port);
                     }
                 }
@@ -482,6 +481,28 @@ fn command_words(command: &ast::Command) -> (Vec<String>, bool) {
         ast::Command::Shell(line) if line.text.is_empty() => (Vec::new(), false),
         ast::Command::Shell(line) => (vec![line.text.clone()], true),
     }
+}
+
+/// The port of the container: Docker takes `[ADDRESS:]HOST:PORT` as well, of which the rest means nothing.
+fn exposed(text: &str) -> Result<String, String> {
+    let Some((host, port)) = text.rsplit_once(':') else { return check_port(text).map(|()| text.to_owned()) };
+    let (address, outside) = host.rsplit_once(':').unwrap_or(("", host));
+    let wrong = || format!("{text:?} is no port");
+    let address = address.strip_prefix('[').and_then(|address| address.strip_suffix(']')).unwrap_or(address);
+    if !address.is_empty() && address.parse::<std::net::IpAddr>().is_err() {
+        return Err(wrong());
+    }
+    let count = |range: &str| -> Option<u16> {
+        let (low, high) = range.split_once('-').unwrap_or((range, range));
+        high.parse::<u16>().ok()?.checked_sub(low.parse::<u16>().ok()?)
+    };
+    check_port(port).map_err(|_| wrong())?;
+    let inside = count(port.split('/').next().unwrap_or_default());
+    // A range outside is for a single port as well, or as many.
+    if !outside.is_empty() && count(outside).is_none_or(|outside| inside != Some(0) && inside != Some(outside)) {
+        return Err(wrong());
+    }
+    Ok(port.to_owned())
 }
 
 /// `80`, `80/udp`, `8000-8010/tcp`.
