@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use crate::base::{Error, Result, suggest, units};
 use crate::docker::value::Field;
-use crate::docker::words::comma_fields;
+use crate::docker::words::{self, comma_fields};
 use crate::model::container::ContainerOptions;
 use crate::model::mount::{Mount, MountSource, VolumesFrom};
 
@@ -181,7 +181,7 @@ pub fn tmpfs(text: &str) -> Result<Mount> {
         match option.split_once('=') {
             Some(("size", value)) => size_bytes = Some(tmpfs_size(value).map_err(|error| refuse(error.to_string()))?),
             Some(("mode", value)) => {
-                mode = Some(octal(value).ok_or_else(|| refuse(format!("mode {value:?} is not octal")))?)
+                mode = Some(words::octal(value).ok_or_else(|| refuse(format!("mode {value:?} is not octal")))?)
             }
             Some((name, value)) if TMPFS_VALUES.contains(&name) => {
                 if value.is_empty() || !value.bytes().all(|b| b.is_ascii_alphanumeric()) {
@@ -343,11 +343,14 @@ fn long(map: &Map<String, Value>, key: &str, create_default: bool) -> Result<Mou
             let mode = match get(&tmpfs, "mode") {
                 // A number is the mode itself, as in Compose's YAML (0o1777); a string is octal digits.
                 Some(field @ Field { value: Value::Number(_), .. }) => {
-                    let mode = u32::try_from(field.unsigned()?).ok().filter(|mode| *mode <= 0o7777);
-                    Some(mode.ok_or_else(|| field.expected("permissions such as \"1777\""))?)
+                    let number = i64::try_from(field.unsigned()?).unwrap_or(i64::MAX);
+                    Some(
+                        words::permissions(number)
+                            .map_err(|error| error.context(format!("reading {:?}", field.key)))?,
+                    )
                 }
                 Some(field) => {
-                    Some(octal(&field.word()?).ok_or_else(|| field.expected("permissions such as \"1777\""))?)
+                    Some(words::octal(&field.word()?).ok_or_else(|| field.expected("permissions such as \"1777\""))?)
                 }
                 None => None,
             };
@@ -447,11 +450,6 @@ fn tmpfs_size(text: &str) -> Result<u64> {
         );
     }
     units::parse_bytes(text)
-}
-
-fn octal(text: &str) -> Option<u32> {
-    let digits = text.strip_prefix("0o").unwrap_or(text);
-    u32::from_str_radix(digits, 8).ok().filter(|mode| *mode <= 0o7777 && digits.bytes().all(|b| b.is_ascii_digit()))
 }
 
 fn get<'a>(map: &'a Map<String, Value>, key: &'a str) -> Option<Field<'a>> {

@@ -164,6 +164,39 @@ pub fn cpuset(text: &str) -> Result<String> {
         .with_hint("write numbers and ranges, such as 0-2,4"))
 }
 
+/// Reads permissions in digits to the base of 8: `0755`, `0o755`.
+pub fn octal(text: &str) -> Option<u32> {
+    let digits = text.strip_prefix("0o").unwrap_or(text);
+    u32::from_str_radix(digits, 8).ok().filter(|mode| *mode <= 0o7777 && digits.bytes().all(|b| b.is_ascii_digit()))
+}
+
+/// Reads permissions that are a number, such as 0o755. Who writes 755 means that, and gets 0o1363: a number that gives
+/// others what the owner lacks, or that is one of the two usual modes of which this cannot be said, is refused.
+///
+/// # Errors
+/// `invalid_argument`.
+pub fn permissions(number: i64) -> Result<u32> {
+    let is_usual = |mode: u32| {
+        let (owner, group, others) = (mode >> 6 & 7, mode >> 3 & 7, mode & 7);
+        let sticky = mode & 0o1000 != 0;
+        (group | others) & !owner == 0 && (!sticky || owner == 7) && ![400, 500].contains(&mode)
+    };
+    let mode = u32::try_from(number).ok().filter(|mode| *mode <= 0o7777);
+    let meant = octal(&number.to_string()).map(|_| format!("write 0o{number} or \"{number:04}\""));
+    match mode {
+        Some(mode) if is_usual(mode) => Ok(mode),
+        Some(mode) => {
+            let as_it_is = format!("if it is meant as it is, write \"{mode:04o}\"");
+            let hint = meant.map_or(as_it_is.clone(), |meant| format!("{meant}; {as_it_is}"));
+            Err(Error::invalid(format!("{number} as a mode is {mode:#o}, which hardly anybody means")).with_hint(hint))
+        }
+        None => {
+            let hint = meant.unwrap_or_else(|| "write 0o755 or \"0755\"".to_owned());
+            Err(Error::invalid(format!("{number} is not a mode")).with_hint(hint))
+        }
+    }
+}
+
 /// Reads a port to expose: `80`, `80/udp`, `8000-8010/tcp`; one entry a port.
 ///
 /// # Errors
@@ -282,6 +315,25 @@ pub fn detach_keys(text: &str) -> Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_number_whose_digits_are_a_mode_is_none() {
+        for mode in
+            [0, 0o755, 0o644, 0o600, 0o400, 0o440, 0o444, 0o640, 0o664, 0o700, 0o750, 0o711, 0o777, 0o1777, 0o4755]
+        {
+            assert_eq!(permissions(mode).unwrap(), u32::try_from(mode).unwrap(), "{mode:o}");
+        }
+        for digits in [755, 644, 600, 400, 440, 444, 500, 640, 660, 664, 666, 700, 711, 750, 770, 775, 777, 1777, 4755]
+        {
+            let error = permissions(digits).unwrap_err();
+            assert!(error.hint().unwrap().starts_with(&format!("write 0o{digits} or ")), "{digits}: {error}");
+        }
+        for number in [-1, i64::MIN, i64::MAX, 0o10000, 0o007] {
+            assert!(permissions(number).is_err(), "{number}");
+        }
+        assert_eq!(octal("0o755"), octal("0755"));
+        assert_eq!((octal("+755"), octal("9"), octal("")), (None, None, None));
+    }
 
     #[test]
     fn fields_between_commas_may_stand_in_quotes() {

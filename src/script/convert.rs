@@ -14,7 +14,7 @@ use crate::script::container::Container;
 use crate::script::image::Image;
 use crate::script::network::Network;
 use crate::script::secret::Secret;
-use crate::script::units::{Size, a_type, duration_of, exact_duration, type_name};
+use crate::script::units::{Size, a_type, duration_of, exact_duration};
 use crate::script::volume::Volume;
 
 /// A command: a string is `sh -c`, an array is argv.
@@ -91,7 +91,7 @@ pub(crate) fn to_json(value: &Dynamic) -> Result<Value> {
         return Err(Error::invalid("a secret cannot be written here: it would be seen by inspect")
             .with_hint("write it to a file with mode 0600 and mount that"));
     }
-    Err(Error::invalid(format!("a {} cannot be written as an option", type_name(value))))
+    Err(Error::invalid(format!("{} cannot be written as an option", a_type(value))))
 }
 
 /// As [`to_json`] for showing: what has no JSON form becomes its text, secrets stay hidden.

@@ -98,6 +98,7 @@ pub(crate) fn pretty_type(raw: &str) -> String {
         "OneVolume" => "Volume | string".into(),
         "Command" => "string | array".into(),
         "TimeSpan" => "Duration | string | number".into(),
+        "User" => "string | int".into(),
         range if range.starts_with("Range") => "range".into(),
         "MaybeInt" => "int | ()".into(),
         "MaybeTime" => "Time | ()".into(),

@@ -72,6 +72,10 @@ pub(crate) fn type_name(value: &Dynamic) -> String {
 
 /// The same with its article: `a map`, `an array`.
 pub(crate) fn a_type(value: &Dynamic) -> String {
+    // Its type has no name of its own.
+    if value.is_unit() {
+        return "()".to_owned();
+    }
     let name = type_name(value);
     let article = if name.starts_with(['a', 'e', 'i', 'o', 'A', 'E', 'I', 'O']) { "an" } else { "a" };
     format!("{article} {name}")

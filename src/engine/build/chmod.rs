@@ -11,6 +11,14 @@ pub(super) enum Mode {
     Symbolic(Vec<(u32, char, Vec<char>)>),
 }
 
+/// Whether a mode is one.
+///
+/// # Errors
+/// `invalid_argument`.
+pub fn check(text: &str) -> Result<()> {
+    Mode::parse(text).map(drop)
+}
+
 impl Mode {
     /// Reads one.
     ///

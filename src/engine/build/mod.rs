@@ -59,9 +59,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 pub use self::cache::CachePrune;
+pub use self::chmod::check as check_mode;
 pub use self::context::FetchedContext;
 pub use self::shell::{Debug, Enter, Shell};
 use self::state::State;
+pub use self::state::check as check_change;
 use self::walk::Memory;
 use crate::base::{Digest, Error, Id, Result, Timestamp, failpoint};
 use crate::engine::Engine;

@@ -11,6 +11,14 @@ use crate::model::image::{History, Image, ImageConfig, Layer};
 /// The shell of an image that names none.
 const DEFAULT_SHELL: [&str; 2] = ["/bin/sh", "-c"];
 
+/// Whether a change of the config makes sense, whatever it is a change of.
+///
+/// # Errors
+/// As when it is done.
+pub fn check(change: &Change) -> Result<()> {
+    State::scratch(None).apply(change)
+}
+
 /// A stage so far.
 #[derive(Debug, Clone)]
 pub(super) struct State {

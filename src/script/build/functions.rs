@@ -12,7 +12,7 @@ use super::{Build, Recipe, dockerfile, steps};
 use crate::base::{Error, Result, Timestamp};
 use crate::docker::dockerfile::{contexts, parse_instruction};
 use crate::engine::Engine;
-use crate::engine::build::CachePrune;
+use crate::engine::build::{CachePrune, check_change};
 use crate::model::build::{Action, Base, Change, Context, Origin, Position, Run, Step};
 use crate::model::system::Cached;
 use crate::script::context::engine;
@@ -27,6 +27,8 @@ pub(crate) type Start = Dynamic;
 pub(crate) type Command = Dynamic;
 /// A string or an array of strings.
 pub(crate) type Words = Dynamic;
+/// A name or a number.
+pub(crate) type User = Dynamic;
 
 /// A recipe on nothing.
 fn empty(engine: &Engine, of: &'static str, options: Map) -> Result<Recipe> {
@@ -70,9 +72,11 @@ fn add(ctx: &NativeCallContext, build: &Build, text: String, action: Action) {
     recipe.steps.push(Step { action, text, position });
 }
 
-fn change(ctx: &NativeCallContext, build: &Build, text: String, change: Change) -> Build {
+/// Records a change of the config; one that makes no sense fails here, and not where the build is solved.
+fn change(ctx: &NativeCallContext, build: &Build, text: String, change: Change) -> Fallible<Build> {
+    check_change(&change).raise(ctx)?;
     add(ctx, build, text, Action::Config(Box::new(change)));
-    build.clone()
+    Ok(build.clone())
 }
 
 /// Names and their values: text, numbers, true and false.
@@ -273,7 +277,7 @@ pub(crate) mod build_functions {
     /// ```
     #[rhai_fn(global, name = "run", return_raw)]
     pub fn run_with(ctx: NativeCallContext, build: Build, command: Command, options: Map) -> Fallible<Build> {
-        let (words, shell) = steps::words(&command, "run").raise(&ctx)?;
+        let (words, shell) = steps::command_words(&command, "run").raise(&ctx)?;
         let run = steps::run(&mut build.clone().recipe(), &command, options, &build).raise(&ctx)?;
         add(&ctx, &build, format!("RUN {}", shown_words(&words, shell)), Action::Run(Box::new(run)));
         Ok(build)
@@ -300,7 +304,7 @@ pub(crate) mod build_functions {
         command: Command,
         options: Map,
     ) -> Fallible<ImmutableString> {
-        let (words, shell) = steps::words(&command, "capture").raise(&ctx)?;
+        let (words, shell) = steps::command_words(&command, "capture").raise(&ctx)?;
         // The build itself has no such step.
         let aside = build.aside();
         let run = steps::run(&mut aside.recipe(), &command, options, &build).raise(&ctx)?;
@@ -379,13 +383,13 @@ pub(crate) mod build_functions {
     #[rhai_fn(global, name = "env", return_raw)]
     pub fn env(ctx: NativeCallContext, build: Build, variables: Map) -> Fallible<Build> {
         let pairs = pairs(variables, "env").raise(&ctx)?;
-        Ok(change(&ctx, &build, format!("ENV {}", shown_pairs(&pairs)), Change::Env(pairs)))
+        change(&ctx, &build, format!("ENV {}", shown_pairs(&pairs)), Change::Env(pairs))
     }
 
     #[rhai_fn(global, name = "env", return_raw)]
     pub fn env_one(ctx: NativeCallContext, build: Build, name: ImmutableString, value: Dynamic) -> Fallible<Build> {
         let pairs = pair(&name, value, "env").raise(&ctx)?;
-        Ok(change(&ctx, &build, format!("ENV {}", shown_pairs(&pairs)), Change::Env(pairs)))
+        change(&ctx, &build, format!("ENV {}", shown_pairs(&pairs)), Change::Env(pairs))
     }
 
     /// Sets a variable for the steps that follow, and not for the image.
@@ -406,7 +410,7 @@ pub(crate) mod build_functions {
     #[rhai_fn(global, name = "args", return_raw)]
     pub fn set_args(ctx: NativeCallContext, build: Build, variables: Map) -> Fallible<Build> {
         for (name, value) in pairs(variables, "args").raise(&ctx)? {
-            change(&ctx, &build, format!("ARG {name}={value}"), Change::Arg(name, value));
+            change(&ctx, &build, format!("ARG {name}={value}"), Change::Arg(name, value))?;
         }
         Ok(build)
     }
@@ -418,17 +422,18 @@ pub(crate) mod build_functions {
     /// ```
     #[rhai_fn(global, name = "workdir", return_raw)]
     pub fn workdir(ctx: NativeCallContext, build: Build, path: ImmutableString) -> Fallible<Build> {
-        Ok(change(&ctx, &build, format!("WORKDIR {path}"), Change::Workdir(path.to_string())))
+        change(&ctx, &build, format!("WORKDIR {path}"), Change::Workdir(path.to_string()))
     }
 
-    /// Sets the user of the steps that follow, and of the image.
+    /// Sets the user of the steps that follow, and of the image: a name or a number, perhaps with a group (`"1000:100"`).
     ///
     /// ```rhai
-    /// build::from("base:1").user("1000").run("test $(id -u) = 1000 || true").solve();
+    /// build::from("base:1").user(1000).run("test $(id -u) = 1000 || true").solve();
     /// ```
     #[rhai_fn(global, name = "user", return_raw)]
-    pub fn user(ctx: NativeCallContext, build: Build, user: ImmutableString) -> Fallible<Build> {
-        Ok(change(&ctx, &build, format!("USER {user}"), Change::User(user.to_string())))
+    pub fn user(ctx: NativeCallContext, build: Build, user: User) -> Fallible<Build> {
+        let user = steps::user(user).raise(&ctx)?;
+        change(&ctx, &build, format!("USER {user}"), Change::User(user))
     }
 
     /// Sets labels.
@@ -441,7 +446,7 @@ pub(crate) mod build_functions {
     pub fn label(ctx: NativeCallContext, build: Build, labels: Map) -> Fallible<Build> {
         let pairs = pairs(labels, "label").raise(&ctx)?;
         let text = format!("LABEL {}", shown_pairs(&pairs));
-        Ok(change(&ctx, &build, text, Change::Label(pairs.into_iter().collect())))
+        change(&ctx, &build, text, Change::Label(pairs.into_iter().collect()))
     }
 
     #[rhai_fn(global, name = "label", return_raw)]
@@ -457,7 +462,7 @@ pub(crate) mod build_functions {
     #[rhai_fn(global, name = "expose", return_raw)]
     pub fn expose(ctx: NativeCallContext, build: Build, ports: Dynamic) -> Fallible<Build> {
         let ports = steps::texts(&ports_as_text(ports), "expose").raise(&ctx)?;
-        Ok(change(&ctx, &build, format!("EXPOSE {}", ports.join(" ")), Change::Expose(ports)))
+        change(&ctx, &build, format!("EXPOSE {}", ports.join(" ")), Change::Expose(ports))
     }
 
     /// Says where the image's containers have volumes.
@@ -468,7 +473,7 @@ pub(crate) mod build_functions {
     #[rhai_fn(global, name = "volume", return_raw)]
     pub fn volume(ctx: NativeCallContext, build: Build, targets: Words) -> Fallible<Build> {
         let targets = steps::texts(&targets, "volume").raise(&ctx)?;
-        Ok(change(&ctx, &build, format!("VOLUME {}", targets.join(" ")), Change::Volume(targets)))
+        change(&ctx, &build, format!("VOLUME {}", targets.join(" ")), Change::Volume(targets))
     }
 
     /// Sets the shell of commands that are strings.
@@ -483,7 +488,7 @@ pub(crate) mod build_functions {
             return Err(Error::invalid("a shell needs a program").with_hint("write [\"/bin/sh\", \"-ec\"]"))
                 .raise(&ctx);
         }
-        Ok(change(&ctx, &build, format!("SHELL {words:?}"), Change::Shell(words)))
+        change(&ctx, &build, format!("SHELL {words:?}"), Change::Shell(words))
     }
 
     /// Sets the image's command. A string is a line for its shell.
@@ -494,8 +499,8 @@ pub(crate) mod build_functions {
     /// ```
     #[rhai_fn(global, name = "cmd", return_raw)]
     pub fn cmd(ctx: NativeCallContext, build: Build, command: Command) -> Fallible<Build> {
-        let (words, shell) = steps::words(&command, "cmd").raise(&ctx)?;
-        Ok(change(&ctx, &build, format!("CMD {}", shown_words(&words, shell)), Change::Cmd { words, shell }))
+        let (words, shell) = steps::command_words(&command, "cmd").raise(&ctx)?;
+        change(&ctx, &build, format!("CMD {}", shown_words(&words, shell)), Change::Cmd { words, shell })
     }
 
     /// Sets the fixed front of the image's command.
@@ -506,22 +511,39 @@ pub(crate) mod build_functions {
     /// ```
     #[rhai_fn(global, name = "entrypoint", return_raw)]
     pub fn entrypoint(ctx: NativeCallContext, build: Build, command: Command) -> Fallible<Build> {
-        let (words, shell) = steps::words(&command, "entrypoint").raise(&ctx)?;
+        let (words, shell) = steps::command_words(&command, "entrypoint").raise(&ctx)?;
         let text = format!("ENTRYPOINT {}", shown_words(&words, shell));
-        Ok(change(&ctx, &build, text, Change::Entrypoint { words, shell }))
+        change(&ctx, &build, text, Change::Entrypoint { words, shell })
     }
 
     /// Says how the health of the image's containers is checked: a command, `"NONE"`, or a map with `command`, `interval`,
     /// `timeout`, `start_period`, `start_interval`, `retries`.
     ///
     /// ```rhai
+    /// build::from("base:1").healthcheck("test -e /ready", #{ interval: 5.s }).commit("demo:1");
     /// build::from("base:1").healthcheck(#{ command: "test -e /ready", interval: 5.s }).commit("demo:1");
     /// ```
+    #[rhai_fn(global, name = "healthcheck", return_raw)]
+    pub fn healthcheck_with(ctx: NativeCallContext, build: Build, check: Command, options: Map) -> Fallible<Build> {
+        let check = match check.is_map() {
+            true => Err(Error::invalid("healthcheck takes one map").with_hint("write healthcheck(COMMAND, #{ … })")),
+            false => Ok(Map::from([("command".into(), check)])),
+        };
+        let mut check = check.raise(&ctx)?;
+        // A command in both is one too many.
+        for (name, value) in options {
+            if check.insert(name, value).is_some() {
+                return Err(Error::invalid("the command of healthcheck is there twice")).raise(&ctx);
+            }
+        }
+        healthcheck(ctx, build, check.into())
+    }
+
     #[rhai_fn(global, name = "healthcheck", return_raw)]
     pub fn healthcheck(ctx: NativeCallContext, build: Build, check: Dynamic) -> Fallible<Build> {
         let check = steps::healthcheck(&check).raise(&ctx)?;
         let text = format!("HEALTHCHECK {}", check.test.join(" "));
-        Ok(change(&ctx, &build, text, Change::HealthCheck(check)))
+        change(&ctx, &build, text, Change::HealthCheck(check))
     }
 
     /// Sets the signal that stops the image's containers.
@@ -531,7 +553,7 @@ pub(crate) mod build_functions {
     /// ```
     #[rhai_fn(global, name = "stop_signal", return_raw)]
     pub fn stop_signal(ctx: NativeCallContext, build: Build, signal: ImmutableString) -> Fallible<Build> {
-        Ok(change(&ctx, &build, format!("STOPSIGNAL {signal}"), Change::StopSignal(signal.to_string())))
+        change(&ctx, &build, format!("STOPSIGNAL {signal}"), Change::StopSignal(signal.to_string()))
     }
 
     /// Adds an instruction, in the Dockerfile's language, for Dockerfiles that build on the image.
@@ -542,7 +564,7 @@ pub(crate) mod build_functions {
     #[rhai_fn(global, name = "onbuild", return_raw)]
     pub fn onbuild(ctx: NativeCallContext, build: Build, instruction: ImmutableString) -> Fallible<Build> {
         parse_instruction("ONBUILD", &format!("ONBUILD {instruction}")).raise(&ctx)?;
-        Ok(change(&ctx, &build, format!("ONBUILD {instruction}"), Change::OnBuild(instruction.to_string())))
+        change(&ctx, &build, format!("ONBUILD {instruction}"), Change::OnBuild(instruction.to_string()))
     }
 }
 

@@ -10,6 +10,8 @@ use crate::base::{Error, Result, suggest};
 use crate::docker::build::ssh_agent;
 use crate::docker::devices;
 use crate::docker::dockerfile::sources::{is_remote, remote};
+use crate::docker::words::{self, permissions};
+use crate::engine::build::check_mode;
 use crate::model::build::{
     CacheMount, Command, Copy, Device, Inline, Mount, MountKind, Network, Origin, Run, SecretValue, Sharing, Source,
 };
@@ -30,7 +32,7 @@ pub(super) fn texts(value: &Dynamic, of: &'static str) -> Result<Vec<String>> {
 }
 
 /// The words of a command, and whether they are a line for the shell.
-pub(super) fn words(command: &Dynamic, of: &'static str) -> Result<(Vec<String>, bool)> {
+pub(super) fn command_words(command: &Dynamic, of: &'static str) -> Result<(Vec<String>, bool)> {
     Ok((texts(command, of)?, command.is_string()))
 }
 
@@ -47,7 +49,7 @@ pub(super) fn origin(recipe: &mut Recipe, value: &Dynamic, build: &Build) -> Res
 }
 
 pub(super) fn run(recipe: &mut Recipe, command: &Dynamic, options: Map, build: &Build) -> Result<Run> {
-    let (words, shell) = words(command, "run")?;
+    let (words, shell) = command_words(command, "run")?;
     if words.first().is_none_or(|word| word.trim().is_empty()) {
         return Err(Error::invalid("run needs a command"));
     }
@@ -98,7 +100,7 @@ pub(super) fn run(recipe: &mut Recipe, command: &Dynamic, options: Map, build: &
         command: if shell { Command::Shell(words.join(" ")) } else { Command::Exec(words) },
         env: keys.pairs("env")?.into_iter().collect(),
         workdir: keys.text("workdir")?,
-        user: keys.text("user")?,
+        user: keys.take("user").map(user).transpose()?,
         mounts,
         network: match keys.text("network")?.as_deref() {
             None | Some("default") => Network::Default,
@@ -111,7 +113,7 @@ pub(super) fn run(recipe: &mut Recipe, command: &Dynamic, options: Map, build: &
         },
         insecure: keys.flag("privileged")?,
         timeout: keys.duration("timeout")?,
-        extra_hosts: keys.texts("extra_hosts")?,
+        extra_hosts: hosts(&mut keys)?,
         files: Vec::new(),
         capture: false,
         devices,
@@ -119,6 +121,13 @@ pub(super) fn run(recipe: &mut Recipe, command: &Dynamic, options: Map, build: &
     };
     keys.finish()?;
     Ok(run)
+}
+
+/// Names of hosts and their addresses.
+fn hosts(keys: &mut Keys) -> Result<Vec<String>> {
+    let hosts = keys.texts("extra_hosts")?;
+    hosts.iter().try_for_each(|host| words::extra_host(host).map(drop))?;
+    Ok(hosts)
 }
 
 /// A device's name, or a map that says as well whether it is `required`.
@@ -158,12 +167,33 @@ fn cache(recipe: &mut Recipe, target: String, options: Map, build: &Build) -> Re
 /// A mode: a number, or its digits in base 8 as text.
 fn mode(keys: &mut Keys) -> Result<Option<u32>> {
     let Some(value) = keys.take("mode") else { return Ok(None) };
-    let number = match value.as_int() {
-        Ok(number) => u32::try_from(number).ok(),
-        Err(_) => u32::from_str_radix(&value.to_string(), 8).ok(),
-    };
-    let known = number.filter(|mode| *mode <= 0o7777);
-    known.map(Some).ok_or_else(|| Error::invalid(format!("{value} is not a mode")).with_hint("write \"0440\" or 0o440"))
+    if let Ok(number) = value.as_int() {
+        return permissions(number).map(Some);
+    }
+    let text = value.to_string();
+    let known = words::octal(&text).filter(|_| value.is_string());
+    let wrong = || Error::invalid(format!("{} is not a mode", quoted(&value))).with_hint("write \"0440\" or 0o440");
+    known.map(Some).ok_or_else(wrong)
+}
+
+/// A value as a message shows it.
+fn quoted(value: &Dynamic) -> String {
+    match value.is_string() {
+        true => format!("{:?}", value.to_string()),
+        false if value.is_int() => value.to_string(),
+        false => a_type(value),
+    }
+}
+
+/// The user of commands: a name or a number.
+pub(super) fn user(user: Dynamic) -> Result<String> {
+    let mut keys = Keys::new("user", Map::from([("name".into(), user.clone())]));
+    let wrong =
+        || Error::invalid(format!("{} is no user", quoted(&user))).with_hint("write a name, a number, or \"1000:100\"");
+    match user.as_int() {
+        Ok(number) if u32::try_from(number).is_err() => Err(wrong()),
+        _ => keys.text("name")?.filter(|name| !name.is_empty()).ok_or_else(wrong),
+    }
 }
 
 /// The number of a user or a group.
@@ -288,13 +318,14 @@ fn mount(recipe: &mut Recipe, options: Map, build: &Build) -> Result<Mount> {
 fn copied_mode(keys: &mut Keys) -> Result<Option<String>> {
     let Some(value) = keys.take("chmod") else { return Ok(None) };
     if let Ok(number) = value.as_int() {
-        return Ok(Some(format!("{number:o}")));
+        return Ok(Some(format!("{:04o}", permissions(number)?)));
     }
-    let text = value.into_immutable_string().map(|text| text.to_string());
-    text.map(Some).map_err(|other| {
-        Error::invalid(format!("\"chmod\" takes text or a number, not {other}"))
-            .with_hint("write \"0755\", 0o755 or \"u=rwX,go=rX\"")
-    })
+    if !value.is_string() {
+        return Err(Error::invalid(format!("\"chmod\" takes text or a number, not {}", a_type(&value)))
+            .with_hint("write \"0755\", 0o755 or \"u=rwX,go=rX\""));
+    }
+    let text = value.to_string();
+    check_mode(&text).map(|()| Some(text))
 }
 
 /// `copy`, or with `verb` "add" what takes addresses and unpacks archives as well.
@@ -374,16 +405,14 @@ fn retries(number: i64) -> Result<u32> {
 }
 
 pub(super) fn healthcheck(value: &Dynamic) -> Result<HealthCheck> {
-    let (command, options) = match value.read_lock::<Map>() {
-        Some(map) => {
-            let mut map = map.clone();
-            let command = map.remove("command").or_else(|| map.remove("test")).unwrap_or(Dynamic::UNIT);
-            (command, map)
-        }
-        None => (value.clone(), Map::new()),
-    };
-    let (words, shell) = words(&command, "healthcheck")?;
+    let map =
+        value.read_lock::<Map>().map_or_else(|| Map::from([("command".into(), value.clone())]), |map| map.clone());
+    let mut keys = Keys::new("healthcheck", map);
+    let command = keys.take("command").or_else(|| keys.take("test"));
+    let command = command.ok_or_else(|| Error::invalid("a health check needs a command"))?;
+    let (words, shell) = command_words(&command, "healthcheck")?;
     if words == ["NONE"] {
+        keys.finish()?;
         return Ok(HealthCheck::none());
     }
     // The Compose specification's list says in front how it is run.
@@ -395,7 +424,6 @@ pub(super) fn healthcheck(value: &Dynamic) -> Result<HealthCheck> {
     if words.iter().all(String::is_empty) {
         return Err(Error::invalid("a health check needs a command"));
     }
-    let mut keys = Keys::new("healthcheck", options);
     let check = HealthCheck {
         test: [if shell { "CMD-SHELL" } else { "CMD" }.to_owned()].into_iter().chain(words).collect(),
         interval: keys.duration("interval")?,
