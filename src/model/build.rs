@@ -155,8 +155,7 @@ pub enum Command {
     Shell(String),
     /// A program and its arguments.
     Exec(Vec<String>),
-    /// A script that is given to the shell as its standard input, or, when it begins with `#!`, executed itself
-    /// (`RUN <<EOF`).
+    /// A script that begins with `#!`, which is executed itself (`RUN <<EOF`).
     Script(String),
 }
 

@@ -1,9 +1,9 @@
 //! A build's graph as a build script: what `rhumb build --to-rhai` prints.
 //!
-//! The script does the same steps, so that it finds the same results in the cache. What Dockerfiles can say and scripts
-//! cannot is said by a step that comes to the same, with a comment.
+//! The script does the same steps, so that it finds the same results in the cache and comes to the same layers and config.
+//! The image's id is another one: its history has the steps as the script writes them. Who made the image
+//! (`MAINTAINER`) is not said.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use crate::model::build::{
@@ -193,12 +193,8 @@ fn run_line(out: &mut String, graph: &Graph, names: &[String], name: &str, run: 
     let command = match &run.command {
         Command::Shell(line) => text(line),
         Command::Exec(words) => list(words),
-        Command::Script(script) => {
-            if script.starts_with("#!") {
-                out.push_str("// the script's first line named its interpreter: here it is the shell's\n");
-            }
-            text(script)
-        }
+        // One that begins with `#!` is executed itself, as there.
+        Command::Script(script) => text(script),
     };
     let _ = match options.is_empty() {
         true => writeln!(out, "{name}.run({command});"),
@@ -263,6 +259,12 @@ fn copy_lines(out: &mut String, graph: &Graph, names: &[String], name: &str, cop
             _ => calls.push((verb, from, vec![word], options)),
         }
     }
+    // They come to one layer, as they do there.
+    let several = calls.len() > 1;
+    if several {
+        let _ = writeln!(out, "layer({name}, || {{");
+    }
+    let indent = if several { "    " } else { "" };
     for (verb, from, words, mut options) in calls {
         options.extend(from.map(|from| ("from", from)));
         options.extend(copy.chown.as_ref().map(|chown| ("chown", text(chown))));
@@ -273,9 +275,12 @@ fn copy_lines(out: &mut String, graph: &Graph, names: &[String], name: &str, cop
         let source = if let [one] = words.as_slice() { text(one) } else { list(&words) };
         let target = text(&copy.target);
         let _ = match options.is_empty() {
-            true => writeln!(out, "{name}.{verb}({source}, {target});"),
-            false => writeln!(out, "{name}.{verb}({source}, {target}, {});", map(&options)),
+            true => writeln!(out, "{indent}{name}.{verb}({source}, {target});"),
+            false => writeln!(out, "{indent}{name}.{verb}({source}, {target}, {});", map(&options)),
         };
+    }
+    if several {
+        out.push_str("});\n");
     }
 }
 
@@ -305,9 +310,13 @@ fn change_call(change: &Change) -> Option<String> {
         _ => format!("{verb}({})", list(words)),
     };
     Some(match change {
+        // A map of a script is in the order of its names.
+        Change::Env(env) if env.is_sorted_by(|one, other| one.0 < other.0) => {
+            format!("env({})", pairs(env.iter().map(|(name, value)| (name, value))))
+        }
         Change::Env(env) => {
-            let last: BTreeMap<&String, &String> = env.iter().map(|(name, value)| (name, value)).collect();
-            format!("env({})", pairs(last.into_iter()))
+            let one = |(name, value): &(String, String)| format!("env({}, {})", text(name), text(value));
+            env.iter().map(one).collect::<Vec<_>>().join(".")
         }
         Change::Arg(name, value) => format!("arg({}, {})", text(name), text(value)),
         Change::Label(labels) => format!("label({})", pairs(labels.iter())),
@@ -327,6 +336,10 @@ fn change_call(change: &Change) -> Option<String> {
             }
             let test = match (kind.as_str(), words) {
                 ("CMD-SHELL", [line]) => text(line),
+                // A first word that says how it is run is no word of the command.
+                _ if matches!(words.first().map(String::as_str), Some("NONE" | "CMD" | "CMD-SHELL")) => {
+                    list(&check.test)
+                }
                 _ => list(words),
             };
             let mut options = vec![("command", test)];

@@ -256,7 +256,8 @@ pub(crate) mod build_functions {
         cache_with(ctx, Map::new())
     }
 
-    /// Runs a command; what it changes is a layer. A string is a line for the image's shell, an array is run as it is. Options:
+    /// Runs a command; what it changes is a layer. A string is a line for the image's shell, or when it begins with `#!` a script
+    /// for the interpreter that is named there; an array is run as it is. Options:
     /// `cache` (targets and ids), `secrets` (ids and secrets), `ssh`, `mounts`, `network`, `env`, `user`, `workdir`, `timeout`,
     /// `extra_hosts`, `privileged`, `devices` (as of containers), `services`.
     ///

@@ -97,7 +97,11 @@ pub(super) fn run(recipe: &mut Recipe, command: &Dynamic, options: Map, build: &
         None => Vec::new(),
     };
     let run = Run {
-        command: if shell { Command::Shell(words.join(" ")) } else { Command::Exec(words) },
+        command: match shell {
+            true if words.concat().starts_with("#!") => Command::Script(words.concat()),
+            true => Command::Shell(words.concat()),
+            false => Command::Exec(words),
+        },
         env: keys.pairs("env")?.into_iter().collect(),
         workdir: keys.text("workdir")?,
         user: keys.take("user").map(user).transpose()?,

@@ -284,7 +284,10 @@ impl Walk<'_> {
             ast::Command::Exec(words) => Command::Exec(words.clone()),
             ast::Command::Shell(line) => match run.documents.as_slice() {
                 [] => Command::Shell(line.text.clone()),
-                [one] if words::document(line.text.trim()).is_some() => Command::Script(one.content()),
+                [one] if words::document(line.text.trim()).is_some() => match one.content() {
+                    script if script.starts_with("#!") => Command::Script(script),
+                    lines => Command::Shell(lines),
+                },
                 several => {
                     let mut full = line.text.clone();
                     for document in several {
