@@ -94,6 +94,7 @@ fn kind_of_name(name: &str) -> Kind {
         | "ErrorMismatchOutputType"
         | "ErrorIndexingType"
         | "ErrorFor"
+        | "ErrorDataRace"
         | "ErrorNonPureMethodCallOnConstant"
         | "ErrorAssignmentToConstant"
         | "ErrorDotExpr"

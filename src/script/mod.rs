@@ -28,6 +28,7 @@ mod http;
 mod image;
 mod network;
 mod output;
+mod race;
 mod reach;
 mod report;
 mod resolve;
@@ -114,7 +115,7 @@ fn on_large_stack<T: Send>(work: impl FnOnce() -> T + Send) -> T {
 fn evaluate(engine: &rhai::Engine, name: &str, text: &str) -> Result<Dynamic, Box<EvalAltResult>> {
     let mut ast = engine.compile(text).map_err(Box::<EvalAltResult>::from)?;
     ast.set_source(name);
-    engine.eval_ast_with_scope::<Dynamic>(&mut Scope::new(), &ast)
+    engine.eval_ast_with_scope::<Dynamic>(&mut Scope::new(), &ast).map_err(|error| race::placed(error, &ast))
 }
 
 /// How the script itself ended, before its defers.

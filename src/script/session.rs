@@ -13,7 +13,7 @@ use crate::script::display;
 use crate::script::error::{Fault, describe};
 use crate::script::report::{Main, render};
 use crate::script::resolve::Modules;
-use crate::script::{control, on_large_stack, setup};
+use crate::script::{control, on_large_stack, race, setup};
 
 /// What becomes of a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,6 +105,7 @@ impl Session {
         ast.set_source(name);
         let whole = self.functions.merge(&ast);
         let result = self.engine.eval_ast_with_scope::<Dynamic>(&mut self.scope, &whole);
+        let result = result.map_err(|error| race::placed(error, &ast));
         // Also after an error: functions that were read exist, as in a script.
         self.functions = whole.clone_functions_only();
         if result.is_ok() {

@@ -8,6 +8,7 @@ use rhai::{Engine, FnNamespace};
 
 use crate::base::suggest::{hint, nearest};
 use crate::script::doc::pretty_type;
+use crate::script::race;
 
 /// The names that scripts can use, collected from the metadata of everything registered.
 #[derive(Debug, Default, Clone)]
@@ -55,6 +56,9 @@ impl Names {
         names
     }
 }
+
+/// How Rhai's error begins for a value that is used while it is locked.
+const RACE: &str = "Data race detected";
 
 /// What the script interface names and this version does not have: words by module or type. A module without words is
 /// not there at all.
@@ -112,9 +116,12 @@ pub(crate) fn hint_for(text: &str, names: &Names) -> Option<String> {
         return Some("`rhumb doc` prints all that is there".to_owned());
     }
     let quoted = |from: &str| text.strip_prefix(from).map(|rest| rest.split([' ', '(', '\'']).next().unwrap_or(rest));
-    if let Some(rest) = text.strip_prefix("Data race detected on argument") {
-        let name = rest.split('\'').nth(1).unwrap_or("function");
-        return Some(format!("a closure that uses the value whose method gets it: write {name}(value, …) instead"));
+    if let Some(name) = text.strip_prefix(RACE).and_then(race::method) {
+        return Some(match name {
+            // The one method whose closure gets the value itself.
+            "layer" => "let the function take the build: b.layer(|b| …)".to_owned(),
+            name => format!("write {name}(value, …) instead of value.{name}(…)"),
+        });
     }
     if let Some(module) = quoted("Undefined module: ").or_else(|| quoted("Module not found: ")) {
         let module = module.split("::").next().unwrap_or(module);
@@ -188,6 +195,12 @@ pub(crate) fn plain(text: &str) -> String {
             .filter(|argument| !argument.is_empty())
             .collect();
         return format!("no function {name}({})", arguments.join(", "));
+    }
+    if let Some(rest) = text.strip_prefix(RACE) {
+        return match race::method(rest) {
+            Some(name) => format!("{name} is given a function that uses the value which {name} is called on"),
+            None => "a value is used where it is in use already".to_owned(),
+        };
     }
     for (theirs, ours) in [
         ("Undefined variable: ", "no variable "),

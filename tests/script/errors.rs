@@ -10,6 +10,11 @@ const CASES: &[(&str, &str, i32)] = &[
     ("command_failed", "container::oneshot(\"base:1\", \"echo sorry >&2; exit 3\");\n", 1),
     ("missing_program", "container::oneshot(\"base:1\", [\"nosuchprogram\"]);\n", 1),
     (
+        "locked_by_its_method",
+        "fn make() {\n    let b = build::from(\"base:1\");\n    b.layer(|| b.run(\"true\"));\n}\nmake();\n",
+        2,
+    ),
+    (
         "in_a_function",
         "fn check(size) {\n    size(size)\n}\n\nfn outer() {\n    check(\"12 parsecs\")\n}\nouter();\n",
         2,

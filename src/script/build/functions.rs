@@ -218,6 +218,7 @@ pub(crate) mod build_functions {
     /// let b = build::from("base:1");
     /// b.layer(|b| b.run("echo big > /big").run("rm /big && echo small > /small"));
     /// assert(b.commit("demo:1").layers.len() == image::get("base:1").layers.len() + 1);
+    /// layer(b, || b.run("echo x > /x")); // a function without a parameter: written so, since Rhai locks the b of b.layer
     /// ```
     #[rhai_fn(global, name = "layer", return_raw)]
     pub fn layer(ctx: NativeCallContext, build: Build, steps: FnPtr) -> Fallible<Build> {
