@@ -4,12 +4,12 @@
 use std::ffi::{OsStr, OsString};
 use std::io::{self, BufReader, IsTerminal as _, Read as _};
 use std::os::fd::AsFd as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::base::{Context as _, Error, Result};
 use crate::cli::{Session, report};
-use crate::script::{self, Console, Options};
+use crate::script::{self, Builds, Console, Options};
 use crate::sys;
 
 /// The variable that names the state root when `--root` does not.
@@ -92,9 +92,9 @@ impl Program {
     }
 }
 
-/// Runs a script with these arguments; returns the exit code.
-pub(crate) fn script(root: Option<PathBuf>, path: PathBuf, args: Vec<String>) -> u8 {
-    Program { root, source: Source::File(path), args }.run(None)
+/// Runs a build script with these arguments; returns the exit code.
+pub(crate) fn script(root: Option<PathBuf>, path: &Path, args: Vec<String>, builds: Builds) -> u8 {
+    script::run_file(path, Options { builds: Some(builds), ..options(root, args) })
 }
 
 /// Prints the script API.
@@ -124,7 +124,7 @@ fn options(root: Option<PathBuf>, args: Vec<String>) -> Options {
         err: Box::new(stderr),
         input: Box::new(BufReader::new(stdin)),
     };
-    Options { engine: crate::cli::engine_options(root), args, console }
+    Options { engine: crate::cli::engine_options(root), args, console, builds: None }
 }
 
 /// Where the prompt keeps earlier lines (XDG Base Directory Specification, `XDG_STATE_HOME`).

@@ -193,6 +193,16 @@ fn place(text: &str, path: &str, more: &[&str]) -> Result<(CachePlace, BTreeMap<
     Ok((place, fields))
 }
 
+/// The error of a step without what the step wrote: that has been shown.
+pub(crate) fn without_output(error: Error) -> Error {
+    let Some(failure) = error.failure().cloned() else { return error };
+    let step = error.chain().into_iter().next();
+    let short = step.into_iter().fold(Error::command_failed(error.message().to_owned(), failure), |error, step| {
+        error.with_source(Error::failed(step))
+    });
+    short.with_hint(error.hint().unwrap_or("\"rhumb build logs\" prints all that the steps wrote").to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

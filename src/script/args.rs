@@ -10,7 +10,7 @@ use rhai::plugin::*;
 use rhai::{Array, Dynamic, ImmutableString, NativeCallContext};
 
 use crate::base::{Error, Result, suggest};
-use crate::script::context::{Host, tag};
+use crate::script::context::tag;
 use crate::script::error::{Fallible, Raise, thrown};
 use crate::script::units::{Size, duration_of, size_of};
 
@@ -31,19 +31,23 @@ fn lookup<'a>(args: &'a [String], name: &str) -> Option<Option<&'a str>> {
     found
 }
 
-/// Warnings about options that the script never asked about; none when it reads `args()` itself.
-pub(crate) fn unused(args: &[String], asked: &BTreeSet<String>) -> Vec<String> {
-    if asked.is_empty() || asked.contains("") {
-        return Vec::new();
+/// The options that the script never asked about; none when it reads `args()` itself.
+pub(crate) fn unread<'a>(args: &'a [String], asked: &BTreeSet<String>) -> BTreeSet<&'a str> {
+    if asked.contains("") {
+        return BTreeSet::new();
     }
     let options = args.iter().take_while(|arg| *arg != "--").filter_map(|arg| arg.strip_prefix("--"));
     let names = options.map(|option| option.split_once('=').map_or(option, |(name, _)| name));
-    let unused: BTreeSet<&str> = names.filter(|name| !asked.contains(*name)).collect();
+    names.filter(|name| !asked.contains(*name)).collect()
+}
+
+/// Warnings about these options.
+pub(crate) fn unused(unread: BTreeSet<&str>, asked: &BTreeSet<String>) -> Vec<String> {
     let warn = |name: &str| match suggest::hint(name, asked.iter().map(String::as_str)) {
         Some(hint) => format!("warning: the script did not use --{name}; {hint}"),
         None => format!("warning: the script did not use --{name}"),
     };
-    unused.into_iter().map(warn).collect()
+    unread.into_iter().map(warn).collect()
 }
 
 /// Reads a value as the type of its fallback.
@@ -75,13 +79,9 @@ fn truth(text: &str) -> Option<bool> {
     }
 }
 
-fn ask(host: &Host, name: &str) {
-    host.asked.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(name.to_owned());
-}
-
 fn value_of(ctx: &NativeCallContext, name: &str) -> Fallible<Option<String>> {
     let host = tag(ctx)?.host;
-    ask(&host, name);
+    host.heed(name);
     match lookup(&host.args, name) {
         None => Ok(None),
         Some(Some(value)) => Ok(Some(value.to_owned())),
@@ -105,7 +105,7 @@ pub(crate) mod arg_functions {
     #[rhai_fn(name = "args", return_raw)]
     pub fn all_args(ctx: NativeCallContext) -> Fallible<Array> {
         let host = tag(&ctx)?.host;
-        ask(&host, "");
+        host.heed("");
         Ok(host.args.iter().map(|arg| Dynamic::from(arg.clone())).collect())
     }
 
@@ -142,7 +142,7 @@ pub(crate) mod arg_functions {
     #[rhai_fn(return_raw)]
     pub fn flag(ctx: NativeCallContext, name: ImmutableString) -> Fallible<bool> {
         let host = tag(&ctx)?.host;
-        ask(&host, &name);
+        host.heed(&name);
         let with_equals = format!("--{name}=");
         let options = host.args.split(|arg| arg == "--").next().unwrap_or_default();
         for arg in options.iter().rev() {
@@ -197,7 +197,10 @@ mod tests {
     fn unused_options_are_reported_with_a_suggestion() {
         let args = list(&["--tga=1", "--", "--zzz"]);
         let asked = BTreeSet::from(["tag".to_owned()]);
-        assert_eq!(unused(&args, &asked), ["warning: the script did not use --tga; did you mean \"tag\"?"]);
-        assert!(unused(&args, &BTreeSet::new()).is_empty());
+        assert_eq!(
+            unused(unread(&args, &asked), &asked),
+            ["warning: the script did not use --tga; did you mean \"tag\"?"]
+        );
+        assert!(unread(&args, &BTreeSet::from([String::new()])).is_empty());
     }
 }

@@ -15,6 +15,7 @@ use rhai::{Dynamic, EvalAltResult, FnPtr, NativeCallContext};
 
 use crate::base::{Error, Id, Result};
 use crate::engine::{Engine, EngineOptions};
+use crate::script::build::Builds;
 use crate::script::error::{Fallible, Raise, thrown};
 use crate::script::suggest::Names;
 
@@ -44,6 +45,8 @@ pub struct Options {
     pub args: Vec<String>,
     /// Where text goes.
     pub console: Console,
+    /// What is said of its builds, when the script is a build script.
+    pub builds: Option<Builds>,
 }
 
 /// What a closure that was deferred needs to be called later.
@@ -64,6 +67,7 @@ pub(crate) struct Host {
     engine: OnceLock<Engine>,
     opening: Mutex<()>,
     pub(crate) args: Vec<String>,
+    pub(crate) builds: Option<Builds>,
     /// Options of the script that it asked for.
     pub(crate) asked: Mutex<BTreeSet<String>>,
     pub(crate) console: Mutex<Console>,
@@ -84,12 +88,14 @@ pub(crate) struct Host {
 impl Host {
     /// A host over these options; nothing is opened yet.
     pub(crate) fn new(options: Options) -> Host {
+        let heeded = options.builds.iter().flat_map(|builds| builds.heeded.iter().cloned()).collect();
         Host {
             options: options.engine,
             engine: OnceLock::new(),
             opening: Mutex::new(()),
             args: options.args,
-            asked: Mutex::default(),
+            builds: options.builds,
+            asked: Mutex::new(heeded),
             width: options.console.width,
             console: Mutex::new(options.console),
             winding_up: AtomicBool::new(false),
@@ -99,6 +105,11 @@ impl Host {
             temp_dirs: Mutex::default(),
             names: OnceLock::new(),
         }
+    }
+
+    /// Notes that an option of the script is heeded.
+    pub(crate) fn heed(&self, name: &str) {
+        self.asked.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).insert(name.to_owned());
     }
 
     /// The container engine, opened on first use.

@@ -53,6 +53,7 @@ use crate::script::error::Fault;
 use crate::script::report::Main;
 use crate::script::resolve::Modules;
 
+pub use crate::script::build::{Builds, Show};
 pub use crate::script::context::{Console, Options};
 pub use crate::script::resolve::standard_modules;
 pub use crate::script::session::{Colour, Evaluated, Session};
@@ -146,10 +147,25 @@ fn finish(
             if show && !value.is_unit() {
                 host.say(&format!("{}\n", display::pretty(&value, host.width)));
             }
-            for warning in args::unused(&host.args, &host.asked.lock().unwrap_or_else(PoisonError::into_inner)) {
+            let asked = host.asked.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let mut unread = args::unread(&host.args, &asked);
+            // A script that reads no option may be one of those that take what they are given elsewhere.
+            if host.builds.is_none() && asked.is_empty() {
+                unread.clear();
+            }
+            let unnamed = host.builds.is_some() && unread.remove("tag");
+            let warnings = args::unused(unread, &asked);
+            for warning in warnings.into_iter().chain(host.builds.iter().flat_map(Builds::unheeded)) {
                 host.note(&warning);
             }
-            0
+            match unnamed {
+                true => {
+                    let fault = Fault::from_error(&build::unnamed());
+                    say_fault(host, &fault, Main { name: "", text: "" });
+                    fault.kind.exit_code()
+                }
+                false => 0,
+            }
         }
         Err(_) if ended.interrupted => {
             host.note("interrupted");

@@ -38,7 +38,7 @@ fn options(args: &[&str]) -> (Options, Shared, Shared) {
         terminal: None,
     };
     let args = args.iter().map(|arg| (*arg).to_owned()).collect();
-    (Options { engine: EngineOptions::default(), args, console }, out, err)
+    (Options { engine: EngineOptions::default(), args, console, builds: None }, out, err)
 }
 
 /// Exit code, standard output, standard error.

@@ -18,6 +18,7 @@ mod flags;
 mod hostile;
 mod keys;
 mod language;
+mod scripted;
 mod services;
 mod shell;
 mod steps;

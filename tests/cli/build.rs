@@ -45,7 +45,19 @@ fn a_build_script_comes_first() {
     let dir = folder(&rhumb, "both", &[("Dockerfile", "FROM base:1\n"), ("build.rhai", script)]);
     let path = dir.to_str().unwrap();
     assert_eq!(rhumb.run(["build", "-t", "x:1", "--build-arg", "mode=fast", path]).ok(), "script x:1 fast");
-    rhumb.run(["build", "--check", path]).fails_with(2, "--check is for Dockerfiles");
+    // What only a Dockerfile can say is said of it, also beside a script, which may be what the shell has made for it.
+    assert_eq!(rhumb.run(["build", "--check", path]).ok(), "No warnings.");
+    let printed = rhumb.run(["build", "--to-rhai", path]).ok();
+    assert!(printed.contains("build::from(\"base:1\")"), "{printed}");
+    let alone = folder(&rhumb, "alone", &[("build.rhai", script)]);
+    for flag in ["--check", "--to-rhai", "--call=outline"] {
+        rhumb.run(["build", flag, alone.to_str().unwrap()]).fails_with(2, "are for Dockerfiles, and");
+    }
+    for (flag, hint) in [("--push", "push: true"), ("--timeline=x", "--file"), ("--output=x", "b.output(DIR)")] {
+        let outcome = rhumb.run(["build", flag, path]);
+        outcome.fails_with(2, "is for Dockerfiles, and the recipe is a build script");
+        assert!(outcome.stderr.contains(hint), "{outcome}");
+    }
     let file = dir.join("Dockerfile");
     assert_eq!(rhumb.run(["build", "--check", "-f", file.to_str().unwrap(), path]).ok(), "No warnings.");
 }

@@ -41,11 +41,11 @@ pub(crate) fn is_folder(context: &str) -> bool {
 }
 
 impl Input {
-    /// A folder of this machine.
+    /// A folder of this machine; its recipe may have to be a Dockerfile.
     ///
     /// # Errors
     /// `not_found`; `invalid_argument` for what is no folder.
-    pub(crate) fn find(context: &str, file: Option<&str>) -> Result<Input> {
+    pub(crate) fn find(context: &str, file: Option<&str>, is_dockerfile: bool) -> Result<Input> {
         let context = PathBuf::from(context);
         let about = std::fs::metadata(&context).context(|| format!("looking at the build context {context:?}"))?;
         if !about.is_dir() {
@@ -55,8 +55,16 @@ impl Input {
         let recipe = match file {
             Some("-") => Recipe::Dockerfile("Dockerfile".to_owned(), None),
             Some(file) => recipe(Path::new(file), file)?,
-            None => found(&context)?,
+            None => found(&context, is_dockerfile)?,
         };
+        if let Recipe::Script(path) = &recipe
+            && is_dockerfile
+        {
+            return Err(Error::invalid(format!(
+                "--to-rhai, --check and --call are for Dockerfiles, and {path:?} is a build script"
+            ))
+            .with_hint("name a Dockerfile with --file"));
+        }
         let own = match (&recipe, file) {
             (Recipe::Dockerfile(name, _), None) => Some(context.join(format!("{name}.dockerignore"))),
             (Recipe::Dockerfile(..), Some(file)) if file != "-" => Some(PathBuf::from(format!("{file}.dockerignore"))),
@@ -157,13 +165,14 @@ impl Input {
     }
 }
 
-/// The recipe of a folder.
-fn found(context: &Path) -> Result<Recipe> {
+/// The recipe of a folder; a script beside a Dockerfile may not count.
+fn found(context: &Path, is_dockerfile: bool) -> Result<Recipe> {
     let script = context.join(SCRIPT);
-    if script.is_file() {
+    let dockerfile = FILE_NAMES.iter().find(|name| context.join(name).is_file());
+    if script.is_file() && !(is_dockerfile && dockerfile.is_some()) {
         return Ok(Recipe::Script(script));
     }
-    match FILE_NAMES.iter().find(|name| context.join(name).is_file()) {
+    match dockerfile {
         Some(name) => recipe(&context.join(name), name),
         None => {
             Err(Error::not_found(format!("{context:?} has no {SCRIPT} and no Dockerfile"))

@@ -36,12 +36,6 @@ pub(crate) struct StepLimits {
 }
 
 impl StepLimits {
-    pub(crate) fn is_given(&self) -> bool {
-        let texts = [&self.memory, &self.memory_swap, &self.cpuset_cpus, &self.cpuset_mems, &self.cgroup_parent];
-        let numbers = self.cpu_shares.is_some() || self.cpu_quota.is_some() || self.cpu_period.is_some();
-        texts.iter().any(|text| text.is_some()) || numbers
-    }
-
     /// # Errors
     /// `invalid_argument` for what could lead out of the hierarchy.
     pub(crate) fn cgroup_parent(&self) -> Result<Option<String>> {

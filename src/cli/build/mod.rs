@@ -1,12 +1,13 @@
 //! `rhumb build`: a build script when there is one, otherwise a Dockerfile.
 //!
 //! ```text
-//! build.rhai  ─▶ the script, with --tag and --NAME=VALUE of --build-arg as its arguments
+//! build.rhai  ─▶ the script, with --tag and --NAME=VALUE of --build-arg as its arguments; other flags count for its builds
 //! Dockerfile  ─▶ docker::dockerfile: parse, check, translate ─▶ --check | --to-rhai | the engine ─▶ image | output
 //! ```
 
 mod call;
 mod give;
+mod given;
 mod input;
 mod limits;
 mod logs;
@@ -18,6 +19,7 @@ mod values;
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 use clap::{Args, Subcommand};
 
@@ -33,13 +35,15 @@ use crate::docker::dockerfile::translate::{self, Options};
 use crate::docker::dockerfile::{ast::Dockerfile, parse, print};
 use crate::docker::words;
 use crate::engine::Engine;
-use crate::engine::build::{Debug, Enter, FetchedContext};
+use crate::engine::build::{Debug, Enter, FetchedContext, Progress};
 use crate::engine::container::AttachEnd;
 use crate::engine::image::{PushOptions, SaveOptions};
 use crate::model::build::{Attest, BuildOptions, CachePlace, Context, Credentials, Difference, Graph};
 use crate::model::image::{ImageConfig, Pull};
+use crate::script::Builds;
 use call::Call;
 use give::Target;
+use given::GivenFlags;
 use input::{Input, Recipe};
 use limits::StepLimits;
 use logs::LogsArgs;
@@ -55,6 +59,9 @@ const WARNED: u8 = 1;
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct BuildArgs {
+    // Before the others, which take their values out of what was parsed.
+    #[command(flatten)]
+    given: GivenFlags,
     #[command(subcommand)]
     verb: Option<BuildVerb>,
     /// Take the build script or Dockerfile from here [default: build.rhai, then Dockerfile]
@@ -212,7 +219,7 @@ impl BuildArgs {
         let file = self.file.as_deref();
         match self.context.as_str() {
             "-" => Input::read(&session.engine()?, file),
-            context if input::is_folder(context) => Input::find(context, file),
+            context if input::is_folder(context) => Input::find(context, file, self.is_about_dockerfile()?),
             context => {
                 let keeps = values::arguments(&self.build_arg)?.get(KEEP_GIT).is_some_and(|value| value == "1");
                 Input::fetch(&session.engine()?, context, file, self.credentials()?, keeps)
@@ -226,53 +233,45 @@ impl BuildArgs {
             return Ok(None);
         }
         self.refused.check()?;
-        if !input::is_folder(&self.context) {
+        if self.is_about_dockerfile()? || !input::is_folder(&self.context) {
             return Ok(None);
         }
-        let Recipe::Script(path) = Input::find(&self.context, self.file.as_deref())?.recipe else { return Ok(None) };
-        let given = [
-            ("--target", self.target.is_some()),
-            ("--build-context", !self.build_context.is_empty()),
-            ("--platform", self.platform.is_some()),
-            ("--label", !self.label.is_empty()),
-            ("--annotation", !self.annotation.is_empty()),
-            ("--secret", !self.secret.is_empty()),
-            ("--ssh", !self.ssh.is_empty()),
-            ("--no-cache", self.no_cache),
-            ("--no-cache-filter", !self.no_cache_filter.is_empty()),
-            ("--cache-from", !self.cache_from.is_empty()),
-            ("--cache-to", !self.cache_to.is_empty()),
-            ("--output", !self.output.is_empty()),
-            ("--pull", self.pull.is_some()),
-            ("--push", self.push),
-            ("--progress", self.progress != Form::Auto),
-            ("--interactive", self.interactive),
-            ("--quiet", self.quiet),
-            ("--iidfile", self.iidfile.is_some()),
-            ("--metadata-file", self.metadata_file.is_some()),
-            ("--timeline", self.timeline.is_some()),
-            ("--trace", self.trace.is_some()),
-            ("--network", self.network.is_some()),
-            ("--add-host", !self.add_host.is_empty()),
-            ("--allow", !self.allow.is_empty()),
-            ("--verify", self.verify),
-            ("--provenance", self.provenance.is_some()),
-            ("--sbom", self.sbom.is_some()),
-            ("--attest", !self.attest.is_empty()),
-            ("--ulimit", !self.ulimit.is_empty()),
-            ("--shm-size", self.shm_size.is_some()),
-            ("--call", self.call.is_some()),
-            ("--memory and its like", self.limits.is_given()),
-            ("--check", self.check),
-            ("--to-rhai", self.to_rhai),
-        ];
-        if let Some((flag, _)) = given.iter().find(|(_, given)| *given) {
-            return Err(Error::invalid(format!("{flag} is for Dockerfiles, and {path:?} is a build script"))
-                .with_hint("name the Dockerfile with --file"));
-        }
+        let found = Input::find(&self.context, self.file.as_deref(), false)?.recipe;
+        let Recipe::Script(path) = found else { return Ok(None) };
+        self.given.check_for_script()?;
         let mut args: Vec<String> = self.tag.iter().map(|tag| format!("--tag={tag}")).collect();
         args.extend(values::arguments(&self.build_arg)?.into_iter().map(|(name, value)| format!("--{name}={value}")));
-        Ok(Some(program::script(root.map(Path::to_owned), path, args)))
+        Ok(Some(program::script(root.map(Path::to_owned), &path, args, self.builds()?)))
+    }
+
+    /// What counts for all builds of a script.
+    fn builds(&self) -> Result<Builds> {
+        self.own_platform()?;
+        let form = self.form();
+        let one_at_a_time = Mutex::new(());
+        Ok(Builds {
+            context: PathBuf::from(&self.context),
+            options: self.options()?,
+            allow: self.allow.clone(),
+            heeded: [docker::EPOCH, values::INLINE_CACHE].map(str::to_owned).to_vec(),
+            show: Box::new(move |graph, build| {
+                // Two builds at one time cannot both be drawn at the end of the window.
+                let alone = one_at_a_time.try_lock();
+                let form = if form.is_drawn() && alone.is_err() { Form::Quiet } else { form };
+                progress::show(form, graph, |hears| build(hears));
+            }),
+            stages: Mutex::default(),
+        })
+    }
+
+    /// Whether nothing is built, and only a Dockerfile can say what is asked for.
+    fn is_about_dockerfile(&self) -> Result<bool> {
+        Ok(self.to_rhai || call::read(self.call.as_deref(), self.check)?.0 != Call::Build)
+    }
+
+    /// How what happens is shown.
+    fn form(&self) -> Form {
+        if self.quiet { Form::Quiet } else { self.progress }
     }
 
     fn dockerfile(&self, input: &Input, name: &str, text: &[u8], session: &mut Session) -> Result<u8> {
@@ -286,6 +285,8 @@ impl BuildArgs {
             Call::Targets => return call::targets(&file, is_json, session),
             Call::Build | Call::Outline => {}
         }
+        // What makes no sense is said before anything is fetched.
+        let asked = if self.is_about_dockerfile()? { BuildOptions::default() } else { self.options()? };
         let mut held = Vec::new();
         let options = self.translation(input, session, &mut held)?;
         let pull = if self.to_rhai || call == Call::Outline { Some(Pull::Never) } else { self.pull()? };
@@ -314,20 +315,13 @@ impl BuildArgs {
             return Err(Error::invalid(format!("{name} asks for no warnings of the build checks, and there are some")));
         }
         translate::check_rights(&translated.graph, &self.allow)?;
-        self.build(&translated.graph, session).map_err(|error| with_stage(error, &file))?;
+        self.build(&translated.graph, asked, session).map_err(|error| with_stage(error, &file))?;
         Ok(0)
     }
 
     /// What the Dockerfile's names and variables mean.
     fn translation(&self, input: &Input, session: &Session, held: &mut Vec<FetchedContext>) -> Result<Options> {
-        let own = translate::own_platform();
-        if let Some(platform) = &self.platform
-            && *platform != own
-            && !platform.starts_with(&format!("{own}/"))
-        {
-            return Err(Error::unsupported(format!("images for {platform:?} are not built on a machine of {own}"))
-                .with_hint("build on such a machine"));
-        }
+        let own = self.own_platform()?;
         Ok(Options {
             target: self.target.clone(),
             arguments: values::arguments(&self.build_arg)?,
@@ -339,6 +333,19 @@ impl BuildArgs {
                 given => values::contexts(given, session, self.credentials()?, held)?,
             },
         })
+    }
+
+    /// This machine's platform, which is the one that is built for.
+    fn own_platform(&self) -> Result<String> {
+        let own = translate::own_platform();
+        if let Some(platform) = &self.platform
+            && *platform != own
+            && !platform.starts_with(&format!("{own}/"))
+        {
+            return Err(Error::unsupported(format!("images for {platform:?} are not built on a machine of {own}"))
+                .with_hint("build on such a machine"));
+        }
+        Ok(own)
     }
 
     /// `--pull`, in Docker's words and in podman's.
@@ -384,7 +391,7 @@ impl BuildArgs {
         Ok(self.tag.iter().cloned().chain(give::names(&self.output)?).collect())
     }
 
-    fn build(&self, graph: &Graph, session: &mut Session) -> Result<()> {
+    fn build(&self, graph: &Graph, mut options: BuildOptions, session: &mut Session) -> Result<()> {
         let targets = give::targets(&self.output, self.push)?;
         let tags = self.tags()?;
         if tags.is_empty() && targets.iter().any(|target| matches!(target, Target::Registry(_))) {
@@ -397,12 +404,11 @@ impl BuildArgs {
             return Err(Error::unsupported("attestations go into an OCI layout or to a registry, and none is written")
                 .with_hint("add --output type=oci,dest=FILE, or --push"));
         }
-        let mut options = self.options()?;
-        let form = if self.quiet { Form::Quiet } else { self.progress };
+        let form = self.form();
         let engine = session.engine()?;
         if self.verify {
-            let found = progress::show(form, graph, |hears| engine.build_verify(graph, &options, hears));
-            if let Some(difference) = found.map_err(without_output)? {
+            let found = shown(form, graph, |hears| engine.build_verify(graph, &options, hears));
+            if let Some(difference) = found.map_err(docker::without_output)? {
                 let Difference { text, position, path, what } = difference;
                 let place = position.map_or_else(String::new, |at| format!("{}:{}: ", at.file, at.line));
                 return Err(Error::failed(format!("{place}the step {text:?} is not reproducible: {path} {what}")));
@@ -416,7 +422,7 @@ impl BuildArgs {
         }
         let mut image = None;
         for target in &targets {
-            let made = progress::show(form, graph, |hears| match target {
+            let made = shown(form, graph, |hears| match target {
                 Target::Image(_) | Target::Registry(_) | Target::Archive { .. } => {
                     engine.build_commit(graph, &options, hears).map(|(made, report)| (Some(made), report))
                 }
@@ -425,7 +431,7 @@ impl BuildArgs {
                     give::tar(&engine, graph, &options, hears, path.as_deref(), session).map(|report| (None, report))
                 }
             });
-            let (made, report) = made.map_err(without_output)?;
+            let (made, report) = made.map_err(docker::without_output)?;
             for warning in &report.warnings {
                 report::note(&format!("warning: {warning}"));
             }
@@ -490,24 +496,21 @@ impl BuildArgs {
         let debug = Debug { shell: Some(&shell), ..Debug::default() };
         // A live view would draw over the shell.
         let form = if self.progress == Form::Auto && !self.quiet { Form::Plain } else { self.progress };
-        let solved = progress::show(form, graph, |hears| engine.build_solve_with(graph, options, hears, &debug));
-        solved.map(drop).map_err(without_output)
+        let solved = shown(form, graph, |hears| engine.build_solve_with(graph, options, hears, &debug));
+        solved.map(drop).map_err(docker::without_output)
     }
+}
+
+/// Runs a build and shows it.
+fn shown<T>(form: Form, graph: &Graph, build: impl FnOnce(&Progress<'_>) -> Result<T>) -> Result<T> {
+    let mut made = None;
+    progress::show(form, graph, |hears| made.insert(build(hears)).is_ok());
+    made.expect("showing a build runs it")
 }
 
 /// Where a warning is, and its rule.
 fn place(file: &Dockerfile, warning: &check::Warning) -> String {
     format!("{}:{}:{}: {}", file.file, warning.span.line, warning.span.column, warning.rule)
-}
-
-/// The error of a step without what the step wrote: that has been shown.
-fn without_output(error: Error) -> Error {
-    let Some(failure) = error.failure().cloned() else { return error };
-    let step = error.chain().into_iter().next();
-    let short = step.into_iter().fold(Error::command_failed(error.message().to_owned(), failure), |error, step| {
-        error.with_source(Error::failed(step))
-    });
-    short.with_hint(error.hint().unwrap_or("\"rhumb build logs\" prints all that the steps wrote").to_owned())
 }
 
 /// An image that is not there is likely a stage that was mistyped.

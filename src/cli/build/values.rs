@@ -13,7 +13,7 @@ use crate::engine::build::FetchedContext;
 use crate::model::build::{Attest, CachePlace, CacheTarget, Credentials, Network, SecretValue, SshAgent};
 
 /// The argument that has an image carry its cache.
-const INLINE_CACHE: &str = "BUILDKIT_INLINE_CACHE";
+pub(crate) const INLINE_CACHE: &str = "BUILDKIT_INLINE_CACHE";
 /// The largest secret; Docker's number.
 const MOST_SECRET_BYTES: u64 = 500 * 1024;
 

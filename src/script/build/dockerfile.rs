@@ -7,30 +7,31 @@ use std::sync::Arc;
 
 use rhai::Map;
 
-use super::{Build, Recipe, steps};
+use super::{Build, Recipe, given, steps};
 use crate::base::{Context as _, Error, Kind, Result};
 use crate::docker::dockerfile::contexts;
 use crate::docker::dockerfile::translate::{Options, check_rights, own_platform, translate};
 use crate::docker::dockerfile::{FILE_NAMES, IGNORE_FILE, MAX_BYTES, ignore_lines, parse};
-use crate::engine::Engine;
 use crate::model::build::{Context, Graph};
+use crate::script::context::Host;
 use crate::script::convert::Keys;
 
 /// The build that a Dockerfile, or the one in a folder, describes.
-pub(super) fn dockerfile(engine: &Engine, path: &Path, options: Map) -> Result<Build> {
+pub(super) fn dockerfile(host: &Host, path: &Path, options: Map) -> Result<Build> {
+    let engine = host.engine()?;
     let mut keys = Keys::new("build::dockerfile", options);
     let (file, folder) = found(path)?;
     let context = keys.text("context")?.map_or(folder, PathBuf::from);
-    let mut given = Recipe::default();
-    steps::credentials("build::dockerfile", &mut given, &mut keys)?;
-    let credentials = given.credentials;
+    let mut own = Recipe::default();
+    steps::credentials("build::dockerfile", &mut own, &mut keys)?;
+    let credentials = given::options(host, own.credentials.clone()).credentials;
     let mut held = Vec::new();
     let mut named = BTreeMap::new();
     for (name, value) in keys.pairs("contexts")? {
         named.insert(name, contexts::named(&mut || Ok(engine.clone()), &value, &credentials, &mut held)?);
     }
-    let own = file.with_file_name(format!("{}.dockerignore", file_name(&file)));
-    let ignore_file = if own.is_file() { own } else { context.join(IGNORE_FILE) };
+    let beside = file.with_file_name(format!("{}.dockerignore", file_name(&file)));
+    let ignore_file = if beside.is_file() { beside } else { context.join(IGNORE_FILE) };
     let translation = Options {
         target: keys.text("target")?,
         arguments: keys.pairs("args")?.into_iter().collect(),
@@ -39,7 +40,8 @@ pub(super) fn dockerfile(engine: &Engine, path: &Path, options: Map) -> Result<B
         context: Context { path: context, ignore: ignore_lines(&ignore_file)?, ..Context::default() },
         named,
     };
-    let allowed = keys.texts("allow")?;
+    let mut allowed = keys.texts("allow")?;
+    allowed.extend(host.builds.iter().flat_map(|builds| builds.allow.iter().cloned()));
     keys.finish()?;
     let mut text = Vec::new();
     let reading = || format!("reading {file:?}");
@@ -58,7 +60,11 @@ pub(super) fn dockerfile(engine: &Engine, path: &Path, options: Map) -> Result<B
     }
     Ok(Build::new(
         engine.clone(),
-        Recipe { credentials, _held: held.into_iter().map(Arc::new).collect(), ..recipe(translated.graph) },
+        Recipe {
+            credentials: own.credentials,
+            _held: held.into_iter().map(Arc::new).collect(),
+            ..recipe(translated.graph)
+        },
     ))
 }
 

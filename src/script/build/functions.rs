@@ -8,14 +8,14 @@ use std::sync::Arc;
 use rhai::plugin::*;
 use rhai::{Array, Dynamic, EvalAltResult, FnPtr, ImmutableString, Map, NativeCallContext};
 
-use super::{Build, Recipe, dockerfile, steps};
+use super::{Build, Recipe, dockerfile, given, steps};
 use crate::base::{Error, Result, Timestamp};
 use crate::docker::dockerfile::{contexts, parse_instruction};
 use crate::engine::Engine;
 use crate::engine::build::{CachePrune, check_change};
 use crate::model::build::{Action, Base, Change, Context, Origin, Position, Run, Step};
 use crate::model::system::Cached;
-use crate::script::context::engine;
+use crate::script::context::{Host, engine, tag};
 use crate::script::convert::Keys;
 use crate::script::error::{Fallible, Raise};
 use crate::script::secret::Secret;
@@ -31,14 +31,15 @@ pub(crate) type Words = Dynamic;
 pub(crate) type User = Dynamic;
 
 /// A recipe on nothing.
-fn empty(engine: &Engine, of: &'static str, options: Map) -> Result<Recipe> {
+fn empty(host: &Host, of: &'static str, options: Map) -> Result<Recipe> {
     let mut keys = Keys::new(of, options);
-    let text = keys.text("context")?.unwrap_or_else(|| ".".to_owned());
+    let text = keys.text("context")?;
     let mut recipe = Recipe::default();
     steps::credentials(of, &mut recipe, &mut keys)?;
     keys.finish()?;
-    if contexts::is_elsewhere(&text) {
-        let fetched = contexts::fetched(engine, &text, &recipe.credentials, false)?;
+    if let Some(text) = text.as_deref().filter(|text| contexts::is_elsewhere(text)) {
+        let credentials = given::options(host, recipe.credentials.clone()).credentials;
+        let fetched = contexts::fetched(host.engine()?, text, &credentials, false)?;
         let Some(path) = fetched.path().map(PathBuf::from) else {
             return Err(Error::invalid(format!("the context {text:?} is no archive")));
         };
@@ -46,13 +47,13 @@ fn empty(engine: &Engine, of: &'static str, options: Map) -> Result<Recipe> {
         let held = vec![Arc::new(fetched)];
         return Ok(Recipe { contexts: vec![context], whole: true, _held: held, ..recipe });
     }
-    let path = PathBuf::from(text);
+    let path = text.map_or_else(|| given::context(host), PathBuf::from);
     Ok(Recipe { contexts: vec![Context { path, ..Context::default() }], ..recipe })
 }
 
-fn begin(engine: &Engine, base: &Start, options: Map) -> Result<Build> {
-    let recipe = empty(engine, "build::from", options)?;
-    let build = Build::new(engine.clone(), recipe);
+fn begin(host: &Host, base: &Start, options: Map) -> Result<Build> {
+    let recipe = empty(host, "build::from", options)?;
+    let build = Build::new(host.engine()?.clone(), recipe);
     let origin = steps::origin(&mut build.clone().recipe(), base, &build)?;
     build.recipe().base = match origin {
         Origin::Stage(index) => Base::Stage(index),
@@ -158,6 +159,7 @@ pub(crate) mod build_functions {
 
     /// Begins a build on an image, or a new stage on what another build has come to, with its arguments. Option: `context`,
     /// what `copy` takes files from: a folder, the URL of an archive, or that of a git repository (`URL.git#REFERENCE:FOLDER`).
+    /// Without it that is the folder which `rhumb build` was given, otherwise the current one.
     ///
     /// ```rhai
     /// let b = build::from("base:1").run("echo hello > /greeting");
@@ -165,7 +167,7 @@ pub(crate) mod build_functions {
     /// ```
     #[rhai_fn(name = "from", return_raw)]
     pub fn from_with(ctx: NativeCallContext, base: Start, options: Map) -> Fallible<Build> {
-        begin(&engine(&ctx)?, &base, options).raise(&ctx)
+        begin(&tag(&ctx)?.host, &base, options).raise(&ctx)
     }
 
     #[rhai_fn(name = "from", return_raw)]
@@ -181,9 +183,8 @@ pub(crate) mod build_functions {
     /// ```
     #[rhai_fn(name = "scratch", return_raw)]
     pub fn scratch_with(ctx: NativeCallContext, options: Map) -> Fallible<Build> {
-        let engine = engine(&ctx)?;
-        let recipe = empty(&engine, "build::scratch", options).raise(&ctx)?;
-        Ok(Build::new(engine, recipe))
+        let recipe = empty(&tag(&ctx)?.host, "build::scratch", options).raise(&ctx)?;
+        Ok(Build::new(engine(&ctx)?, recipe))
     }
 
     #[rhai_fn(name = "scratch", return_raw)]
@@ -204,7 +205,7 @@ pub(crate) mod build_functions {
     /// ```
     #[rhai_fn(name = "dockerfile", return_raw)]
     pub fn dockerfile_with(ctx: NativeCallContext, path: ImmutableString, options: Map) -> Fallible<Build> {
-        dockerfile::dockerfile(&engine(&ctx)?, path.as_str().as_ref(), options).raise(&ctx)
+        dockerfile::dockerfile(&tag(&ctx)?.host, path.as_str().as_ref(), options).raise(&ctx)
     }
 
     #[rhai_fn(name = "dockerfile", return_raw)]
@@ -312,7 +313,7 @@ pub(crate) mod build_functions {
         let run = steps::run(&mut aside.recipe(), &command, options, &build).raise(&ctx)?;
         let run = Run { capture: true, ..run };
         add(&ctx, &aside, format!("CAPTURE {}", shown_words(&words, shell)), Action::Run(Box::new(run)));
-        let output = aside.captured().raise(&ctx)?;
+        let output = aside.captured(&tag(&ctx)?.host).raise(&ctx)?;
         Ok(output.into())
     }
 
@@ -518,8 +519,8 @@ pub(crate) mod build_functions {
         change(&ctx, &build, text, Change::Entrypoint { words, shell })
     }
 
-    /// Says how the health of the image's containers is checked: a command, `"NONE"`, or a map with `command`, `interval`,
-    /// `timeout`, `start_period`, `start_interval`, `retries`.
+    /// Says how the health of the image's containers is checked: a command, `"NONE"`, or a map with `command`. Options,
+    /// behind the command or in the map: `interval`, `timeout`, `start_period`, `start_interval`, `retries`.
     ///
     /// ```rhai
     /// build::from("base:1").healthcheck("test -e /ready", #{ interval: 5.s }).commit("demo:1");

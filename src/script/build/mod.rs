@@ -5,6 +5,7 @@
 //! mod.rs         the handle: a shared recipe, and how recipes that use each other become one graph
 //! steps.rs       words and options of steps to data (`run`, `copy`, mounts)
 //! services.rs    containers beside a step
+//! given.rs       what the command line says of all builds
 //! functions.rs   what scripts call; results.rs what becomes of a build
 //! ```
 //!
@@ -13,6 +14,7 @@
 
 mod dockerfile;
 pub(crate) mod functions;
+mod given;
 pub(crate) mod results;
 mod services;
 mod steps;
@@ -24,8 +26,12 @@ use crate::docker::dockerfile::{IGNORE_FILE, ignore_lines};
 use crate::engine::Engine;
 use crate::engine::build::FetchedContext;
 use crate::model::build::{
-    Action, Base, BuildOptions, BuildReport, Context, Copy, Credentials, Graph, MountKind, Origin, Source, Stage, Step,
+    Action, Base, BuildReport, Context, Copy, Credentials, Graph, MountKind, Origin, Source, Stage, Step,
 };
+use crate::script::context::Host;
+
+pub(crate) use given::unnamed;
+pub use given::{Builds, Show};
 
 /// A recipe that may grow.
 #[derive(Clone)]
@@ -95,9 +101,10 @@ impl Build {
     }
 
     /// What its last step, which captures it, writes.
-    fn captured(&self) -> Result<String> {
-        let (graph, options) = self.graph()?;
-        let (output, _) = self.engine.build_capture(&graph, &options, &|_| {})?;
+    fn captured(&self, host: &Host) -> Result<String> {
+        let (graph, credentials) = self.graph()?;
+        let options = given::options(host, credentials);
+        let (output, _) = given::shown(host, &graph, |hears| self.engine.build_capture(&graph, &options, hears))?;
         let text = String::from_utf8(output).map_err(|_| Error::invalid("what the command wrote is no text"))?;
         Ok(text.trim_end_matches(['\n', '\r']).to_owned())
     }
@@ -108,13 +115,12 @@ impl Build {
         format!("Build({steps} step{})", if steps == 1 { "" } else { "s" })
     }
 
-    /// The graph of it and of all that it uses.
-    fn graph(&self) -> Result<(Graph, BuildOptions)> {
+    /// The graph of it and of all that it uses, and what they were given.
+    fn graph(&self) -> Result<(Graph, Credentials)> {
         let recipe = self.frozen();
         let mut flat = Flat::default();
         let target = flat.stage(&recipe)?;
-        let options = BuildOptions { credentials: flat.credentials, ..BuildOptions::default() };
-        Ok((Graph { target, ..flat.graph }, options))
+        Ok((Graph { target, ..flat.graph }, flat.credentials))
     }
 }
 

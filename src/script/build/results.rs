@@ -9,13 +9,13 @@ use rhai::plugin::*;
 use rhai::{Array, Dynamic, ImmutableString, Map, NativeCallContext};
 
 use super::functions::Words;
-use super::{Build, steps};
+use super::{Build, given, steps};
 use crate::base::{Context as _, Error, Result, Timestamp};
 use crate::docker::build as docker;
-use crate::engine::build::{Debug, Enter};
+use crate::engine::build::{Debug, Enter, Progress};
 use crate::engine::container::Attachment;
 use crate::engine::image::{PushOptions, SaveOptions, SaveTo};
-use crate::model::build::{Attest, BuildEvent, BuildOptions, CachePlace, CacheTarget, Graph, Network};
+use crate::model::build::{Attest, BuildOptions, CachePlace, CacheTarget, Graph, Network};
 use crate::model::image::{self as model, ArchiveFormat, Pull};
 use crate::model::log::Stream;
 use crate::script::context::{Host, tag};
@@ -26,29 +26,36 @@ use crate::script::units::a_type;
 use crate::sys::terminal::RawMode;
 
 /// What `commit`, `output` and `solve` take besides.
-fn options_of(build: &Build, of: &'static str, options: Map) -> Result<(Graph, BuildOptions)> {
-    options_from(build, Keys::new(of, options))
+fn options_of(host: &Host, build: &Build, of: &'static str, options: Map) -> Result<(Graph, BuildOptions)> {
+    options_from(host, build, Keys::new(of, options))
 }
 
-fn options_from(build: &Build, mut keys: Keys) -> Result<(Graph, BuildOptions)> {
-    let (graph, mut all) = build.graph()?;
-    all.no_cache = keys.flag("no_cache")?;
-    all.epoch = epoch(&mut keys)?;
+fn options_from(host: &Host, build: &Build, mut keys: Keys) -> Result<(Graph, BuildOptions)> {
+    let (graph, credentials) = build.graph()?;
+    let mut all = given::options(host, credentials);
+    all.no_cache = keys.optional_flag("no_cache")?.unwrap_or(all.no_cache);
+    all.epoch = epoch(&mut keys, all.epoch)?;
     all.timeout = keys.duration("timeout")?;
     all.jobs = keys.integer("jobs")?.map(jobs).transpose()?;
-    all.labels = keys.labels()?;
+    // Those of the command line are on top, as they are for Dockerfiles.
+    all.labels = keys.labels()?.into_iter().chain(all.labels).collect();
     let cached = keys.texts("cache_from")?;
-    all.cache_from = cached.iter().map(|text| cache_place(text)).collect::<Result<_>>()?;
+    for text in cached {
+        all.cache_from.push(cache_place(&text)?);
+    }
     let mounts = keys.flag("cache_mounts")?;
     let kept = keys.texts("cache_to")?;
     let target = |text: &String| match text.starts_with("type=") {
         true => docker::cache_to(text).map(|target| CacheTarget { mounts: mounts || target.mounts, ..target }),
         false => Ok(CacheTarget { place: cache_place(text)?, mounts }),
     };
-    all.cache_to = kept.iter().map(target).collect::<Result<_>>()?;
-    all.pull = keys.text("pull")?.as_deref().map(Pull::parse).transpose()?;
+    for text in &kept {
+        all.cache_to.push(target(text)?);
+    }
+    all.pull = keys.text("pull")?.as_deref().map(Pull::parse).transpose()?.or(all.pull);
     all.network = match keys.text("network")?.as_deref() {
-        None | Some("default") => Network::Default,
+        None => all.network,
+        Some("default") => Network::Default,
         Some("none") => Network::None,
         Some("host") => Network::Host,
         Some(other) => {
@@ -60,10 +67,11 @@ fn options_from(build: &Build, mut keys: Keys) -> Result<(Graph, BuildOptions)> 
     Ok((graph, all))
 }
 
-/// A time, or seconds since 1970; without either what this environment says, as for Dockerfiles.
-fn epoch(keys: &mut Keys) -> Result<Option<Timestamp>> {
+/// A time, or seconds since 1970; without either what the command line or this environment says, as for Dockerfiles.
+fn epoch(keys: &mut Keys, given: Option<Timestamp>) -> Result<Option<Timestamp>> {
     let Some(value) = keys.take("epoch") else {
-        return std::env::var(docker::EPOCH).map_or(Ok(None), |text| docker::epoch(&text));
+        let environment = || std::env::var(docker::EPOCH).map_or(Ok(None), |text| docker::epoch(&text));
+        return given.map_or_else(environment, |time| Ok(Some(time)));
     };
     if let Some(time) = value.read_lock::<Timestamp>() {
         return Ok(Some(*time));
@@ -97,8 +105,6 @@ fn cache_place(text: &str) -> Result<CachePlace> {
     }
 }
 
-fn quiet(_: &BuildEvent<'_>) {}
-
 /// Takes off what is to be said of the image.
 fn attest(keys: &mut Keys) -> Result<Attest> {
     Ok(Attest { provenance: keys.flag("provenance")?, sbom: keys.flag("sbom")? })
@@ -109,7 +115,7 @@ fn recompressed(build: &Build, image: &model::Image, how: Option<model::Recompre
     how.map_or_else(|| Ok(image.clone()), |how| build.engine.image_recompressed(image, how))
 }
 
-fn commit(build: &Build, tags: &Words, options: Map) -> Result<Image> {
+fn commit(host: &Host, build: &Build, tags: &Words, options: Map) -> Result<Image> {
     let mut keys = Keys::new("commit", options);
     let (attest, push) = (attest(&mut keys)?, keys.flag("push")?);
     let compression = compression(&mut keys, false)?;
@@ -120,12 +126,17 @@ fn commit(build: &Build, tags: &Words, options: Map) -> Result<Image> {
         return Err(Error::unsupported("layers are compressed otherwise where an image goes, and this one stays here")
             .with_hint("add push: true, or push it later with that compression"));
     }
-    let (graph, all) = options_from(build, keys)?;
-    let all = BuildOptions { tags: steps::texts(tags, "commit")?, ..all };
+    let (graph, mut all) = options_from(host, build, keys)?;
+    let own = steps::texts(tags, "commit")?;
+    match own.is_empty() {
+        // The names of the command line are for this image, then.
+        true => host.heed("tag"),
+        false => all.tags = own,
+    }
     if push && all.tags.is_empty() {
         return Err(Error::invalid("an image is written to the registry that its name names, and it has no name"));
     }
-    let (image, report) = build.engine.build_commit(&graph, &all, &quiet)?;
+    let (image, report) = given::shown(host, &graph, |hears| build.engine.build_commit(&graph, &all, hears))?;
     if push {
         let there = recompressed(build, &image, compression)?;
         let attestations = build.engine.build_attest(&graph, &all, &report, &there, attest)?;
@@ -138,7 +149,7 @@ fn commit(build: &Build, tags: &Words, options: Map) -> Result<Image> {
     Ok(Image { engine: build.engine.clone(), id: image.id })
 }
 
-fn output(build: &Build, path: &str, options: Map) -> Result<()> {
+fn output(host: &Host, build: &Build, path: &str, options: Map) -> Result<()> {
     let mut keys = Keys::new("output", options);
     let kind = keys.text("type")?;
     let (attest, compression) = (attest(&mut keys)?, compression(&mut keys, false)?);
@@ -148,26 +159,25 @@ fn output(build: &Build, path: &str, options: Map) -> Result<()> {
     if compression.is_some() && matches!(kind.as_deref(), None | Some("local" | "tar")) {
         return Err(Error::invalid("files are not compressed as layers are").with_hint("add type: \"oci-archive\""));
     }
-    let (graph, all) = options_from(build, keys)?;
+    let (graph, all) = options_from(host, build, keys)?;
+    let all = BuildOptions { tags: Vec::new(), ..all };
     let path = Path::new(path);
-    let archive = |format| {
-        let (image, report) = build.engine.build_commit(&graph, &all, &quiet)?;
+    let archive = |format, hears: &Progress<'_>| {
+        let (image, report) = build.engine.build_commit(&graph, &all, hears)?;
         let there = recompressed(build, &image, compression)?;
         let attestations = build.engine.build_attest(&graph, &all, &report, &there, attest)?;
         let how = SaveOptions { format, attestations, compression };
         build.engine.image_save_with(&[image.id.to_string()], SaveTo::Path(path), how).map(|()| report)
     };
-    let report = match kind.as_deref() {
-        None | Some("local") => build.engine.build_output(&graph, &all, &quiet, path)?,
-        Some("tar") => build.engine.build_tar_at(&graph, &all, &quiet, path)?,
-        Some("oci") => archive(ArchiveFormat::OciDir)?,
-        Some("oci-archive") => archive(ArchiveFormat::OciArchive)?,
-        Some("docker") => archive(ArchiveFormat::DockerArchive)?,
-        Some(other) => {
-            return Err(Error::invalid(format!("there is no output of the type {other:?}"))
-                .with_hint("use local, tar, oci, oci-archive or docker"));
-        }
-    };
+    let report = given::shown(host, &graph, |hears| match kind.as_deref() {
+        None | Some("local") => build.engine.build_output(&graph, &all, hears, path),
+        Some("tar") => build.engine.build_tar_at(&graph, &all, hears, path),
+        Some("oci") => archive(ArchiveFormat::OciDir, hears),
+        Some("oci-archive") => archive(ArchiveFormat::OciArchive, hears),
+        Some("docker") => archive(ArchiveFormat::DockerArchive, hears),
+        Some(other) => Err(Error::invalid(format!("there is no output of the type {other:?}"))
+            .with_hint("use local, tar, oci, oci-archive or docker")),
+    })?;
     build.recipe().report = Some(report);
     Ok(())
 }
@@ -178,7 +188,7 @@ fn shell(host: &Host, build: &Build, options: Map) -> Result<()> {
     let terminal = terminal.ok_or_else(|| {
         Error::invalid("there is no terminal for a shell").with_hint("run the script at a terminal, or use run")
     })?;
-    let (graph, all) = options_of(build, "sh", options)?;
+    let (graph, all) = options_of(host, build, "sh", options)?;
     let open = |place: &str, enter: &mut Enter<'_>| {
         host.note(&format!("a shell in {place}: leave it with exit"));
         let raw = RawMode::enter(terminal.as_fd()).context(|| "using the terminal")?;
@@ -200,14 +210,15 @@ fn shell(host: &Host, build: &Build, options: Map) -> Result<()> {
         ended.map(drop)
     };
     let debug = Debug { shell: Some(&open), at_end: true, ..Debug::default() };
-    let report = build.engine.build_solve_with(&graph, &all, &quiet, &debug)?;
+    let report = build.engine.build_solve_with(&graph, &all, &|_| {}, &debug)?;
     build.recipe().report = Some(report);
     Ok(())
 }
 
-fn verify(build: &Build, options: Map) -> Result<Option<Map>> {
-    let (graph, all) = options_of(build, "verify", options)?;
-    let Some(difference) = build.engine.build_verify(&graph, &all, &quiet)? else { return Ok(None) };
+fn verify(host: &Host, build: &Build, options: Map) -> Result<Option<Map>> {
+    let (graph, all) = options_of(host, build, "verify", options)?;
+    let found = given::shown(host, &graph, |hears| build.engine.build_verify(&graph, &all, hears))?;
+    let Some(difference) = found else { return Ok(None) };
     let line = difference.position.map_or(0, |position| position.line);
     let pairs = [
         ("step", difference.text.into()),
@@ -218,9 +229,9 @@ fn verify(build: &Build, options: Map) -> Result<Option<Map>> {
     Ok(Some(pairs.into_iter().map(|(key, value): (&str, Dynamic)| (key.into(), value)).collect()))
 }
 
-fn solve(build: &Build, options: Map) -> Result<()> {
-    let (graph, all) = options_of(build, "solve", options)?;
-    let report = build.engine.build_solve(&graph, &all, &quiet)?;
+fn solve(host: &Host, build: &Build, options: Map) -> Result<()> {
+    let (graph, all) = options_of(host, build, "solve", options)?;
+    let report = given::shown(host, &graph, |hears| build.engine.build_solve(&graph, &all, hears))?;
     build.recipe().report = Some(report);
     Ok(())
 }
@@ -241,9 +252,9 @@ fn plan(build: &Build) -> Result<Array> {
     Ok(rows)
 }
 
-fn why(build: &Build) -> Result<String> {
+fn why(host: &Host, build: &Build) -> Result<String> {
     if build.recipe().report.is_none() {
-        solve(build, Map::new())?;
+        solve(host, build, Map::new())?;
     }
     let recipe = build.recipe();
     let lines = recipe.report.iter().flat_map(|report| &report.steps).map(|step| match step.cached {
@@ -271,7 +282,7 @@ pub(crate) mod build_results {
     /// ```
     #[rhai_fn(global, name = "solve", return_raw)]
     pub fn solve_with(ctx: NativeCallContext, build: Build, options: Map) -> Fallible<Build> {
-        solve(&build, options).raise(&ctx)?;
+        solve(&tag(&ctx)?.host, &build, options).raise(&ctx)?;
         Ok(build)
     }
 
@@ -280,7 +291,8 @@ pub(crate) mod build_results {
         solve_with(ctx, build, Map::new())
     }
 
-    /// Does the steps and makes an image of this name, or these names. Options as `solve`, and
+    /// Does the steps and makes an image of this name, or these names; without any, of those that `rhumb build --tag` was given.
+    /// Options as `solve`, and
     /// `labels`; with `push: true` the image is written to the registry that its name names, and with it, when `provenance: true`
     /// and `sbom: true` say so, how it was built and which packages it has. There its layers are compressed as `compression` says
     /// (`gzip`, `zstd`, `uncompressed`), those of the base as they came unless it is `force_compression: true`.
@@ -291,7 +303,7 @@ pub(crate) mod build_results {
     /// ```
     #[rhai_fn(global, name = "commit", return_raw)]
     pub fn commit_with(ctx: NativeCallContext, build: Build, tags: Words, options: Map) -> Fallible<Image> {
-        commit(&build, &tags, options).raise(&ctx)
+        commit(&tag(&ctx)?.host, &build, &tags, options).raise(&ctx)
     }
 
     #[rhai_fn(global, name = "commit", return_raw)]
@@ -317,7 +329,7 @@ pub(crate) mod build_results {
     /// ```
     #[rhai_fn(global, name = "output", return_raw)]
     pub fn output_with(ctx: NativeCallContext, build: Build, dir: ImmutableString, options: Map) -> Fallible<()> {
-        output(&build, &dir, options).raise(&ctx)
+        output(&tag(&ctx)?.host, &build, &dir, options).raise(&ctx)
     }
 
     #[rhai_fn(global, name = "output", return_raw)]
@@ -336,7 +348,7 @@ pub(crate) mod build_results {
     /// ```
     #[rhai_fn(global, name = "verify", return_raw)]
     pub fn verify_with(ctx: NativeCallContext, build: Build, options: Map) -> Fallible<Dynamic> {
-        let found = verify(&build, options).raise(&ctx)?;
+        let found = verify(&tag(&ctx)?.host, &build, options).raise(&ctx)?;
         Ok(found.map_or(Dynamic::UNIT, Dynamic::from))
     }
 
@@ -382,7 +394,7 @@ pub(crate) mod build_results {
     /// ```
     #[rhai_fn(global, name = "why", return_raw)]
     pub fn why_of(ctx: NativeCallContext, build: Build) -> Fallible<ImmutableString> {
-        why(&build).raise(&ctx).map(ImmutableString::from)
+        why(&tag(&ctx)?.host, &build).raise(&ctx).map(ImmutableString::from)
     }
 
     /// How many steps there are; after a build, with those of the builds that it uses.

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 
-use crate::base::Result;
+use crate::engine::build::Progress;
 use crate::model::build::{BuildEvent, Graph};
 
 /// How often a live view is drawn anew when nothing happens.
@@ -57,13 +57,16 @@ trait View: Send {
     fn end(&mut self, _well: bool) {}
 }
 
-/// Runs a build and shows it.
-pub(crate) fn show<T>(
-    form: Form,
-    graph: &Graph,
-    build: impl FnOnce(&(dyn Fn(&BuildEvent<'_>) + Sync)) -> Result<T>,
-) -> Result<T> {
-    let live = matches!(form, Form::Tty) || (form == Form::Auto && std::io::stderr().is_terminal());
+impl Form {
+    /// Whether it is drawn at the end of a terminal's window.
+    pub(crate) fn is_drawn(self) -> bool {
+        self == Form::Tty || (self == Form::Auto && std::io::stderr().is_terminal())
+    }
+}
+
+/// Shows a build while it runs; it says whether it went well.
+pub(crate) fn show(form: Form, graph: &Graph, build: impl FnOnce(&Progress<'_>) -> bool) {
+    let live = form.is_drawn();
     let names = Names::of(graph);
     let view: Box<dyn View> = match form {
         Form::Json => Box::new(json::Json::new(names)),
@@ -74,7 +77,7 @@ pub(crate) fn show<T>(
     let view = Mutex::new(view);
     let with = |act: &dyn Fn(&mut dyn View)| act(view.lock().unwrap_or_else(PoisonError::into_inner).as_mut());
     let (over, ended) = channel::<()>();
-    let result = std::thread::scope(|scope| {
+    let well = std::thread::scope(|scope| {
         if live {
             scope.spawn(|| {
                 let ended = ended;
@@ -83,12 +86,11 @@ pub(crate) fn show<T>(
                 }
             });
         }
-        let result = build(&|event| with(&|view| view.event(event)));
+        let well = build(&|event| with(&|view| view.event(event)));
         drop(over);
-        result
+        well
     });
-    with(&|view| view.end(result.is_ok()));
-    result
+    with(&|view| view.end(well));
 }
 
 /// Where a step stands: its stage and its place in it.
