@@ -1,6 +1,6 @@
 //! Floor 0: what everything else is written in terms of.
 //!
-//! Errors, identifiers, digests, references, units, time, state paths, text in XML and in addresses, and the undo stack. Nothing here
+//! Errors, identifiers, digests, references, units, time, state paths, text in XML and the undo stack. Nothing here
 //! makes a system call of its own, knows a container or prints.
 
 pub mod digest;
@@ -9,7 +9,6 @@ pub mod failpoint;
 pub mod id;
 pub mod ignore;
 pub mod paths;
-pub mod percent;
 pub mod reference;
 pub mod signal;
 pub mod suggest;

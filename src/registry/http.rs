@@ -9,10 +9,11 @@ use std::io::Write;
 use std::sync::Once;
 use std::time::{Duration, Instant, SystemTime};
 
+use percent_encoding::percent_decode_str;
 use reqwest::redirect::Policy;
 use reqwest::{Client, ClientBuilder, Response, StatusCode, header};
 
-use crate::base::{Context as _, Error, Kind, Result, Timestamp, percent};
+use crate::base::{Context as _, Error, Kind, Result, Timestamp};
 
 /// How long a connection may take.
 const CONNECT: Duration = Duration::from_secs(30);
@@ -268,7 +269,7 @@ fn modified(response: &Response) -> Option<Timestamp> {
 
 /// A part of a path without `%XX`; what would be no name of a file is none.
 fn decoded(segment: &str) -> String {
-    match String::from_utf8(percent::decoded(segment)) {
+    match String::from_utf8(percent_decode_str(segment).collect()) {
         Ok(name) if name != "." && name != ".." && !name.contains(['/', '\0']) => name,
         _ => String::new(),
     }

@@ -1,6 +1,8 @@
 //! What `ADD` takes besides paths: addresses and git repositories.
 
-use crate::base::{Digest, Error, Result, percent, suggest};
+use percent_encoding::percent_decode_str;
+
+use crate::base::{Digest, Error, Result, suggest};
 use crate::model::build::Source;
 
 /// Whether `ADD` fetches this, and does not look for a file.
@@ -72,7 +74,7 @@ const QUERIES: [&str; 8] = ["ref", "branch", "tag", "subdir", "checksum", "commi
 /// The names and values of a query; an empty value is none.
 fn asked(query: &str) -> Result<Vec<(String, Option<String>)>> {
     let text = |text: &str| {
-        String::from_utf8(percent::decoded(text))
+        String::from_utf8(percent_decode_str(text).collect())
             .map_err(|_| Error::invalid(format!("{text:?} in the address of a repository is no text")))
     };
     let parts = query.split('&').filter(|part| !part.is_empty()).map(|part| part.split_once('=').unwrap_or((part, "")));
