@@ -183,6 +183,14 @@ impl From<Reference> for String {
     }
 }
 
+/// An address without the user and the password that may be in it.
+pub fn without_user(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let end = rest.find('/').unwrap_or(rest.len());
+    let host = rest[..end].rsplit_once('@').map_or(&rest[..end], |(_, host)| host);
+    format!("{scheme}://{host}{}", &rest[end..])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

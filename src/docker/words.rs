@@ -131,7 +131,8 @@ pub fn resolver_word(text: &str) -> Result<String> {
 pub fn comma_fields(text: &str) -> Result<Vec<String>> {
     // The reader takes what is not closed as if it were.
     if text.matches('"').count() % 2 == 1 {
-        return Err(Error::invalid(format!("{text:?} has an open quote")));
+        return Err(Error::invalid(format!("{text:?} has an open quote"))
+            .with_hint("a quote sign itself is written twice, in a field that is in quotes"));
     }
     if text.contains('\0') {
         return Err(Error::invalid(format!("{text:?} has a zero byte")));

@@ -457,8 +457,8 @@ pub struct BuildOptions {
     pub no_cache_filter: Vec<String>,
     /// What steps may have, and what is shown where something is fetched.
     pub credentials: Credentials,
-    /// No file of a layer, and no date of the image, is later (SOURCE_DATE_EPOCH). None is the date of the base image, so
-    /// that the same steps give the same image on any day.
+    /// No file of a layer, and no date of the image, is later (SOURCE_DATE_EPOCH). None is the date of the base image, for
+    /// all but copied files, which keep their times then.
     pub epoch: Option<Timestamp>,
     /// The network of steps that say nothing.
     pub network: Network,

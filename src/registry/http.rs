@@ -13,6 +13,7 @@ use percent_encoding::percent_decode_str;
 use reqwest::redirect::Policy;
 use reqwest::{Client, ClientBuilder, Response, StatusCode, header};
 
+use crate::base::reference::without_user;
 use crate::base::{Context as _, Error, Kind, Result, Timestamp};
 
 /// How long a connection may take.
@@ -47,7 +48,7 @@ pub fn fetch(
     check: &dyn Fn() -> Result<()>,
     out: &mut dyn Write,
 ) -> Result<Fetched> {
-    let doing = || format!("fetching {url}");
+    let doing = || format!("fetching {}", without_user(url));
     let address = reqwest::Url::parse(url).map_err(|error| Error::invalid(error.to_string())).context(doing)?;
     if !matches!(address.scheme(), "http" | "https") {
         return Err(Error::invalid(format!("{url:?} is no address that can be fetched")));

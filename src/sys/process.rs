@@ -7,7 +7,9 @@
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use rustix::process::{DumpableBehavior, PidfdFlags};
@@ -340,6 +342,13 @@ pub fn exec_again(path: &Path) -> io::Error {
 pub fn new_session() -> io::Result<()> {
     rustix::process::setsid()?;
     Ok(())
+}
+
+/// Has a command start in a session of its own: it hears no Ctrl-C, and has no terminal to ask on.
+#[expect(unsafe_code, reason = "setsid(2) is safe between fork and exec")]
+pub fn in_new_session(command: &mut Command) -> &mut Command {
+    // SAFETY: it makes one system call, and allocates nothing.
+    unsafe { command.pre_exec(new_session) }
 }
 
 /// Leaves the session keyring (session-keyring(7)) for a new, empty one that children share. A kernel without keys has

@@ -82,29 +82,41 @@ fn a_folder_never_takes_the_place_of_a_file() {
         ("COPY one/both two /m/", "\"m/both\" is there, and is no folder"),
         ("COPY two one/both /m/", "\"m/both\" is a folder of one source and none of another"),
         ("COPY --parents one/both two/both /x/", ""),
+        ("COPY one /over", "\"over/both\" is a folder, which a file would replace"),
+        ("COPY one /linked", ""),
     ] {
-        let outcome =
-            build(&rhumb, &format!("FROM base:1\nRUN echo f > /fil && mkdir /d && echo f > /d/a\n{line}\n"), &[]);
+        let outcome = build(
+            &rhumb,
+            &format!(
+                "FROM base:1\nRUN echo f > /fil && mkdir -p /d /over/both /linked && echo f > /d/a && ln -s /d /linked/both\n{line}\n"
+            ),
+            &[],
+        );
         assert_eq!(outcome.success(), wanted.is_empty(), "{line}\n{outcome}");
         assert!(outcome.stderr.contains(wanted), "{line}\n{outcome}");
     }
 }
 
-/// A checkout has other times on each machine.
+/// A checkout has other times on each machine. They stay, since make and its like tell by them what changed, unless there is an
+/// epoch.
 #[test]
-fn the_times_of_a_checkout_are_no_part_of_an_image() {
+fn the_times_of_a_checkout_are_held_to_the_epoch() {
     let rhumb = Rhumb::with_base();
     let folder = context(&rhumb, &[("d/f", "x"), ("Dockerfile", "FROM base:1\nCOPY . /x/\nCOPY --parents d/f /y/\n")]);
-    let id = || rhumb.run(["build", "-q", "--no-cache", folder.to_str().unwrap()]).ok();
-    let first = id();
-    for (name, seconds) in [("d/f", 1_000_000_000), ("d", 2_000_000_000)] {
+    let made = |epoch: &str| {
+        let flags = ["build", "-q", "--no-cache", "-t", "made:1", "--build-arg", epoch, folder.to_str().unwrap()];
+        (rhumb.run(flags).ok(), seen(&rhumb, "made:1", "stat -c %Y /x/d /x/d/f /y/d/f"))
+    };
+    let touch = |name: &str, seconds: u64| {
         let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
         std::fs::File::open(folder.join(name)).unwrap().set_modified(time).unwrap();
-        assert_eq!(id(), first, "{name}");
-    }
-    let given = ["build", "-q", "--no-cache", "--build-arg", "SOURCE_DATE_EPOCH=86400", "-t", "made:1"];
-    rhumb.run(given.into_iter().chain([folder.to_str().unwrap()])).ok();
-    assert_eq!(seen(&rhumb, "made:1", "stat -c %Y /x/d /x/d/f /y/d/f"), "86400\n86400\n86400");
+    };
+    let (first, times) = made("SOURCE_DATE_EPOCH=86400");
+    assert_eq!(times, "86400\n86400\n86400");
+    touch("d/f", 1_000_000_000);
+    touch("d", 2_000_000_000);
+    assert_eq!(made("SOURCE_DATE_EPOCH=86400").0, first);
+    assert_eq!(made("SOURCE_DATE_EPOCH=").1, "2000000000\n1000000000\n1000000000");
 }
 
 #[test]
@@ -122,24 +134,6 @@ fn an_archive_says_whose_its_files_are() {
     std::fs::write(folder.join("a.tar"), archive.into_inner().unwrap()).unwrap();
     build(&rhumb, "FROM base:1\nADD --chown=5:6 --chmod=777 a.tar /x/\n", &["-t", "made:1"]).ok();
     assert_eq!(seen(&rhumb, "made:1", "stat -c '%a %u:%g %Y' /x/f; stat -c '%a %u:%g' /x"), "640 9:10 1000\n755 5:6");
-}
-
-/// A folder of this machine that is only copied from is no layer first.
-#[test]
-fn a_build_that_is_a_folder_is_copied_from_at_once() {
-    let rhumb = Rhumb::with_base();
-    let folder = context(&rhumb, &[("other/f", "x"), ("other/.dockerignore", "g"), ("other/g", "x")]);
-    let script = format!(
-        r#"let other = build::scratch(#{{ context: "{}" }}).copy(".", "/");
-           let made = build::from("base:1").copy(".", "/x", #{{ from: other }});
-           print(made.capture("ls /x"));
-           print(made.solve().steps);
-           print(build::from(other).copy("/x/f", "/y", #{{ from: made }}).solve().steps);"#,
-        folder.join("other").display()
-    );
-    let said = rhumb.script(&script).ok();
-    // The build on it has it as a step, and the one that only takes from it has not.
-    assert_eq!(said, "f\n1\n3");
 }
 
 /// However far it is: hashing, or waiting for the context.

@@ -140,7 +140,7 @@ fn a_private_repository_is_fetched_with_a_token_that_goes_nowhere_else() {
     std::fs::write(&token, "hunter22\n").unwrap();
     let dockerfile = format!("FROM base:1\nADD {url}#v1:docs /docs/\n");
     let refused = build(&rhumb, &dockerfile, &[]);
-    assert!(!refused.success() && refused.stderr.contains("--secret id=GIT_AUTH_TOKEN"), "{refused}");
+    assert!(!refused.success() && refused.stderr.contains("--secret id=GIT_AUTH_TOKEN.HOST"), "{refused}");
     for id in ["GIT_AUTH_TOKEN", "GIT_AUTH_TOKEN.127.0.0.1", &format!("GIT_AUTH_TOKEN.127.0.0.1:{port}")] {
         let secret = format!("id={id},src={}", token.display());
         build(&rhumb, &dockerfile, &["--no-cache", "--secret", &secret, "-t", "made:1"]).ok();

@@ -225,7 +225,7 @@ fn a_key_is_as_good_as_an_agent() {
     rhumb.script(&line).ok();
     assert_eq!(std::fs::read_to_string(out.join("keys")).unwrap(), public(&two));
     for (ssh, wanted) in [
-        (format!("default={locked}"), "cannot be used"),
+        (format!("default={locked}"), "cannot be used: it has a passphrase"),
         (format!("default={one}.pub"), "cannot be used"),
         (format!("default={one}.nope"), "looking at"),
         (format!("default={}", rhumb.path("").display()), "neither the socket"),

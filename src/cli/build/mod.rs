@@ -89,7 +89,7 @@ pub(crate) struct BuildArgs {
     /// Put an annotation into the image's manifest: KEY=VALUE
     #[arg(long, value_name = "ANNOTATION")]
     annotation: Vec<String>,
-    /// Give steps a secret: id=ID,src=FILE or id=ID,env=NAME; GIT_AUTH_TOKEN and HTTP_AUTH_TOKEN_HOST are for what is fetched
+    /// Give steps a secret: id=ID,src=FILE or id=ID,env=NAME; GIT_AUTH_TOKEN.HOST and HTTP_AUTH_TOKEN_HOST are for what is fetched
     #[arg(long, value_name = "SECRET")]
     secret: Vec<String>,
     /// Give steps and git an ssh agent: default, ID=SOCKET, or ID=KEY for the file of a key

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use super::sources::{is_remote, remote};
 use super::translate::Named;
 use super::{IGNORE_FILE, MAX_BYTES, ignore_lines, ignore_text};
+use crate::base::reference::without_user;
 use crate::base::{Error, Result};
 use crate::engine::Engine;
 use crate::engine::build::FetchedContext;
@@ -32,13 +33,13 @@ pub(crate) fn fetched(
     keep_git_dir: bool,
 ) -> Result<FetchedContext> {
     if !is_remote(context) {
-        return Err(Error::unsupported(format!("the build context {context:?} cannot be fetched"))
+        return Err(Error::unsupported(format!("the build context {:?} cannot be fetched", without_user(context)))
             .with_hint("name a folder, an archive behind http or https, or a git repository"));
     }
     let source = remote(context, None, keep_git_dir, false)?;
     engine
         .build_context_fetch(&source, credentials, MAX_BYTES)
-        .map_err(|error| error.context(format!("fetching the build context {context:?}")))
+        .map_err(|error| error.context(format!("fetching the build context {:?}", without_user(context))))
 }
 
 /// The patterns of what is not in a context that was fetched: those of the Dockerfile's own ignore file, or the usual one.

@@ -8,7 +8,6 @@ use std::net::Shutdown;
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -22,6 +21,7 @@ use crate::engine::image::program;
 use crate::model::build::SshAgent;
 use crate::store::scratch::Scratch;
 use crate::sys::path::Dir;
+use crate::sys::process::in_new_session;
 use crate::sys::socket::{self, Interest};
 
 /// The socket's name in its folder.
@@ -31,6 +31,9 @@ const LOOK: Duration = Duration::from_millis(50);
 
 /// How long an agent may take to begin.
 const BEGIN: Duration = Duration::from_secs(10);
+
+/// How long a socket's path may be, unix(7).
+const MOST_SOCKET_BYTES: usize = 107;
 
 /// How many connections a step has at one time: each takes two threads.
 const MOST_CONNECTIONS: usize = 64;
@@ -73,12 +76,18 @@ impl KeyAgent {
         };
         let (agent, add) = (needed("ssh-agent")?, needed("ssh-add")?);
         let folder = engine.store.scratch_dir("keys")?;
+        let length = folder.path().join(NAME).as_os_str().len();
+        if length > MOST_SOCKET_BYTES {
+            return Err(Error::unsupported(format!(
+                "the path of a socket has {MOST_SOCKET_BYTES} bytes at most, and that of the ssh agent would have {length}"
+            ))
+            .with_hint("use a state root with a shorter path, or give the socket of an agent"));
+        }
         let mut shell = Command::new("/bin/sh");
         shell.args(["-c", r#""$0" -D -a "$1" >/dev/null 2>&1 & cat; kill $!; wait"#]).arg(agent).arg(NAME);
-        // Ctrl-C is for us to hear.
-        shell.env_clear().current_dir(folder.path()).process_group(0);
+        shell.env_clear().current_dir(folder.path());
         shell.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
-        let agent = KeyAgent { shell: shell.spawn().context(|| "starting ssh-agent")?, folder };
+        let agent = KeyAgent { shell: in_new_session(&mut shell).spawn().context(|| "starting ssh-agent")?, folder };
         let socket = agent.folder.path().join(NAME);
         let begun = Instant::now();
         while !socket.exists() {
@@ -92,15 +101,15 @@ impl KeyAgent {
             let mut command = Command::new(&add);
             command.arg("-q").arg("--").arg(std::path::absolute(file)?).current_dir(agent.folder.path());
             command.env_clear().env("SSH_AUTH_SOCK", NAME).env("SSH_ASKPASS_REQUIRE", "never").env("LC_ALL", "C.UTF-8");
-            let added = command.stdin(Stdio::null()).output().context(|| "starting ssh-add")?;
+            let added = in_new_session(&mut command).stdin(Stdio::null()).output().context(|| "starting ssh-add")?;
             if !added.status.success() {
                 let said = String::from_utf8_lossy(&added.stderr);
-                let last = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it said nothing");
-                return Err(Error::invalid(format!(
-                    "the key {file:?} cannot be used: {}",
-                    error::quoted(&last.trim())
-                ))
-                .with_hint("add it to an agent with ssh-add, and give the agent's socket"));
+                let why = match said.lines().rev().find(|line| !line.trim().is_empty()) {
+                    Some(line) if !line.contains("passphrase") => error::quoted(&line.trim()),
+                    _ => "it has a passphrase".to_owned(),
+                };
+                return Err(Error::invalid(format!("the key {file:?} cannot be used: {why}"))
+                    .with_hint("add it to an agent with ssh-add, and give the agent's socket"));
             }
         }
         Ok(agent)

@@ -10,6 +10,7 @@ use std::io::Read as _;
 use serde_json::{Value, json};
 
 use super::plan;
+use crate::base::reference::without_user;
 use crate::base::{Context as _, Error, Result, Timestamp};
 use crate::engine::Engine;
 use crate::model::build::{Action, Attest, Base, BuildOptions, BuildReport, Graph, MountKind, Origin, Source, Step};
@@ -173,14 +174,6 @@ fn taken(steps: &[Step], images: &mut BTreeSet<String>, found: &mut BTreeMap<Str
             taken(steps, images, found);
         }
     }
-}
-
-/// An address without the user and the password that may be in it.
-fn without_user(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
-    let end = rest.find('/').unwrap_or(rest.len());
-    let host = rest[..end].rsplit_once('@').map_or(&rest[..end], |(_, host)| host);
-    format!("{scheme}://{host}{}", &rest[end..])
 }
 
 fn statement(image: &Image, predicate_type: &str, predicate: Value) -> Attestation {

@@ -9,10 +9,10 @@
 //! are followed inside their own tree alone, so that nothing outside of it is ever read or written (CVE-2024-23651 and
 //! its kin).
 //!
-//! What comes from a folder of this machine has the epoch's time, all of it: a checkout has the time at which it was made,
-//! which is another one on each machine, and no part of a key.
+//! Files keep their times, which are no part of a key: programs such as make tell by them what changed. The user's epoch holds
+//! them to it.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io::Read;
 
 use super::chmod::Mode;
@@ -111,8 +111,6 @@ pub(super) fn plan(copy: &Copy, target: &Target<'_>, from: &Sources<'_>) -> Resu
                     if is_ours {
                         // It belongs to root, and what comes from an image keeps its owner.
                         one.owner = Owner::Given;
-                        let all = one.items.iter_mut().chain(&mut one.above);
-                        all.for_each(|item| item.facts.mtime = time_of(target.state.epoch));
                     }
                     found.push(Found::Tree(one));
                 }
@@ -274,6 +272,8 @@ struct Layer<'a> {
     further: HashMap<Vec<u8>, Body>,
     /// Which file each path is, as in `seen`.
     files: HashMap<Vec<u8>, (usize, (u64, u64))>,
+    /// What folders of the file system so far have for folders.
+    folders: HashMap<Vec<u8>, HashSet<Vec<u8>>>,
     owner: (u32, u32),
     chown: bool,
     mode: Option<Mode>,
@@ -290,6 +290,7 @@ impl<'a> Layer<'a> {
             seen: HashMap::new(),
             further: HashMap::new(),
             files: HashMap::new(),
+            folders: HashMap::new(),
             owner,
             chown: false,
             mode: None,
@@ -366,6 +367,12 @@ impl<'a> Layer<'a> {
             if path.is_empty() {
                 continue;
             }
+            // Who packed the archive knows what is in it.
+            if item.facts.kind != EntryKind::Dir && one.owner != Owner::Archive && self.has_folder(&folder, last)? {
+                let shown = walk::quoted_path(&path);
+                return Err(Error::invalid(format!("{shown} is a folder, which a file would replace"))
+                    .with_hint("remove it in a step before, if that is meant"));
+            }
             let piece = self.piece(one, item, path);
             if !matches!(piece.body, Body::Dir) && self.pieces.get(&piece.path).is_some_and(|old| old.body == Body::Dir)
             {
@@ -411,6 +418,22 @@ impl<'a> Layer<'a> {
             _ => facts.mode,
         };
         Piece { path, body, mode, uid, gid, mtime: facts.mtime, xattrs: item.xattrs.clone() }
+    }
+
+    /// Whether there is a folder of this name, and no link to one, in a folder of the file system so far.
+    fn has_folder(&mut self, folder: &[u8], name: &[u8]) -> Result<bool> {
+        let Some(view) = self.view else { return Ok(false) };
+        if !self.folders.contains_key(folder) {
+            let is_there = self.place(folder)?.facts.is_some_and(|facts| facts.kind == EntryKind::Dir);
+            let entries = match (is_there, folder.is_empty()) {
+                (false, _) => Vec::new(),
+                (true, true) => view.entries()?,
+                (true, false) => view.open_dir_in(folder)?.entries()?,
+            };
+            let folders = entries.into_iter().filter(|(_, kind)| *kind == EntryKind::Dir).map(|(name, _)| name);
+            self.folders.insert(folder.to_vec(), folders.collect());
+        }
+        Ok(self.folders[folder].contains(name))
     }
 
     fn owner_of(&self, one: &Matched, facts: &Facts) -> (u32, u32) {

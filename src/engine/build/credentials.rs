@@ -51,7 +51,7 @@ impl Server<'_> {
         };
         [self.authority, host].into_iter().find_map(|host| {
             let id = format!("{begin}{host}");
-            secrets.get(&id).map(|value| (id, value))
+            secrets.iter().find(|(known, _)| known.eq_ignore_ascii_case(&id)).map(|(id, value)| (id.clone(), value))
         })
     }
 
@@ -65,11 +65,17 @@ impl Server<'_> {
     }
 }
 
+/// Whether an address is this machine's own, which no proxy need know of.
+pub(super) fn is_here(url: &str) -> bool {
+    Server::of(url).is_some_and(|server| is_loopback(server.authority))
+}
+
 /// Settings of git for one repository: names and values.
 pub(super) fn of_git(secrets: &Secrets, url: &str) -> Result<Vec<(String, String)>> {
     let Some(server) = Server::of(url) else { return Ok(Vec::new()) };
     let own = |kind: &str| server.named(secrets, &format!("{kind}."));
-    let any = |kind: &str| secrets.get(kind).map(|value| (kind.to_owned(), value));
+    // What is for any host is for those alone that can be told.
+    let any = |kind: &str| secrets.get(kind).filter(|_| server.safe).map(|value| (kind.to_owned(), value));
     let found = own("GIT_AUTH_HEADER").map(|found| (found, true));
     let found = found.or_else(|| own("GIT_AUTH_TOKEN").map(|found| (found, false)));
     let found = found.or_else(|| any("GIT_AUTH_HEADER").map(|found| (found, true)));
@@ -136,7 +142,12 @@ mod tests {
             assert!(of(url).is_empty(), "{url}");
         }
         assert!(of_git(&all, "http://h.example/a.git").unwrap_err().message().contains("unprotected"));
-        assert!(of_git(&all, "http://127.0.0.1:8000/a.git").is_ok());
+        assert!(of("http://h2.example/a.git").is_empty(), "the one for all is for those alone that can be told");
+        assert_eq!(of("https://H.example/a.git").len(), 2);
+        assert_eq!(of("http://127.0.0.1:8000/a.git").len(), 2);
+        assert!(
+            is_here("http://localhost:80/x") && !is_here("https://localhost.example/x") && !is_here("git@localhost:x")
+        );
     }
 
     #[test]

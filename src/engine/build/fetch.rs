@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use super::agent::Signer;
 use super::{Solver, credentials};
+use crate::base::reference::without_user;
 use crate::base::{Context as _, Digest, Error, Result};
 use crate::engine::Engine;
 use crate::engine::image::program;
@@ -31,6 +32,7 @@ const TAIL_BYTES: u64 = 16 * 1024;
 
 /// Who one is to a repository's host.
 struct Who {
+    is_here: bool,
     settings: Vec<(String, String)>,
     signer: Option<Signer>,
 }
@@ -75,7 +77,7 @@ impl Fetcher<'_> {
             Source::Url { url, checksum, unpack } => self.fetch_file(url, checksum.as_ref(), *unpack),
             Source::Git { url, reference, folder, checksum, keep_git_dir } => self
                 .fetch_commit(url, reference.as_deref(), folder.as_deref(), checksum.as_deref(), *keep_git_dir)
-                .context(|| format!("fetching the repository {url:?}")),
+                .context(|| format!("fetching the repository {:?}", without_user(url))),
             Source::Path { .. } | Source::Inline(_) => Err(Error::failed("there is nothing to fetch")),
         }
     }
@@ -119,6 +121,7 @@ impl Fetcher<'_> {
             return Err(Error::unsupported("git is not installed").with_hint("install it: apt-get install git"));
         };
         let who = Who {
+            is_here: credentials::is_here(url),
             settings: credentials::of_git(&self.credentials.secrets, url)?,
             signer: match self.credentials.ssh.get("default") {
                 Some(agent) if !url.starts_with("http") => Some(Signer::of(self.engine, agent)?),
@@ -197,7 +200,9 @@ impl Fetcher<'_> {
         if let Some(signer) = &who.signer {
             command.env("SSH_AUTH_SOCK", signer.socket());
         }
-        command.envs(self.engine.proxies.iter().map(|(name, value)| (name, value)));
+        if !who.is_here {
+            command.envs(self.engine.proxies.iter().map(|(name, value)| (name, value)));
+        }
         let mut child = command.spawn().context(|| "starting git")?;
         let status = loop {
             if let Some(status) = child.try_wait().context(|| "waiting for git")? {
@@ -230,7 +235,7 @@ impl Fetcher<'_> {
                 "ssh does not know the host: look at its key, and add it with ssh-keyscan HOST >> ~/.ssh/known_hosts",
             ),
             () if said.contains("could not read Username") || said.contains("Authentication failed") => {
-                error.with_hint("give a token: --secret id=GIT_AUTH_TOKEN,env=VARIABLE")
+                error.with_hint("give a token: --secret id=GIT_AUTH_TOKEN.HOST,env=VARIABLE")
             }
             () if said.contains("returned error: 30") => {
                 error.with_hint("it leads elsewhere, where no token is sent: give the address that it leads to")

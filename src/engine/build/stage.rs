@@ -229,9 +229,7 @@ impl Solver<'_> {
             },
         )?;
         let mut inputs = self.inputs("copy", state);
-        let is_ours = |source: &Source| matches!(source, Source::Path { from: Origin::Context(_), .. });
-        let is_dated = state.clamp_copies || copy.sources.iter().any(is_ours);
-        inputs.add(key::EPOCH, if is_dated { state.epoch.as_secs().to_string() } else { String::new() });
+        inputs.add(key::EPOCH, if state.clamp_copies { state.epoch.as_secs().to_string() } else { String::new() });
         for piece in &planned.pieces {
             let shown = walk::quoted_path(&piece.path);
             inputs.add(format!("the file {shown}"), copy::digest_of(piece).as_str());

@@ -1,5 +1,5 @@
 //! What the command line of `rhumb build` says of the builds that a script makes. Where the script says something itself,
-//! that counts; secrets, labels and caches of both are there together.
+//! that counts; secrets and caches of both are there together, and so are labels, those of the command line on top.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;

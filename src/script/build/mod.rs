@@ -58,29 +58,6 @@ struct Recipe {
     _held: Vec<Arc<FetchedContext>>,
 }
 
-impl Recipe {
-    /// The folder of this machine that it is, when it is nothing but all of one.
-    fn folder(&self) -> Option<&Context> {
-        let [Step { action: Action::Copy(copy), .. }] = self.steps.as_slice() else { return None };
-        let from = Origin::Context(0);
-        let all = Source::Path { from, pattern: ".".to_owned(), optional: false, unpack: false };
-        let plain = Copy { sources: vec![all], target: "/".to_owned(), ..Copy::default() };
-        self.contexts.first().filter(|_| self.base == Base::Scratch && **copy == plain)
-    }
-
-    /// Whether a parent has to be a file system: the base, or a service's image.
-    fn stands_on(&self, parent: usize) -> bool {
-        fn serves(step: &Step, parent: usize) -> bool {
-            match &step.action {
-                Action::Run(run) => run.services.iter().any(|service| service.image == Origin::Stage(parent)),
-                Action::Layer(steps) => steps.iter().any(|step| serves(step, parent)),
-                Action::Copy(_) | Action::Config(_) => false,
-            }
-        }
-        self.base == Base::Stage(parent) || self.steps.iter().any(|step| serves(step, parent))
-    }
-}
-
 impl Build {
     fn new(engine: Engine, recipe: Recipe) -> Build {
         Build { engine, recipe: Arc::new(Mutex::new(recipe)) }
@@ -137,19 +114,11 @@ impl Flat {
         if let Some((_, index)) = self.known.iter().find(|(known, _)| Arc::ptr_eq(known, recipe)) {
             return Ok(*index);
         }
-        let parents = recipe.parents.iter().enumerate().map(|(index, parent)| match parent.folder() {
-            // It need not be copied to be copied from.
-            Some(folder) if !recipe.stands_on(index) => Ok(Origin::Context(self.context(folder, parent.whole)?)),
-            _ => self.stage(parent).map(Origin::Stage),
-        });
-        let parents = parents.collect::<Result<Vec<_>>>()?;
+        let parents = recipe.parents.iter().map(|parent| self.stage(parent)).collect::<Result<Vec<_>>>()?;
         let contexts = recipe.contexts.iter().map(|context| self.context(context, recipe.whole));
         let contexts = contexts.collect::<Result<Vec<_>>>()?;
         let base = match &recipe.base {
-            Base::Stage(parent) => match parents[*parent] {
-                Origin::Stage(index) => Base::Stage(index),
-                _ => return Err(Error::failed("a build stands on what is no build")),
-            },
+            Base::Stage(parent) => Base::Stage(parents[*parent]),
             other => other.clone(),
         };
         let mut steps = recipe.steps.clone();
@@ -184,9 +153,9 @@ impl Flat {
     }
 }
 
-fn renumber(step: &mut Step, parents: &[Origin], contexts: &[usize]) {
+fn renumber(step: &mut Step, parents: &[usize], contexts: &[usize]) {
     let change = |origin: &mut Origin| match origin {
-        Origin::Stage(index) => *origin = parents[*index].clone(),
+        Origin::Stage(index) => *index = parents[*index],
         Origin::Context(index) => *index = contexts.get(*index).copied().unwrap_or(usize::MAX),
         Origin::Image(_) => {}
     };

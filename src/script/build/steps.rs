@@ -196,6 +196,7 @@ pub(super) fn user(user: Dynamic) -> Result<String> {
         || Error::invalid(format!("{} is no user", quoted(&user))).with_hint("write a name, a number, or \"1000:100\"");
     match user.as_int() {
         Ok(number) if u32::try_from(number).is_err() => Err(wrong()),
+        Err(_) if !user.is_string() => Err(wrong()),
         _ => keys.text("name")?.filter(|name| !name.is_empty()).ok_or_else(wrong),
     }
 }
