@@ -30,6 +30,20 @@ const POLL: Duration = Duration::from_millis(20);
 /// How much of what git says an error carries.
 const TAIL_BYTES: u64 = 16 * 1024;
 
+/// What helps when git, or the ssh that it starts, says such words.
+const HINTS: [(&[&str], &str); 4] = [
+    (
+        &["Host key verification failed"],
+        "ssh does not know the host: look at its key, and add it with ssh-keyscan HOST >> ~/.ssh/known_hosts",
+    ),
+    (
+        &["could not read Username", "Authentication failed"],
+        "give a token: --secret id=GIT_AUTH_TOKEN.HOST,env=VARIABLE",
+    ),
+    (&["returned error: 30"], "it leads elsewhere, where no token is sent: give the address that it leads to"),
+    (&["Permission denied ("], "give a key or an agent: --ssh default=FILE"),
+];
+
 /// Who one is to a repository's host.
 struct Who {
     is_here: bool,
@@ -230,19 +244,8 @@ impl Fetcher<'_> {
             said.lines().map(str::trim).filter(|line| !line.is_empty() && !is_advice(line)).collect();
         let words = if lines.is_empty() { "it said nothing".to_owned() } else { lines.join("; ") };
         let error = Error::unavailable(format!("git failed: {}", crate::base::error::quoted(&words)));
-        Err(match () {
-            () if said.contains("Host key verification failed") => error.with_hint(
-                "ssh does not know the host: look at its key, and add it with ssh-keyscan HOST >> ~/.ssh/known_hosts",
-            ),
-            () if said.contains("could not read Username") || said.contains("Authentication failed") => {
-                error.with_hint("give a token: --secret id=GIT_AUTH_TOKEN.HOST,env=VARIABLE")
-            }
-            () if said.contains("returned error: 30") => {
-                error.with_hint("it leads elsewhere, where no token is sent: give the address that it leads to")
-            }
-            () if said.contains("Permission denied (") => error.with_hint("give a key or an agent: --ssh default=FILE"),
-            () => error,
-        })
+        let hint = HINTS.iter().find(|(signs, _)| signs.iter().any(|sign| said.contains(sign)));
+        Err(hint.into_iter().fold(error, |error, (_, hint)| error.with_hint(*hint)))
     }
 }
 
